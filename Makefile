@@ -1,0 +1,40 @@
+# Two commands: make demo, make test. Once installed, both work offline.
+PYTHON ?= python3
+BIN := .venv/bin
+STAMP := .venv/.installed
+
+.PHONY: help demo test clean
+.DELETE_ON_ERROR:
+
+help:
+	@echo "make demo    train and restore on the shipped samples; pictures and report in demo/"
+	@echo "make test    lint, format check, types, tests"
+	@echo "make clean   remove .venv, demo/ and caches"
+
+$(STAMP): pyproject.toml constraints.txt
+	@echo "Making the virtual environment .venv"
+	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; (3, 11) <= v < (3, 14) or sys.exit(f"expected Python 3.11 to 3.13, got {v[0]}.{v[1]}; try make PYTHON=python3.12")'
+	@$(PYTHON) -m venv .venv
+	@echo "Installing MicroscopyGAN and what it needs (minutes, once)"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check \
+		--constraint constraints.txt --editable ".[train,dev]"
+	@touch $@
+
+demo: $(STAMP)
+	@echo "Running the demo into demo/"
+	@$(BIN)/microscopygan demo -o demo --overwrite
+
+test: $(STAMP)
+	@echo "Checking lint (ruff check)"
+	@$(BIN)/ruff check .
+	@echo "Checking format (ruff format)"
+	@$(BIN)/ruff format --check .
+	@echo "Checking types (mypy)"
+	@$(BIN)/mypy
+	@echo "Running the tests (pytest)"
+	@$(BIN)/pytest
+
+clean:
+	@echo "Removing .venv, demo/ and caches"
+	@rm -rf .venv demo .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	@find src tests -name __pycache__ -type d -prune -exec rm -rf {} +

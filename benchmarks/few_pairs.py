@@ -1,0 +1,88 @@
+"""Train on a few real pairs of each task, or on none, and score images never trained on.
+
+``python -m benchmarks.few_pairs DATA --pairs 10 --alpha 0.5`` reads ``TASK_train_X.npy``,
+``TASK_train_Y.npy`` and the same with ``test`` from DATA, trains one network for all the tasks,
+and prints the affine-fit PSNR and SSIM, mean ± sd over images, beside the input's and a
+classical method's. ``--part validation`` scores training pairs that the run was not given, for
+tuning; ``--part test`` is for the last look.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks import machine
+from microscopygan.evaluate.baselines import classical
+from microscopygan.evaluate.metrics import psnr_affine, ssim_affine
+from microscopygan.gan.training import train
+from microscopygan.image.dataset import load_dataset
+from microscopygan.restore.restorer import Restorer
+from microscopygan.settings import settings
+
+
+def main() -> None:
+    """Train, score, print."""
+    options = _options()
+    train_set = load_dataset(options.data)
+    shuffle = np.random.default_rng(options.draw)
+    given, rest = {}, {}
+    for name, pairs in train_set.pairs.items():
+        order = shuffle.permutation(len(pairs))
+        count = len(pairs) // 2 if options.pairs == 0 else options.pairs
+        given[name] = [pairs[i] for i in order[:count]]
+        rest[name] = [pairs[i] for i in order[count:]][:60]
+    if options.pairs == 0:  # no pairs: clean and defective patches from different halves
+        given = train_set.pairs
+    scored = train_set.test if options.part == "test" else rest
+    chosen = settings(options.preset, alpha=options.alpha, seed=options.draw, validation=0.0)
+    if options.steps:
+        chosen = chosen.model_copy(
+            update={"restorer": chosen.restorer.model_copy(update={"steps": options.steps})}
+        )
+    begun = time.perf_counter()
+    train(replace(train_set, pairs=given), options.run, chosen, overwrite=True)
+    print(machine())
+    print(
+        f"pairs {options.pairs or 'none'}, alpha {options.alpha}, draw {options.draw}, "
+        f"{chosen.preset}, trained {(time.perf_counter() - begun) / 60:.1f} min, {options.part}"
+    )
+    restorer = Restorer(options.run / "restorer.onnx")
+    print(f"{'':8} {'input':>20} {'classical':>20} {'restored':>20}   gain dB")
+    for name, pairs in scored.items():
+        rows = {
+            "input": [p.input for p in pairs],
+            "classical": [classical(p.input, name) for p in pairs],
+            "restored": [restorer.restore_plane(p.input) for p in pairs],
+        }
+        cells, means = [], []
+        for planes in rows.values():
+            quality = [psnr_affine(p.target, x) for p, x in zip(pairs, planes, strict=True)]
+            alike = [ssim_affine(p.target, x) for p, x in zip(pairs, planes, strict=True)]
+            means.append(float(np.mean(quality)))
+            cells.append(f"{means[-1]:6.2f} ±{np.std(quality):5.2f} /{np.mean(alike):.3f}")
+        print(f"{name:8} {' '.join(f'{c:>20}' for c in cells)}   {means[2] - means[0]:+.2f}")
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("data", type=Path)
+    parser.add_argument("--pairs", type=int, default=10, help="0 = none, with --alpha 1")
+    parser.add_argument("--alpha", type=float, default=0.5)
+    parser.add_argument("--draw", type=int, default=0, help="seed of the draw and of the run")
+    parser.add_argument("--steps", type=int, help="steps of the restorer")
+    parser.add_argument("--preset", default="default")
+    parser.add_argument("--part", choices=("validation", "test"), default="validation")
+    parser.add_argument("--run", type=Path, default=Path("runs/few_pairs"))
+    options = parser.parse_args()
+    if (options.pairs == 0) != (options.alpha == 1):
+        parser.error("--pairs 0 goes with --alpha 1, and the reverse")
+    return options
+
+
+if __name__ == "__main__":
+    main()

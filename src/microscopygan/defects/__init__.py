@@ -1,0 +1,1 @@
+"""What goes wrong in a microscope: optics, sensor and sampling, and specimens to try it on."""

@@ -1,0 +1,1 @@
+"""How good the restored images and how realistic the synthetic defects are."""

@@ -1,0 +1,138 @@
+"""Stage two, cGAN: paired, from defective images to restored ones, blind to the defect's name."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from accelerate import Accelerator
+from torch import Tensor, nn
+
+from ..settings import RestorerSettings
+from .loop import update
+from .losses import VGGFeatures, content_loss, critic_loss, generator_loss
+from .networks import build_discriminator, build_restorer
+
+_FIT_SCALE = 8  # pixels averaged before the gain and offset of a synthetic pair are fitted
+
+
+class CGan:
+    """Restorer and discriminator of stage two, and their step.
+
+    Parameters
+    ----------
+    settings
+        Networks and loss weights.
+    accelerator
+        Device and processes.
+    seed
+        Seed of the weights.
+    generator
+        CIN-GAN's generator, which turns the drafts of synthetic pairs into defective images;
+        None where all pairs are real or the drafts are used as they are.
+    """
+
+    product = "restorer"
+
+    def __init__(
+        self,
+        settings: RestorerSettings,
+        accelerator: Accelerator,
+        seed: int,
+        generator: nn.Module | None = None,
+    ) -> None:
+        self.settings, self.accelerator = settings, accelerator
+        device = accelerator.device
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)
+            restorer = build_restorer(settings).to(device, memory_format=torch.channels_last)
+            discriminator = build_discriminator(settings).to(
+                device, memory_format=torch.channels_last
+            )
+        self.vgg = VGGFeatures().to(device, memory_format=torch.channels_last)
+        self.generator = generator.to(device) if generator is not None else None
+        self.networks: dict[str, nn.Module] = {
+            "restorer": restorer,
+            "discriminator": discriminator,
+        }
+        self.optimizers: dict[str, torch.optim.Optimizer] = {
+            "restorer": torch.optim.Adam(restorer.parameters(), betas=(0.9, 0.99)),
+            "discriminator": torch.optim.Adam(discriminator.parameters(), betas=(0.5, 0.9)),
+        }
+
+    def pair(self, batch: dict[str, Tensor], rng: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Return (defective, clean), both (B, 1, Y, X); drafts of synthetic pairs are finished."""
+        image, target = batch["input"], batch["target"]
+        which = batch["synthetic"].nonzero()[:, 0]
+        if self.generator is None or len(which) == 0:
+            return image, target
+        draft = image[which]
+        noise = torch.randn(draft.shape, generator=rng, device=draft.device)
+        with torch.no_grad():
+            made = self.generator(draft, noise, batch["defect"][which])
+            fitted = match_coarse(target[which], made)
+        image, target = image.clone(), target.clone()
+        image[which], target[which] = made, fitted
+        return image, target
+
+    def step(self, batch: dict[str, Tensor], rng: torch.Generator, step: int) -> dict[str, float]:
+        """One update of the discriminator, once it counts, and one of the restorer.
+
+        The batch holds ``input``, ``target`` (B, 1, Y, X), ``defect`` and ``synthetic`` (B,).
+        """
+        image, target = self.pair(batch, rng)
+        adversarial = (
+            self.settings.adversarial_weight > 0
+            and step >= self.settings.adversarial_start * self.settings.steps
+        )
+        losses = {"discriminator": 0.0}
+        restored = self.networks["restorer"](image)
+        if adversarial:
+            losses = self._discriminator_step(image, target, restored.detach())
+        return losses | self._restorer_step(image, target, restored, adversarial)
+
+    def _discriminator_step(
+        self, image: Tensor, target: Tensor, restored: Tensor
+    ) -> dict[str, float]:
+        discriminator = self.networks["discriminator"]
+        real, fake = discriminator(target, image), discriminator(restored, image)
+        loss = critic_loss(self.settings.adversarial, real, fake)
+        update(discriminator, self.optimizers["discriminator"], loss, self.accelerator)
+        return {"discriminator": loss.item()}
+
+    def _restorer_step(
+        self, image: Tensor, target: Tensor, restored: Tensor, adversarial: bool
+    ) -> dict[str, float]:
+        s = self.settings
+        terms = {"pixel": F.l1_loss(restored, target), "content": restored.new_zeros(())}
+        terms["adversarial"] = restored.new_zeros(())
+        total = s.pixel_weight * terms["pixel"]
+        if s.content_weight:
+            part = max(1, round(s.content_fraction * len(image)))
+            terms["content"] = content_loss(self.vgg, restored[:part], target[:part])
+            total = total + s.content_weight * terms["content"]
+        if adversarial:
+            scores = self.networks["discriminator"](restored, image)
+            terms["adversarial"] = generator_loss(s.adversarial, scores)
+            total = total + s.adversarial_weight * terms["adversarial"]
+        update(self.networks["restorer"], self.optimizers["restorer"], total, self.accelerator)
+        return {name: term.item() for name, term in terms.items()}
+
+    def pictures(self, batch: dict[str, Tensor], rng: torch.Generator) -> Tensor:
+        """Rows of defective, restored, clean, one row a sample."""
+        image, target = self.pair(batch, rng)
+        return torch.cat((image, self.networks["restorer"](image), target), 1)[:8]
+
+
+def match_coarse(target: Tensor, reference: Tensor) -> Tensor:
+    """Fit gain and offset of each target to its reference on averages of 8×8 pixels.
+
+    CIN-GAN may shift the intensities of an image a little; its clean partner follows, so that
+    the restorer learns to keep the scale of its input. (B, 1, Y, X) to the same.
+    """
+    x = F.avg_pool2d(target, _FIT_SCALE).flatten(1)
+    y = F.avg_pool2d(reference, _FIT_SCALE).flatten(1)
+    x_mean, y_mean = x.mean(1, keepdim=True), y.mean(1, keepdim=True)
+    covariance = ((x - x_mean) * (y - y_mean)).mean(1, keepdim=True)
+    variance = (x - x_mean).pow(2).mean(1, keepdim=True)
+    gain = ((covariance + 1e-3) / (variance + 1e-3)).clamp(0.5, 2.0)[:, :, None, None]
+    return gain * (target - x_mean[:, :, None, None]) + y_mean[:, :, None, None]

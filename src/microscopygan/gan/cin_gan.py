@@ -1,0 +1,212 @@
+"""Stage one, CIN-GAN: unpaired, from clean images to each kind of defective ones."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from accelerate import Accelerator
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from ..settings import DefectSettings
+from .loop import FORMAT_VERSION, read_tensors, update
+from .losses import (
+    VGGFeatures,
+    content_loss,
+    critic_loss,
+    diff_augment,
+    generator_loss,
+    gradient_penalty,
+    r1_penalty,
+    style_loss,
+)
+from .networks import DefectCritic, DefectGenerator, cin_parameters
+
+_R1_EVERY = 8  # R1 is measured every 8th step with 8 times its weight (lazy regularisation)
+
+
+class CinGan:
+    """Generator and critic of stage one, and their step.
+
+    Parameters
+    ----------
+    settings
+        Networks and loss weights.
+    defects
+        Names of the defects, in the order of their indices.
+    accelerator
+        Device and processes.
+    seed
+        Seed of the weights.
+    """
+
+    product = "generator"
+
+    def __init__(
+        self, settings: DefectSettings, defects: Sequence[str], accelerator: Accelerator, seed: int
+    ) -> None:
+        self.settings, self.defects, self.accelerator = settings, tuple(defects), accelerator
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)
+            generator = DefectGenerator(settings, len(defects))
+            critic = DefectCritic(len(defects))
+        device = accelerator.device
+        self.vgg = VGGFeatures().to(device, memory_format=torch.channels_last)
+        self.networks: dict[str, nn.Module] = {
+            "generator": generator.to(device, memory_format=torch.channels_last),
+            "critic": critic.to(device, memory_format=torch.channels_last),
+        }
+        betas = (0.5, 0.9)
+        self.optimizers: dict[str, torch.optim.Optimizer] = {
+            "generator": torch.optim.Adam(generator.parameters(), betas=betas),
+            "critic": torch.optim.Adam(critic.parameters(), betas=betas),
+        }
+
+    def train_only_cin(self) -> None:
+        """Freeze every weight of the generator but the CIN rows, to add a defect."""
+        generator = self.networks["generator"]
+        rows = cin_parameters(generator)
+        for name, parameter in generator.named_parameters():
+            parameter.requires_grad_(name in rows)
+        self.optimizers["generator"] = torch.optim.Adam(rows.values(), betas=(0.5, 0.9))
+
+    def step(self, batch: dict[str, Tensor], rng: torch.Generator, step: int) -> dict[str, float]:
+        """One update of the critic (or several) and one of the generator.
+
+        The batch holds ``clean``, ``draft``, ``real`` (B, 1, Y, X) and ``defect`` (B,).
+        """
+        losses: dict[str, float] = {}
+        for _ in range(self.settings.critic_steps):
+            losses = self._critic_step(batch, rng, step)
+        return losses | self._generator_step(batch, rng)
+
+    def _made(self, batch: dict[str, Tensor], rng: torch.Generator) -> Tensor:
+        noise = _normal_like(batch["draft"], rng)
+        made: Tensor = self.networks["generator"](batch["draft"], noise, batch["defect"])
+        return made
+
+    def _seen(self, image: Tensor, rng: torch.Generator) -> Tensor:
+        return diff_augment(image, rng) if self.settings.augment else image
+
+    def _critic_step(
+        self, batch: dict[str, Tensor], rng: torch.Generator, step: int
+    ) -> dict[str, float]:
+        critic, s, defect = self.networks["critic"], self.settings, batch["defect"]
+        with torch.no_grad():
+            fake = self._seen(self._made(batch, rng), rng)
+        real = self._seen(batch["real"], rng)
+        scores_real, scores_fake = critic(real, defect), critic(fake, defect)
+        loss = critic_loss(s.adversarial, scores_real, scores_fake)
+        losses = {"critic": loss.item(), "gap": (scores_real.mean() - scores_fake.mean()).item()}
+        if s.adversarial == "wgan-gp":
+            mix = torch.rand((len(real), 1, 1, 1), generator=rng, device=real.device)
+            penalty = gradient_penalty(lambda x: critic(x, defect), real, fake, mix)
+            loss = loss + s.penalty * penalty
+        elif step % _R1_EVERY == 0:
+            loss = loss + _R1_EVERY * s.penalty / 2 * r1_penalty(lambda x: critic(x, defect), real)
+        update(critic, self.optimizers["critic"], loss, self.accelerator)
+        return losses
+
+    def _generator_step(self, batch: dict[str, Tensor], rng: torch.Generator) -> dict[str, float]:
+        s, generator, critic = self.settings, self.networks["generator"], self.networks["critic"]
+        fake = self._made(batch, rng)
+        terms = {
+            "adversarial": s.adversarial_weight
+            * generator_loss(s.adversarial, critic(self._seen(fake, rng), batch["defect"])),
+            "content": s.content_weight * self._content(fake, batch["clean"]),
+            "style": s.style_weight * style_loss(self.vgg, fake, batch["real"], batch["defect"]),
+        }
+        total = torch.stack(list(terms.values())).sum()
+        update(generator, self.optimizers["generator"], total, self.accelerator)
+        return {name: term.item() for name, term in terms.items()}
+
+    def _content(self, fake: Tensor, clean: Tensor) -> Tensor:
+        """Content distance to the image's own clean input, at a scale the defect leaves."""
+        scale = self.settings.content_scale
+        if scale > 1:
+            fake, clean = F.avg_pool2d(fake, scale), F.avg_pool2d(clean, scale)
+            fake, clean = (F.interpolate(x, scale_factor=2.0) for x in (fake, clean))
+        return content_loss(self.vgg, fake, clean)
+
+    def pictures(self, batch: dict[str, Tensor], rng: torch.Generator) -> Tensor:
+        """Rows of clean, draft, synthetic, real (of another image), one row a sample."""
+        columns = (batch["clean"], batch["draft"], self._made(batch, rng), batch["real"])
+        return torch.cat(columns, 1)[:8]
+
+
+def save_defects(
+    path: Path, generator: nn.Module, defects: Sequence[str], settings: DefectSettings
+) -> None:
+    """Write the averaged generator with the names of its defects, whole or not at all."""
+    about = {
+        "format": FORMAT_VERSION,
+        "defects": list(defects),
+        "settings": settings.model_dump(mode="json"),
+    }
+    partial = path.with_name(path.name + ".partial")
+    tensors = {k: v.cpu().contiguous() for k, v in generator.state_dict().items()}
+    save_file(tensors, partial, {"microscopygan": json.dumps(about)})
+    partial.replace(path)
+
+
+def load_defects(path: Path) -> tuple[DefectGenerator, tuple[str, ...]]:
+    """Read what `save_defects` wrote: the generator and the names of its defects.
+
+    Raises
+    ------
+    ValueError
+        Damaged file, another format version or another architecture.
+    """
+    about: Any
+    about, tensors = read_tensors(path)
+    try:
+        settings = DefectSettings.model_validate(about["settings"])
+        generator = DefectGenerator(settings, len(about["defects"]))
+        generator.load_state_dict(tensors)
+    except (KeyError, RuntimeError, ValueError):
+        raise ValueError(
+            f"{path}: expected a CIN-GAN generator, got another architecture; train again"
+        ) from None
+    return generator.eval().requires_grad_(False), tuple(about["defects"])
+
+
+@torch.no_grad()
+def degrade(
+    generator: nn.Module, draft: np.ndarray, defect: int, rng: torch.Generator
+) -> np.ndarray:
+    """Put a defect into planes, another draw at every call.
+
+    Parameters
+    ----------
+    generator
+        A trained generator.
+    draft
+        (N, Y, X) float32 on about 0..1: clean planes, with the physical draft of the defect
+        where the generator was trained on drafts.
+    defect
+        Index of the defect.
+    rng
+        Source of the noise map.
+
+    Returns
+    -------
+    numpy.ndarray
+        (N, Y, X) float32 on about 0..1.
+    """
+    device = next(generator.parameters()).device
+    _, height, width = draft.shape
+    padding = (0, -width % 4, 0, -height % 4)
+    x = F.pad(torch.from_numpy(draft).to(device)[:, None], padding, mode="replicate")
+    which = torch.full((len(x),), defect, device=device)
+    made: Tensor = generator(x, _normal_like(x, rng), which)
+    return made[:, 0, :height, :width].cpu().numpy()
+
+
+def _normal_like(x: Tensor, rng: torch.Generator) -> Tensor:
+    return torch.randn(x.shape, generator=rng, device=x.device)

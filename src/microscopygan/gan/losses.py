@@ -1,0 +1,151 @@
+"""Losses: adversarial, gradient penalties, VGG16 content and style, DiffAugment."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib.resources import files
+
+import torch
+import torch.nn.functional as F
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+_MEAN = (0.485, 0.456, 0.406)
+_STD = (0.229, 0.224, 0.225)
+_POOL_BEFORE = (2, 4)  # convolutions preceded by a 2×2 max-pooling
+_STYLE_LAYERS = (1, 3)  # relu1_2, relu2_2
+
+
+class VGGFeatures(nn.Module):
+    """VGG16 up to block3_conv3 (seven convolutions, ImageNet weights), frozen.
+
+    Gray planes on a scale of about 0..1 go in as three equal channels, with ImageNet's mean and
+    standard deviation taken off. Simonyan & Zisserman 2014, arXiv 1409.1556.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        path = files("microscopygan") / "weights" / "vgg16_features_relu3_3.safetensors"
+        tensors = load_file(str(path))
+        names = sorted({name.rsplit(".", 1)[0] for name in tensors}, key=_layer_number)
+        self.convolutions = nn.ModuleList()
+        for name in names:
+            weight = tensors[f"{name}.weight"].float()
+            conv = nn.Conv2d(weight.shape[1], weight.shape[0], 3, padding=1)
+            conv.weight.data, conv.bias.data = weight, tensors[f"{name}.bias"].float()  # type: ignore[union-attr]
+            self.convolutions.append(conv)
+        self.register_buffer("mean", torch.tensor(_MEAN)[None, :, None, None])
+        self.register_buffer("std", torch.tensor(_STD)[None, :, None, None])
+        self.requires_grad_(False)
+
+    def forward(self, gray: Tensor, last: int = 6) -> list[Tensor]:
+        """(B, 1, Y, X) to the activations after each convolution's ReLU, up to number `last`."""
+        x = (gray - self.mean) / self.std  # (B, 3, Y, X)
+        found = []
+        for number, conv in enumerate(self.convolutions):
+            if number in _POOL_BEFORE:
+                x = F.max_pool2d(x, 2)
+            x = F.relu(conv(x))
+            found.append(x)
+            if number == last:
+                break
+        return found
+
+
+def _layer_number(name: str) -> int:
+    return int("".join(filter(str.isdigit, name)))
+
+
+def content_loss(vgg: VGGFeatures, image: Tensor, target: Tensor) -> Tensor:
+    """Mean squared difference at block3_conv3 (Johnson et al. 2016), a scalar."""
+    with torch.no_grad():
+        wanted = vgg(target)[-1]
+    return F.mse_loss(vgg(image)[-1], wanted)
+
+
+def gram(features: Tensor) -> Tensor:
+    """(B, C, Y, X) to Gram matrices (B, C, C) over the number of pixels and channels."""
+    _, channels, height, width = features.shape
+    flat = features.flatten(2)
+    return flat @ flat.mT / (channels * height * width)
+
+
+def style_loss(vgg: VGGFeatures, image: Tensor, real: Tensor, defect: Tensor) -> Tensor:
+    """Distance of the mean Gram matrices of each defect, synthetic against real, a scalar.
+
+    The images are unpaired: the batch's mean matrix is compared, defect by defect, relative to
+    the real one's size so that defects of any strength weigh the same.
+    """
+    with torch.no_grad():
+        wanted = vgg(real, max(_STYLE_LAYERS))
+    found = vgg(image, max(_STYLE_LAYERS))
+    total = image.new_zeros(())
+    kinds = defect.unique()
+    for layer in _STYLE_LAYERS:
+        for kind in kinds:
+            ours = gram(found[layer][defect == kind]).mean(0)
+            theirs = gram(wanted[layer][defect == kind]).mean(0)
+            total = total + F.mse_loss(ours, theirs) / (theirs.pow(2).mean() + 1e-8)
+    return total / (len(_STYLE_LAYERS) * len(kinds))
+
+
+def critic_loss(kind: str, real: Tensor, fake: Tensor) -> Tensor:
+    """Loss of a critic for its scores of real and of made images, a scalar."""
+    if kind == "hinge":
+        return F.relu(1 - real).mean() + F.relu(1 + fake).mean()
+    if kind == "wgan-gp":
+        return fake.mean() - real.mean()
+    return F.binary_cross_entropy_with_logits(
+        real, torch.ones_like(real)
+    ) + F.binary_cross_entropy_with_logits(fake, torch.zeros_like(fake))
+
+
+def generator_loss(kind: str, fake: Tensor) -> Tensor:
+    """Adversarial loss of a generator for the critic's scores of what it made, a scalar."""
+    if kind == "bce":
+        return F.binary_cross_entropy_with_logits(fake, torch.ones_like(fake))
+    return -fake.mean()
+
+
+def r1_penalty(critic: Callable[[Tensor], Tensor], real: Tensor) -> Tensor:
+    """Mean squared gradient of the critic at real images (Mescheder et al. 2018), a scalar."""
+    real = real.detach().requires_grad_()
+    (slope,) = torch.autograd.grad(critic(real).mean((1, 2, 3)).sum(), real, create_graph=True)
+    return slope.pow(2).sum((1, 2, 3)).mean()
+
+
+def gradient_penalty(
+    critic: Callable[[Tensor], Tensor], real: Tensor, fake: Tensor, mix: Tensor
+) -> Tensor:
+    """WGAN-GP: ``(‖∇‖ − 1)²`` between real and made (Gulrajani et al. 2017); mix (B, 1, 1, 1)."""
+    between = (mix * real + (1 - mix) * fake).detach().requires_grad_()
+    scores = critic(between).mean((1, 2, 3)).sum()
+    (slope,) = torch.autograd.grad(scores, between, create_graph=True)
+    return (slope.pow(2).sum((1, 2, 3)).add(1e-12).sqrt() - 1).pow(2).mean()
+
+
+def diff_augment(image: Tensor, generator: torch.Generator) -> Tensor:
+    """Shift by up to an eighth and cut out a quarter-sized square, differentiably.
+
+    Zhao et al. 2020, arXiv 2006.10738; without its colour changes, which would hide the
+    intensities that the critic has to judge. (B, 1, Y, X) to the same.
+    """
+    batch, _, height, width = image.shape
+    reach = height // 8
+    device = image.device
+    shift = torch.randint(-reach, reach + 1, (batch, 2), generator=generator, device=device)
+    centre = torch.rand((batch, 2), generator=generator, device=device)
+    rows = torch.arange(height, device=device)[None, :] + shift[:, :1]  # (B, Y)
+    columns = torch.arange(width, device=device)[None, :] + shift[:, 1:]  # (B, X)
+    rows, columns = _mirror(rows, height), _mirror(columns, width)
+    index = torch.arange(batch, device=device)[:, None, None]
+    shifted = image[index, 0, rows[:, :, None], columns[:, None, :]]  # (B, Y, X)
+    far_y = (rows.new_tensor(range(height)) - centre[:, :1] * height).abs() > height / 8
+    far_x = (rows.new_tensor(range(width)) - centre[:, 1:] * width).abs() > width / 8
+    keep = far_y[:, :, None] | far_x[:, None, :]
+    return (shifted * keep)[:, None]
+
+
+def _mirror(index: Tensor, size: int) -> Tensor:
+    index = index.abs()
+    return torch.where(index >= size, 2 * (size - 1) - index, index)

@@ -1,0 +1,293 @@
+"""Networks: conditional instance normalisation, generators, critics, the restorer.
+
+Tensors are (B, C, Y, X) float32 on an intensity scale of about 0..1; a defect is an index per
+sample, (B,) int64. Only `ConditionalInstanceNorm` knows of defects.
+"""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ..settings import DefectSettings, RestorerSettings
+
+
+class ConditionalInstanceNorm(nn.Module):
+    """``γ_i · (x − μ(x)) / σ(x) + β_i``: one γ and β per channel for each defect i.
+
+    μ and σ are taken over Y and X of each sample and channel (Dumoulin et al. 2016,
+    arXiv 1610.07629).
+    """
+
+    def __init__(self, channels: int, defects: int, eps: float = 1e-5) -> None:
+        super().__init__()
+        self.eps = eps
+        self.gamma = nn.Parameter(torch.ones(defects, channels))
+        self.beta = nn.Parameter(torch.zeros(defects, channels))
+
+    def forward(self, x: Tensor, defect: Tensor) -> Tensor:
+        """Normalise (B, C, Y, X) with the rows of `defect` (B,)."""
+        x = F.instance_norm(x, eps=self.eps)
+        gamma, beta = self.gamma[defect], self.beta[defect]  # (B, C)
+        return torch.addcmul(beta[:, :, None, None], gamma[:, :, None, None], x)
+
+
+class ConvCin(nn.Module):
+    """Convolution, then conditional instance normalisation."""
+
+    def __init__(self, inputs: int, outputs: int, defects: int, kernel: int, stride: int = 1):
+        super().__init__()
+        padding = kernel // 2
+        self.conv = nn.Conv2d(
+            inputs, outputs, kernel, stride, padding, bias=False, padding_mode="reflect"
+        )
+        self.norm = ConditionalInstanceNorm(outputs, defects)
+
+    def forward(self, x: Tensor, defect: Tensor) -> Tensor:
+        """(B, inputs, Y, X) to (B, outputs, Y/stride, X/stride)."""
+        return self.norm(self.conv(x), defect)  # type: ignore[no-any-return]
+
+
+class CinBlock(nn.Module):
+    """Residual block of two convolutions, each with conditional instance normalisation."""
+
+    def __init__(self, channels: int, defects: int) -> None:
+        super().__init__()
+        self.first = ConvCin(channels, channels, defects, 3)
+        self.second = ConvCin(channels, channels, defects, 3)
+
+    def forward(self, x: Tensor, defect: Tensor) -> Tensor:
+        """Keep the shape."""
+        return x + self.second(F.relu(self.first(x, defect)), defect)  # type: ignore[no-any-return]
+
+
+class DefectGenerator(nn.Module):
+    """CIN-GAN's generator: a draft of the defective image and a noise map to the image.
+
+    Every convolution but the last is followed by conditional instance normalisation; all else
+    is shared by the defects. The result is the draft plus a residual, so that it stays anchored
+    to its clean input; `draft` is the clean image itself where no physics is known.
+
+    Parameters
+    ----------
+    settings
+        ``compact`` works at full size; ``resnet`` is the 2019 network: 7×7, two strided
+        convolutions, residual blocks, two up-samplings, 7×7.
+    defects
+        Number of defects, at least 1.
+    """
+
+    def __init__(self, settings: DefectSettings, defects: int) -> None:
+        super().__init__()
+        width, resnet = settings.channels, settings.generator == "resnet"
+        self.stem = ConvCin(2, width, defects, 7 if resnet else 3)
+        self.down = nn.ModuleList()
+        self.up = nn.ModuleList()
+        widths = (width, 2 * width, 4 * width) if resnet else (width,)
+        for fine, coarse in pairwise(widths):
+            self.down.append(ConvCin(fine, coarse, defects, 3, stride=2))
+            self.up.insert(0, ConvCin(coarse, fine, defects, 3))
+        self.blocks = nn.ModuleList(CinBlock(widths[-1], defects) for _ in range(settings.blocks))
+        kernel = 7 if resnet else 3
+        self.last = nn.Conv2d(
+            width + 2, 1, kernel, padding=kernel // 2, bias=False, padding_mode="reflect"
+        )
+        nn.init.zeros_(self.last.weight)
+
+    def forward(self, draft: Tensor, noise: Tensor, defect: Tensor) -> Tensor:
+        """Draft (B, 1, Y, X), noise (B, 1, Y, X) ~ N(0, 1), defect (B,) to (B, 1, Y, X)."""
+        inputs = torch.cat((draft, noise), 1)  # (B, 2, Y, X)
+        x = F.relu(self.stem(inputs, defect))
+        for layer in self.down:
+            x = F.relu(layer(x, defect))
+        for block in self.blocks:
+            x = block(x, defect)
+        for layer in self.up:
+            x = F.relu(layer(F.interpolate(x, scale_factor=2.0), defect))
+        shaped = noise * draft.clamp(min=0).add(1e-3).sqrt()  # shot noise grows with the signal
+        return draft + self.last(torch.cat((x, noise, shaped), 1))  # type: ignore[no-any-return]
+
+
+def cin_parameters(generator: nn.Module) -> dict[str, nn.Parameter]:
+    """Return the γ and β of all defects by name: what a new defect adds, all else is shared."""
+    return {
+        f"{name}.{row}": getattr(module, row)
+        for name, module in generator.named_modules()
+        if isinstance(module, ConditionalInstanceNorm)
+        for row in ("gamma", "beta")
+    }
+
+
+def add_defect(generator: DefectGenerator, like: int | None = None) -> None:
+    """Give the generator a further defect: new CIN rows, every other weight untouched.
+
+    The new rows start as those of the defect `like`, or as the mean of all.
+    """
+    for module in generator.modules():
+        if not isinstance(module, ConditionalInstanceNorm):
+            continue
+        for name in ("gamma", "beta"):
+            rows = getattr(module, name).data
+            new = rows.mean(0, keepdim=True) if like is None else rows[like : like + 1]
+            setattr(module, name, nn.Parameter(torch.cat((rows, new))))
+
+
+class DefectCritic(nn.Module):
+    """Patch critic of CIN-GAN, told which defect by projection (Miyato & Koyama 2018)."""
+
+    def __init__(self, defects: int, width: int = 32) -> None:
+        super().__init__()
+        self.features = nn.Sequential(
+            nn.Conv2d(1, width, 3, 1, 1),
+            nn.LeakyReLU(0.2),
+            nn.Conv2d(width, 2 * width, 4, 2, 1),
+            nn.LeakyReLU(0.2),
+            nn.Conv2d(2 * width, 4 * width, 4, 2, 1),
+            nn.LeakyReLU(0.2),
+        )
+        self.score = nn.Conv2d(4 * width, 1, 3, 1, 1)
+        self.defect = nn.Embedding(defects, 4 * width)
+
+    def forward(self, image: Tensor, defect: Tensor) -> Tensor:
+        """(B, 1, Y, X) to scores (B, 1, Y/4, X/4), higher = more real."""
+        x = self.features(image)
+        told = (x * self.defect(defect)[:, :, None, None]).mean(1, keepdim=True)
+        return self.score(x) + told  # type: ignore[no-any-return]
+
+
+class ResidualBlock(nn.Module):
+    """Two 3×3 convolutions and a sum; no statistics, so tiles agree with the whole."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(channels, channels, 3, padding=1)
+        self.second = nn.Conv2d(channels, channels, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Keep the shape."""
+        return x + self.second(F.relu(self.first(x)))  # type: ignore[no-any-return]
+
+
+class UNetRestorer(nn.Module):
+    """Residual U-Net of three scales without any normalisation; sizes in multiples of 4."""
+
+    multiple = 4
+    tileable = True
+
+    def __init__(self, settings: RestorerSettings) -> None:
+        super().__init__()
+        fine, middle, coarse = settings.channels
+        self.stem = nn.Conv2d(1, fine, 3, padding=1)
+        self.fine = ResidualBlock(fine)
+        self.down1 = nn.Conv2d(fine, middle, 2, 2)
+        self.middle = ResidualBlock(middle)
+        self.down2 = nn.Conv2d(middle, coarse, 2, 2)
+        self.coarse = nn.Sequential(*(ResidualBlock(coarse) for _ in range(settings.blocks)))
+        self.up2 = nn.ConvTranspose2d(coarse, middle, 2, 2)
+        self.middle_up = ResidualBlock(middle)
+        self.up1 = nn.ConvTranspose2d(middle, fine, 2, 2)
+        self.fine_up = ResidualBlock(fine)
+        self.last = nn.Conv2d(fine, 1, 3, padding=1)
+        nn.init.zeros_(self.last.weight)
+        nn.init.zeros_(self.last.bias)  # type: ignore[arg-type]
+
+    def forward(self, image: Tensor) -> Tensor:
+        """(B, 1, Y, X) to the same, restored."""
+        x1 = self.fine(self.stem(image))  # (B, fine, Y, X)
+        x2 = self.middle(self.down1(x1))  # (B, middle, Y/2, X/2)
+        x = self.coarse(self.down2(x2))  # (B, coarse, Y/4, X/4)
+        x = self.middle_up(x2 + self.up2(x))
+        x = self.fine_up(x1 + self.up1(x))
+        return image + self.last(x)  # type: ignore[no-any-return]
+
+
+class ResNetRestorer(nn.Module):
+    """The 2019 restorer: ResNet with instance normalisation; whole planes only."""
+
+    multiple = 4
+    tileable = False
+
+    def __init__(self, settings: RestorerSettings) -> None:
+        super().__init__()
+        fine, middle, coarse = settings.channels
+        layers: list[nn.Module] = [_conv_norm(1, fine, 7), _conv_norm(fine, middle, 3, 2)]
+        layers.append(_conv_norm(middle, coarse, 3, 2))
+        layers += [_NormBlock(coarse) for _ in range(settings.blocks)]
+        layers += [nn.Upsample(scale_factor=2.0), _conv_norm(coarse, middle, 3)]
+        layers += [nn.Upsample(scale_factor=2.0), _conv_norm(middle, fine, 3)]
+        layers.append(nn.Conv2d(fine, 1, 7, padding=3))
+        self.layers = nn.Sequential(*layers)
+
+    def forward(self, image: Tensor) -> Tensor:
+        """(B, 1, Y, X) to the same, restored."""
+        return image + self.layers(image)  # type: ignore[no-any-return]
+
+
+class _NormBlock(nn.Module):
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.first = _conv_norm(channels, channels, 3)
+        self.second = nn.Sequential(
+            nn.Conv2d(channels, channels, 3, padding=1), nn.InstanceNorm2d(channels)
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.second(self.first(x))  # type: ignore[no-any-return]
+
+
+def _conv_norm(inputs: int, outputs: int, kernel: int, stride: int = 1) -> nn.Sequential:
+    conv = nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2)
+    return nn.Sequential(conv, nn.InstanceNorm2d(outputs), nn.ReLU())
+
+
+def build_restorer(settings: RestorerSettings) -> UNetRestorer | ResNetRestorer:
+    """Return the restorer that `settings` names."""
+    return UNetRestorer(settings) if settings.network == "unet" else ResNetRestorer(settings)
+
+
+class PatchDiscriminator(nn.Module):
+    """PatchGAN: is this the clean image of that defective one? (Isola et al. 2017)."""
+
+    def __init__(self, width: int = 32) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(
+            nn.Conv2d(2, width, 4, 2, 1),
+            nn.LeakyReLU(0.2),
+            nn.Conv2d(width, 2 * width, 4, 2, 1),
+            nn.LeakyReLU(0.2),
+            nn.Conv2d(2 * width, 4 * width, 4, 2, 1),
+            nn.LeakyReLU(0.2),
+            nn.Conv2d(4 * width, 1, 3, 1, 1),
+        )
+
+    def forward(self, image: Tensor, condition: Tensor) -> Tensor:
+        """Image and its input, both (B, 1, Y, X), to scores (B, 1, Y/8, X/8)."""
+        return self.layers(torch.cat((image, condition), 1))  # type: ignore[no-any-return]
+
+
+class DenseDiscriminator(nn.Module):
+    """The 2019 discriminator: four strided convolutions, two dense layers, one score."""
+
+    def __init__(self, patch: int, width: int = 64) -> None:
+        super().__init__()
+        widths = (2, width, 2 * width, 4 * width, 8 * width)
+        layers: list[nn.Module] = []
+        for inputs, outputs in pairwise(widths):
+            layers += [nn.Conv2d(inputs, outputs, 4, 2, 1), nn.LeakyReLU(0.2)]
+        flat = 8 * width * (patch // 16) ** 2
+        layers += [nn.Flatten(), nn.Linear(flat, 1024), nn.Tanh(), nn.Linear(1024, 1)]
+        self.layers = nn.Sequential(*layers)
+
+    def forward(self, image: Tensor, condition: Tensor) -> Tensor:
+        """Image and its input, both (B, 1, patch, patch), to one score each, (B, 1)."""
+        return self.layers(torch.cat((image, condition), 1))  # type: ignore[no-any-return]
+
+
+def build_discriminator(settings: RestorerSettings) -> PatchDiscriminator | DenseDiscriminator:
+    """Return the discriminator that `settings` names."""
+    if settings.discriminator == "patch":
+        return PatchDiscriminator()
+    return DenseDiscriminator(settings.patch)

@@ -1,0 +1,256 @@
+"""Training material: which images serve which stage, and the batches drawn from them.
+
+A batch is a function of (seed, step, process), see `loop`. Every crop comes from the training
+part of the images; images held back for validation never appear here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from ..defects.calibration import calibrate
+from ..defects.parameters import DEFECTS, Bleaching, Defect, UnevenIllumination
+from ..defects.specimens import draw_specimen
+from ..image.dataset import Dataset, Pair, split
+from ..image.intensity import percentile_map
+from ..settings import Settings
+from .loop import Batch, step_seed
+
+_FIELD = 128  # side of the fields that are degraded and normalised, as a whole, in pixels
+_FEW_CLEAN = 50  # below this many clean planes, simulated specimens join them
+_OWN_CLEAN = 0.75  # how often a synthetic pair starts from the defect's own kind of clean image
+_JITTER = 0.1  # spread of the calibrated physical parameters, as a part of their ranges
+_CROPS = 4  # patches cut from one degraded field
+
+
+@dataclass(frozen=True)
+class Material:
+    """The planes of one run, by role; float32 (Y, X) on about 0..1.
+
+    Attributes
+    ----------
+    defects
+        Names, in the order of their indices.
+    clean
+        Clean planes of any kind.
+    own_clean
+        Clean planes known to be of the same kind as a defect's images; may be empty.
+    defective
+        Unpaired defective planes by defect.
+    pairs
+        Real training pairs by defect; empty where alpha is 1.
+    validation
+        Pairs held back, by defect; never trained on.
+    physics
+        Calibrated physical parameters by defect; empty where no physics is known or wanted.
+    """
+
+    defects: tuple[str, ...]
+    clean: list[np.ndarray]
+    own_clean: dict[str, list[np.ndarray]]
+    defective: dict[str, list[np.ndarray]]
+    pairs: dict[str, list[Pair]]
+    validation: dict[str, list[Pair]]
+    physics: dict[str, list[Defect]] = field(default_factory=dict)
+
+
+def gather(dataset: Dataset, settings: Settings) -> Material:
+    """Give each image of a dataset its role.
+
+    With ``alpha == 1`` there are no real pairs: the clean images of one half of a defect's pairs
+    and the defective ones of the other half are used, so that no image is seen in both states.
+
+    Raises
+    ------
+    ValueError
+        No clean image; or no real pair of some defect where alpha is 0.
+    """
+    rng = np.random.default_rng([settings.seed, 1])
+    clean = [s.plane for s in dataset.clean]
+    own: dict[str, list[np.ndarray]] = {}
+    defective: dict[str, list[np.ndarray]] = {}
+    pairs: dict[str, list[Pair]] = {}
+    validation: dict[str, list[Pair]] = {}
+    for name in dataset.defects:
+        train, validation[name] = _hold_back(dataset.pairs.get(name, []), settings, rng)
+        half = len(train) // 2
+        seen, hidden = (train[:half], train[half:]) if settings.alpha == 1 else (train, train)
+        pairs[name] = [] if settings.alpha == 1 else train
+        own[name] = [p.target for p in hidden]
+        unpaired = [s.plane for s in dataset.defective.get(name, [])]
+        defective[name] = unpaired + [p.input for p in seen]
+        if settings.alpha == 0 and not train:
+            raise ValueError(f"{name}: alpha 0 needs real pairs, got none; add pairs/{name}/")
+        if not defective[name]:
+            raise ValueError(f"{name}: expected a defective image, got none; add some to {name}/")
+    clean = clean + [plane for planes in own.values() for plane in planes]
+    if not clean:
+        raise ValueError("expected clean images (clean/ or the targets of pairs), got none")
+    if len(clean) < _FEW_CLEAN:
+        clean = clean + [draw_specimen((_FIELD, _FIELD), rng) for _ in range(settings.specimens)]
+    return Material(tuple(dataset.defects), clean, own, defective, pairs, validation)
+
+
+def _hold_back(
+    pairs: list[Pair], settings: Settings, rng: np.random.Generator
+) -> tuple[list[Pair], list[Pair]]:
+    """Choose the pairs of a run and hold a part of them back, by image."""
+    if settings.pairs is not None:
+        order = rng.permutation(len(pairs))[: settings.pairs]
+        pairs = [pairs[i] for i in order]
+    if len(pairs) < 5 or settings.validation == 0:
+        return pairs, []
+    kept, held = split(pairs, settings.validation, rng)
+    return kept, held
+
+
+def calibrate_physics(material: Material, seed: int) -> dict[str, list[Defect]]:
+    """Fit the physical model of each defect that has one to its unpaired images."""
+    found = {}
+    for number, name in enumerate(material.defects):
+        if name in DEFECTS:
+            rng = np.random.default_rng([seed, 2, number])
+            clean = material.own_clean[name] or material.clean
+            if DEFECTS[name] in (UnevenIllumination, Bleaching):  # no trace in unpaired images
+                found[name] = [DEFECTS[name].draw(rng) for _ in range(32)]
+            else:
+                found[name] = calibrate(DEFECTS[name], clean, material.defective[name], rng)
+    return found
+
+
+class DefectBatches:
+    """Batches of stage one: ``clean``, ``draft``, ``real`` (B, 1, y, x), ``defect`` (B,)."""
+
+    def __init__(self, material: Material, batch: int, patch: int, seed: int) -> None:
+        self.material, self.batch, self.patch, self.seed = material, batch, patch, seed
+
+    def __call__(self, step: int, process: int) -> Batch:
+        """Return the batch of one step of one process."""
+        rng = np.random.default_rng(step_seed(self.seed, step, process))
+        m, size = self.material, self.patch
+        defect = rng.integers(len(m.defects), size=self.batch)
+        drafts, cleans = draw_drafts(m, defect, size, rng)
+        real = []
+        for index in defect:
+            planes = m.defective[m.defects[index]]
+            real.append(crop([planes[rng.integers(len(planes))]], size, rng)[0])
+            real[-1] = flip([real[-1]], m.defects[index], rng)[0]
+        return {
+            "clean": _stack(cleans),
+            "draft": _stack(drafts),
+            "real": _stack(real),
+            "defect": defect.astype(np.int64),
+        }
+
+
+class PairBatches:
+    """Batches of stage two: ``input``, ``target`` (B, 1, y, x), ``defect``, ``synthetic`` (B,).
+
+    Each sample is synthetic with probability `alpha`; always where a defect has no real pair.
+    """
+
+    def __init__(self, material: Material, batch: int, patch: int, alpha: float, seed: int) -> None:
+        self.material, self.batch, self.patch = material, batch, patch
+        self.alpha, self.seed = alpha, seed
+
+    def __call__(self, step: int, process: int) -> Batch:
+        """Return the batch of one step of one process."""
+        rng = np.random.default_rng(step_seed(self.seed, step, process))
+        m = self.material
+        defect = rng.integers(len(m.defects), size=self.batch)
+        has_pairs = np.array([bool(m.pairs[name]) for name in m.defects])
+        synthetic = (rng.random(self.batch) < self.alpha) | ~has_pairs[defect]
+        drafts, cleans = draw_drafts(m, defect[synthetic], self.patch, rng)
+        inputs, targets = iter(drafts), iter(cleans)
+        made = [
+            (next(inputs), next(targets)) if fake else self._real(m.defects[index], rng)
+            for index, fake in zip(defect, synthetic, strict=True)
+        ]
+        made = [_rescale(*pair, rng) for pair in made]
+        return {
+            "input": _stack([a for a, _ in made]),
+            "target": _stack([b for _, b in made]),
+            "defect": defect.astype(np.int64),
+            "synthetic": synthetic.astype(np.int64),
+        }
+
+    def _real(self, name: str, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+        pairs = self.material.pairs[name]
+        pair = pairs[rng.integers(len(pairs))]
+        image, target = flip(crop([pair.input, pair.target], self.patch, rng), name, rng)
+        return image, target
+
+
+def draw_drafts(
+    material: Material, defect: np.ndarray, patch: int, rng: np.random.Generator
+) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    """Draw drafts of defective patches and their clean partners, in the order of `defect`.
+
+    A field of 128×128 is degraded and normalised as a whole, as a user's image is, and gives up
+    to four patches.
+    """
+    places: dict[int, list[int]] = {}
+    for place, index in enumerate(defect):
+        places.setdefault(int(index), []).append(place)
+    drafts: list[np.ndarray] = [np.empty(0)] * len(defect)
+    cleans: list[np.ndarray] = [np.empty(0)] * len(defect)
+    for index, wanted in places.items():
+        name = material.defects[index]
+        for first in range(0, len(wanted), _CROPS):
+            draft, clean = draw_field(material, name, max(_FIELD, patch), rng)
+            for place in wanted[first : first + _CROPS]:
+                cut = flip(crop([draft, clean], patch, rng), name, rng)
+                drafts[place], cleans[place] = cut
+    return drafts, cleans
+
+
+def draw_field(
+    material: Material, name: str, size: int, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """Draw one (draft, clean) field; the clean one is on the draft's intensity scale."""
+    own = material.own_clean[name]
+    planes = own if own and rng.random() < _OWN_CLEAN else material.clean
+    clean = flip(crop([planes[rng.integers(len(planes))]], size, rng), name, rng)[0]
+    known = material.physics.get(name)
+    if not known:
+        return clean, clean
+    clean = percentile_map(clean).apply(clean)
+    draft = known[rng.integers(len(known))].jitter(rng, _JITTER).apply(clean, rng)
+    scale = percentile_map(draft)
+    return scale.apply(draft), scale.apply(clean)
+
+
+def crop(planes: Sequence[np.ndarray], size: int, rng: np.random.Generator) -> list[np.ndarray]:
+    """Cut the same random square from planes of one shape, mirrored where they are too small."""
+    height, width = planes[0].shape
+    short = [(0, max(0, size - height)), (0, max(0, size - width))]
+    if height < size or width < size:
+        planes = [np.pad(p, short, mode="symmetric") for p in planes]
+        height, width = planes[0].shape
+    y = int(rng.integers(height - size + 1))
+    x = int(rng.integers(width - size + 1))
+    return [p[y : y + size, x : x + size] for p in planes]
+
+
+def flip(planes: Sequence[np.ndarray], name: str, rng: np.random.Generator) -> list[np.ndarray]:
+    """Flip at random, and turn by 90° too unless axis 0 is the axial direction."""
+    y, x = (int(v) for v in rng.choice((-1, 1), size=2))
+    planes = [p[::y, ::x] for p in planes]
+    if name != "axial" and rng.random() < 0.5:
+        planes = [p.T for p in planes]
+    return list(planes)
+
+
+def _rescale(
+    image: np.ndarray, target: np.ndarray, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """Change gain and offset of both alike: percentiles of other images fall elsewhere."""
+    gain, offset = np.exp(rng.normal(0, 0.2)), rng.normal(0, 0.03)
+    return gain * image + offset, gain * target + offset
+
+
+def _stack(planes: list[np.ndarray]) -> np.ndarray:
+    return np.stack(planes)[:, None].astype(np.float32)

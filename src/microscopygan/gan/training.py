@@ -1,0 +1,314 @@
+"""A whole run, stage after stage: `train` reads as the list of what happens."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import shutil
+import time
+from dataclasses import replace
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from torch import nn
+
+from .. import __version__
+from ..defects.parameters import DEFECTS
+from ..image.dataset import Dataset
+from ..modelfile import ModelCard
+from ..settings import Settings
+from .cgan import CGan
+from .cin_gan import CinGan, degrade, load_defects, save_defects
+from .export import export_restorer, receptive_field
+from .loop import train as run_loop
+from .networks import build_restorer
+from .patches import (
+    DefectBatches,
+    Material,
+    PairBatches,
+    calibrate_physics,
+    draw_field,
+    gather,
+)
+
+_DRAWS = 24  # synthetic fields of each defect kept for the realism measures
+_STAGES = ("all", "defects", "restorer")
+
+
+def train(
+    dataset: Dataset,
+    run: Path,
+    settings: Settings,
+    *,
+    stage: str = "all",
+    resume: bool = False,
+    overwrite: bool = False,
+    quiet: bool = False,
+) -> None:
+    """Train CIN-GAN, then the restorer, into the folder `run`.
+
+    Parameters
+    ----------
+    dataset
+        The images.
+    run
+        Gets ``settings.json``, ``run.json``, ``defects/``, ``defects.safetensors``,
+        ``restorer/`` and ``restorer.onnx``.
+    settings
+        All settings.
+    stage
+        ``all``, ``defects`` (CIN-GAN only) or ``restorer`` (takes the run's CIN-GAN).
+    resume
+        Go on with an interrupted run of the same settings; without a saved state, start.
+    overwrite
+        Replace an existing run.
+    quiet
+        Show no progress.
+
+    Raises
+    ------
+    FileExistsError
+        The run exists, and neither `resume` nor `overwrite` is set.
+    ValueError
+        Unknown stage, unfit dataset, or settings other than those of the run to resume.
+    FileNotFoundError
+        Stage ``restorer`` without a trained CIN-GAN.
+    """
+    accelerator = Accelerator()
+    material = gather(dataset, settings)
+    if accelerator.is_main_process:
+        open_run(run, settings, stage, resume=resume, overwrite=overwrite)
+    accelerator.wait_for_everyone()
+    material = _with_physics(material, settings, run, accelerator)
+    seconds = {}
+    if stage in ("all", "defects") and needs_defects(settings):
+        begun = time.perf_counter()
+        train_defects(material, run, settings, accelerator, resume=resume, quiet=quiet)
+        seconds["defects"] = time.perf_counter() - begun
+    if stage in ("all", "restorer"):
+        begun = time.perf_counter()
+        train_restorer(material, run, settings, accelerator, resume=resume, quiet=quiet)
+        seconds["restorer"] = time.perf_counter() - begun
+    if accelerator.is_main_process:
+        _describe(run, dataset, material, settings, seconds)
+
+
+def needs_defects(settings: Settings) -> bool:
+    """Tell whether a run uses synthetic pairs, and so CIN-GAN."""
+    return settings.alpha > 0
+
+
+def open_run(run: Path, settings: Settings, stage: str, *, resume: bool, overwrite: bool) -> None:
+    """Make or check the folder of a run; see `train`."""
+    if stage not in _STAGES:
+        raise ValueError(f"stage: expected one of {', '.join(_STAGES)}, got {stage!r}")
+    saved = run / "settings.json"
+    fresh = not run.exists() or not any(run.iterdir())
+    if stage == "restorer" and saved.exists() and not (run / "restorer.onnx").exists():
+        fresh = True  # the second stage of a run whose first one is done
+    if not fresh and resume:
+        _check_same(saved, settings)
+    elif not fresh and not overwrite:
+        raise FileExistsError(f"{run} exists; give --resume to go on, or --overwrite to replace it")
+    elif not fresh:
+        _clear(run, stage)
+    run.mkdir(parents=True, exist_ok=True)
+    _write_json(saved, settings.model_dump(mode="json"))
+
+
+def _check_same(saved: Path, settings: Settings) -> None:
+    if not saved.exists():
+        raise ValueError(f"{saved.parent}: expected a run to resume, but it has no settings.json")
+    try:
+        before = Settings.model_validate_json(saved.read_text())
+    except ValueError:
+        raise ValueError(f"{saved}: damaged or of another version; start a new run") from None
+    if before != settings:
+        changed = [
+            name
+            for name in Settings.model_fields
+            if getattr(before, name) != getattr(settings, name)
+        ]
+        raise ValueError(
+            f"{saved.parent}: cannot resume with other settings ({', '.join(changed)} changed); "
+            "give the same ones, or another run folder"
+        )
+
+
+def _clear(run: Path, stage: str) -> None:
+    """Remove what a run holds; only files that a run writes, so that no other data is lost."""
+    names = ["restorer", "restorer.onnx", "evaluation", "report.html"]
+    if stage != "restorer":
+        names += ["defects", "defects.safetensors", "physics.json", "draws.npz"]
+        names += ["run.json", "settings.json"]
+    for name in names:
+        path = run / name
+        shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+
+
+def _with_physics(
+    material: Material, settings: Settings, run: Path, accelerator: Accelerator
+) -> Material:
+    """Calibrate the physical drafts once a run; every process reads the same ones."""
+    if not (settings.defects.physics and needs_defects(settings)):
+        return material
+    path = run / "physics.json"
+    if accelerator.is_main_process and not path.exists():
+        found = calibrate_physics(material, settings.seed)
+        _write_json(path, {name: [p.model_dump() for p in known] for name, known in found.items()})
+    accelerator.wait_for_everyone()
+    saved = json.loads(path.read_text())
+    physics = {
+        name: [DEFECTS[name].model_validate(fields) for fields in known]
+        for name, known in saved.items()
+    }
+    return replace(material, physics=physics)
+
+
+def train_defects(
+    material: Material,
+    run: Path,
+    settings: Settings,
+    accelerator: Accelerator,
+    *,
+    resume: bool = False,
+    quiet: bool = False,
+) -> None:
+    """Stage one: train CIN-GAN and keep its averaged generator and some of its draws."""
+    stage = settings.defects
+    gan = CinGan(stage, material.defects, accelerator, settings.seed)
+    batches = DefectBatches(material, stage.batch, stage.patch, settings.seed)
+    generator = run_loop(
+        gan,
+        batches,
+        run / "defects",
+        stage,
+        seed=settings.seed,
+        accelerator=accelerator,
+        resume=resume,
+        quiet=quiet,
+    )
+    if accelerator.is_main_process:
+        save_defects(run / "defects.safetensors", generator, material.defects, stage)
+        save_draws(run / "draws.npz", generator, material, settings.seed)
+
+
+def save_draws(path: Path, generator: nn.Module, material: Material, seed: int) -> None:
+    """Keep synthetic fields, their clean and physical origins, and real ones, to compare."""
+    rng = np.random.default_rng([seed, 3])
+    noise = torch.Generator().manual_seed(seed)
+    generator = generator.cpu()
+    arrays = {}
+    for number, name in enumerate(material.defects):
+        fields = [draw_field(material, name, 128, rng) for _ in range(_DRAWS)]
+        draft = np.stack([a for a, _ in fields]).astype(np.float32)
+        clean = np.stack([b for _, b in fields]).astype(np.float32)
+        arrays[f"{name}/clean"], arrays[f"{name}/physics"] = clean, draft
+        for draw in ("synthetic1", "synthetic2"):
+            arrays[f"{name}/{draw}"] = degrade(generator, draft, number, noise)
+    partial = path.with_name("draws.partial.npz")
+    np.savez_compressed(partial, **arrays)  # type: ignore[arg-type]
+    partial.replace(path)
+
+
+def train_restorer(
+    material: Material,
+    run: Path,
+    settings: Settings,
+    accelerator: Accelerator,
+    *,
+    resume: bool = False,
+    quiet: bool = False,
+) -> None:
+    """Stage two: train the restorer on real and synthetic pairs and export it."""
+    stage, generator = settings.restorer, None
+    if needs_defects(settings):
+        saved = run / "defects.safetensors"
+        if not saved.exists():
+            raise FileNotFoundError(
+                f"{saved} is missing: run --stage defects first, or set --alpha 0"
+            )
+        generator, known = load_defects(saved)
+        if known != material.defects:
+            raise ValueError(
+                f"{saved}: knows the defects {', '.join(known)}, but the dataset has "
+                f"{', '.join(material.defects)}; run --stage defects on this dataset first"
+            )
+    gan = CGan(stage, accelerator, settings.seed, generator)
+    batches = PairBatches(material, stage.batch, stage.patch, settings.alpha, settings.seed)
+    restorer = run_loop(
+        gan,
+        batches,
+        run / "restorer",
+        stage,
+        seed=settings.seed + 1,
+        accelerator=accelerator,
+        resume=resume,
+        quiet=quiet,
+    )
+    if accelerator.is_main_process:
+        export_restorer(restorer, run / "restorer.onnx", model_card(material, settings))
+
+
+def model_card(material: Material, settings: Settings) -> ModelCard:
+    """Return what a restorer's file says of itself."""
+    network = build_restorer(settings.restorer)
+    halo = receptive_field(network, network.multiple) if network.tileable else 0
+    return ModelCard(
+        program=__version__,
+        halo=halo,
+        multiple=network.multiple,
+        tileable=network.tileable,
+        defects=material.defects,
+        training={
+            "preset": settings.preset,
+            "alpha": settings.alpha,
+            "steps": settings.restorer.steps,
+            "seed": settings.seed,
+            "pairs": {name: len(pairs) for name, pairs in material.pairs.items()},
+            "unpaired": {name: len(planes) for name, planes in material.defective.items()},
+        },
+    )
+
+
+def _describe(
+    run: Path, dataset: Dataset, material: Material, settings: Settings, seconds: dict[str, float]
+) -> None:
+    """Write ``run.json``: what was trained on what, with which versions, for how long."""
+    path = run / "run.json"
+    before = json.loads(path.read_text()) if path.exists() else {}
+    libraries = ("torch", "numpy", "onnxruntime", "accelerate")
+    about = {
+        "program": {"microscopygan": __version__, "python": platform.python_version()}
+        | {name: version(name) for name in libraries},
+        "machine": f"{platform.machine()}, {os.cpu_count()} cores",
+        "seed": settings.seed,
+        "dataset": {
+            "clean": len(material.clean),
+            "alpha": settings.alpha,
+            "defects": {
+                name: {
+                    "unpaired": len(material.defective[name]),
+                    "pairs": len(material.pairs[name]),
+                    "validation": len(material.validation[name]),
+                    "test": len(dataset.test.get(name, [])),
+                }
+                for name in material.defects
+            },
+        },
+        "parameters": {
+            "restorer": sum(p.numel() for p in build_restorer(settings.restorer).parameters())
+        },
+        "seconds": before.get("seconds", {}) | {k: round(v, 1) for k, v in seconds.items()},
+    }
+    _write_json(path, about)
+
+
+def _write_json(path: Path, content: object) -> None:
+    partial = path.with_name(path.name + ".partial")
+    partial.write_text(json.dumps(content, indent=2) + "\n")
+    partial.replace(path)

@@ -1,0 +1,1 @@
+"""Pixels in, pixels out: file formats, axes, intensity scales, tiles and training sets."""

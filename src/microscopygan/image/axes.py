@@ -1,0 +1,112 @@
+"""Axes of an image as a string of letters, and images as stacks of planes."""
+
+from collections.abc import Callable
+
+import numpy as np
+
+AXES = "TCZYX"  # time, channel, depth, height, width
+
+
+def check_axes(axes: str, ndim: int, name: str = "image") -> None:
+    """Raise unless `axes` names the dimensions of an image once each.
+
+    Parameters
+    ----------
+    axes
+        One letter of ``TCZYX`` for each dimension, in any order, with Y and X.
+    ndim
+        Number of dimensions of the array.
+    name
+        The image's name, for the message.
+
+    Raises
+    ------
+    ValueError
+        Unknown, repeated or missing letters, or another number of them than `ndim`.
+
+    Examples
+    --------
+    >>> check_axes("ZYX", 3)
+    >>> check_axes("ZX", 2, "a.tif")
+    Traceback (most recent call last):
+    ValueError: a.tif: expected axes letters of TCZYX, each once, with Y and X, got 'ZX'; ...
+    """
+    if not set("YX") <= set(axes) <= set(AXES) or len(set(axes)) != len(axes):
+        raise ValueError(
+            f"{name}: expected axes letters of {AXES}, each once, with Y and X, got {axes!r}; "
+            "name the axes anew"
+        )
+    if len(axes) != ndim:
+        raise ValueError(
+            f"{name}: expected one axis letter for each of {ndim} dimensions, got {axes!r}; "
+            "name the axes anew"
+        )
+
+
+def to_planes(
+    array: np.ndarray, axes: str
+) -> tuple[np.ndarray, Callable[[np.ndarray], np.ndarray]]:
+    """View an image as a stack of planes.
+
+    Parameters
+    ----------
+    array
+        Any dtype, any order of T, C, Z, Y, X.
+    axes
+        Its axes, one letter for each dimension.
+
+    Returns
+    -------
+    planes : ndarray, (N, Y, X)
+        The axes other than Y and X flattened in their order; dtype kept.
+    back : callable
+        Takes planes of the same shape (any dtype) and returns them in the shape and axes order
+        of `array`.
+
+    Raises
+    ------
+    ValueError
+        `axes` does not describe `array`; or `back` got another shape.
+
+    Examples
+    --------
+    >>> image = np.arange(24).reshape(2, 3, 4)
+    >>> planes, back = to_planes(image, "YXZ")
+    >>> planes.shape, np.array_equal(back(planes), image)
+    ((4, 2, 3), True)
+    """
+    check_axes(axes, array.ndim)
+    order = [i for i, letter in enumerate(axes) if letter not in "YX"]
+    order += [axes.index("Y"), axes.index("X")]
+    ordered = array.transpose(order)
+    planes = ordered.reshape(_count(ordered.shape[:-2]), *ordered.shape[-2:])
+
+    def back(changed: np.ndarray) -> np.ndarray:
+        if changed.shape != planes.shape:
+            raise ValueError(
+                f"expected planes (N, Y, X) of shape {planes.shape}, got {changed.shape}; "
+                "keep their number and size"
+            )
+        return changed.reshape(ordered.shape).transpose(np.argsort(order))
+
+    return planes, back
+
+
+def to_volumes(array: np.ndarray, axes: str) -> np.ndarray:
+    """Copy or view an image as volumes (V, Z, Y, X), one for each time and channel.
+
+    Examples
+    --------
+    >>> to_volumes(np.zeros((5, 8, 9, 2)), "ZYXC").shape
+    (2, 5, 8, 9)
+    """
+    check_axes(axes, array.ndim)
+    ordered = array.transpose([axes.index(letter) for letter in AXES if letter in axes])
+    depth = array.shape[axes.index("Z")] if "Z" in axes else 1
+    lead = _count(ordered.shape[: len(axes) - 2 - ("Z" in axes)])
+    return ordered.reshape(lead, depth, *ordered.shape[-2:])
+
+
+def _count(lengths: tuple[int, ...]) -> int:
+    """Product of axis lengths; 1 without axes (a reshape with -1 fails on empty arrays)."""
+    return int(np.prod(lengths, dtype=np.int64))

@@ -1,0 +1,182 @@
+"""Intensity scales: to about 0..1 and back, and one image on the scale of another."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+from scipy.ndimage import gaussian_filter
+
+
+@dataclass(frozen=True)
+class AffineMap:
+    """The map ``(x - offset) / scale`` and its inverse.
+
+    Computed in float64, so that large offsets cost no precision; results are float32.
+
+    Attributes
+    ----------
+    offset
+        Intensity that maps to 0, in the image's units.
+    scale
+        Intensity range that maps to 1, in the image's units; finite and not 0.
+
+    Examples
+    --------
+    >>> scale = AffineMap(offset=100.0, scale=50.0)
+    >>> scale.apply(np.array([100, 125], np.uint16))
+    array([0. , 0.5], dtype=float32)
+    >>> scale.undo(np.array([0.5]))
+    array([125.], dtype=float32)
+    """
+
+    offset: float
+    scale: float
+
+    def __post_init__(self) -> None:
+        if not (np.isfinite(self.offset) and np.isfinite(self.scale) and self.scale != 0):
+            raise ValueError(
+                "expected a finite offset and a finite scale other than 0, got "
+                f"offset {self.offset} and scale {self.scale}; use percentile_map"
+            )
+
+    def apply(self, array: np.ndarray) -> np.ndarray:
+        """Map intensities in the image's units to about 0..1; float32, shape kept."""
+        return ((np.asarray(array, np.float64) - self.offset) / self.scale).astype(np.float32)
+
+    def undo(self, array: np.ndarray) -> np.ndarray:
+        """Map about 0..1 back to the image's units; float32, shape kept."""
+        return (np.asarray(array, np.float64) * self.scale + self.offset).astype(np.float32)
+
+
+def percentile_map(array: np.ndarray, low: float = 1.0, high: float = 99.8) -> AffineMap:
+    """Map the percentiles `low` and `high` of an image to 0 and 1.
+
+    Parameters
+    ----------
+    array
+        The whole image, volume or frame (never a tile); any shape and real dtype, finite.
+    low, high
+        Percentiles, 0 ≤ low < high ≤ 100.
+
+    Returns
+    -------
+    AffineMap, always invertible. Where the percentiles coincide (a few bright spots on flat
+    ground), minimum and maximum take their place; a constant image gets scale 1.
+
+    Raises
+    ------
+    ValueError
+        Percentiles out of order, an empty image, or one with NaN or infinite pixels.
+
+    Examples
+    --------
+    >>> percentile_map(np.arange(101), low=0, high=100)
+    AffineMap(offset=0.0, scale=100.0)
+    >>> percentile_map(np.full((4, 4), 7.0))
+    AffineMap(offset=7.0, scale=1.0)
+    """
+    if not 0 <= low < high <= 100:
+        raise ValueError(
+            f"expected percentiles 0 <= low < high <= 100, got {low} and {high}; try 1 and 99.8"
+        )
+    if array.size == 0:
+        raise ValueError("expected an image with pixels, got none; check the file")
+    if not np.isfinite(array).all():
+        raise ValueError("expected finite pixels, got NaN or infinite ones; replace them before")
+    exact = array.dtype.kind in "uif" and array.dtype.itemsize <= 2
+    values: NDArray[np.floating] = array.astype(np.float32 if exact else np.float64)
+    bottom, top = (float(v) for v in np.percentile(values, [low, high]))
+    if bottom == top:
+        bottom, top = float(values.min()), float(values.max())
+    return AffineMap(bottom, top - bottom if top != bottom else 1.0)
+
+
+def match_intensity(target: np.ndarray, reference: np.ndarray, sigma: float = 6.0) -> np.ndarray:
+    """Bring an image onto the intensity scale of another one of the same field.
+
+    Gain a and offset b minimise ``|G(reference) - a G(target) - b|²`` (ordinary least squares),
+    G a Gaussian blur: at that coarse scale noise and blur, which only one of the two has, do
+    not bias the gain.
+
+    Parameters
+    ----------
+    target
+        The clean image, (..., Y, X), any real dtype; leading axes share one gain and offset.
+    reference
+        The defective image, same shape.
+    sigma
+        Standard deviation of the blur in pixels, along Y and X.
+
+    Returns
+    -------
+    ``a * target + b``, float32. A target that is flat after the blur keeps its gain.
+
+    Raises
+    ------
+    ValueError
+        The shapes differ, or the images do not agree (no positive gain fits).
+
+    Examples
+    --------
+    >>> clean = np.random.default_rng(0).random((64, 64))
+    >>> np.allclose(match_intensity(clean, 3 * clean - 1), 3 * clean - 1, atol=1e-5)
+    True
+    """
+    if target.shape != reference.shape:
+        raise ValueError(
+            f"expected target and reference of one shape, got {target.shape} and "
+            f"{reference.shape}; crop them to the same field"
+        )
+    exact = np.asarray(target, np.float64)
+    x, y = (_blur(v, sigma) for v in (exact, np.asarray(reference, np.float64)))
+    x_mean, y_mean = x.mean(), y.mean()
+    variance = np.mean((x - x_mean) ** 2)
+    gain = 1.0
+    if variance > 1e-20 * max(1e-100, float(np.mean(x**2))):
+        gain = float(np.mean((x - x_mean) * (y - y_mean)) / variance)
+    if gain <= 0:
+        raise ValueError(
+            "expected input and target of one field, but where one is bright the other is dark "
+            f"(fitted gain {gain:.3g}); check that they belong together"
+        )
+    return np.asarray(gain * (exact - x_mean) + y_mean, dtype=np.float32)
+
+
+def to_dtype(array: np.ndarray, dtype: DTypeLike) -> np.ndarray:
+    """Convert intensities to a dtype: integers rounded and clipped to their range, floats cast.
+
+    Parameters
+    ----------
+    array
+        Finite real intensities in the units of the result.
+    dtype
+        An integer or floating dtype.
+
+    Raises
+    ------
+    ValueError
+        Another kind of dtype, or NaN or infinite values for an integer dtype.
+
+    Examples
+    --------
+    >>> to_dtype(np.array([-3.0, 1.6, 300.0]), np.uint8)
+    array([  0,   2, 255], dtype=uint8)
+    """
+    wanted = np.dtype(dtype)
+    if wanted.kind not in "uif":
+        raise ValueError(f"expected an integer or float dtype, got {wanted}; try float32")
+    if wanted.kind == "f" or array.dtype == wanted:
+        return array.astype(wanted)
+    if not np.isfinite(array).all():
+        raise ValueError(f"expected finite values to store as {wanted}, got NaN; try float32")
+    info = np.iinfo(wanted)
+    low, high = np.float64(info.min), np.float64(info.max)
+    if int(high) > info.max:  # 64-bit limits are no float64; the next one below fits
+        high = np.nextafter(high, 0)
+    return np.clip(np.rint(np.asarray(array, np.float64)), low, high).astype(wanted)
+
+
+def _blur(array: np.ndarray, sigma: float) -> np.ndarray:
+    """Gaussian blur of (..., Y, X) along Y and X only."""
+    widths = (0.0,) * (array.ndim - 2) + (sigma, sigma)
+    return np.asarray(gaussian_filter(array, widths, mode="nearest"))

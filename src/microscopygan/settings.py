@@ -1,0 +1,200 @@
+"""Settings of a training: one frozen tree, every field bounded and described.
+
+The command line, the run folder (``settings.json``) and the report all read this one file.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+PRESETS = ("default", "paper")
+
+Weight = Annotated[float, Field(ge=0.0, le=1000.0)]
+
+
+class _Settings(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class StageSettings(_Settings):
+    """What the two trainings have in common."""
+
+    steps: int = Field(ge=1, le=10_000_000, description="generator updates")
+    batch: int = Field(ge=1, le=1024, description="patches a step and process")
+    patch: int = Field(ge=32, le=512, multiple_of=16, description="side of a patch in pixels")
+    learning_rate: float = Field(gt=0, le=0.1, description="peak rate of the generator's Adam")
+    critic_rate: float = Field(gt=0, le=0.1, description="peak rate of the critic's Adam")
+    ema: float = Field(ge=0, lt=1, description="decay of the averaged weights a step; 0 = off")
+    save_every: int = Field(ge=1, description="steps between two saved states")
+    log_every: int = Field(ge=1, description="steps between two rows of log.csv")
+    picture_every: int = Field(ge=1, description="steps between two picture grids")
+
+
+class DefectSettings(StageSettings):
+    """Stage one: CIN-GAN, clean images to defective ones."""
+
+    generator: Literal["compact", "resnet"] = Field(description="compact: no down-sampling")
+    channels: int = Field(ge=4, le=256, description="channels of the first convolution")
+    blocks: int = Field(ge=1, le=32, description="residual blocks")
+    physics: bool = Field(description="start from a calibrated physical draft of the defect")
+    adversarial: Literal["hinge", "wgan-gp"] = Field(description="adversarial loss of the critic")
+    critic_steps: int = Field(ge=1, le=10, description="critic updates a generator update")
+    penalty: Weight = Field(description="weight of R1 (hinge) or of the gradient penalty (wgan-gp)")
+    augment: bool = Field(description="DiffAugment: shift and cut out what the critic sees")
+    adversarial_weight: Weight
+    content_weight: Weight = Field(description="VGG16 distance to the clean input, coarse scale")
+    style_weight: Weight = Field(description="Gram distance to unpaired defective images")
+    content_scale: int = Field(ge=1, le=16, description="pixels averaged before the content term")
+
+
+class RestorerSettings(StageSettings):
+    """Stage two: cGAN, defective images to restored ones."""
+
+    network: Literal["unet", "resnet"] = Field(description="resnet holds instance statistics")
+    channels: tuple[int, int, int] = Field(description="channels at full, half, quarter size")
+    blocks: int = Field(ge=1, le=32, description="residual blocks at the coarsest scale")
+    discriminator: Literal["patch", "dense"]
+    adversarial: Literal["hinge", "bce"]
+    adversarial_weight: Weight
+    adversarial_start: float = Field(ge=0, le=1, description="fraction of steps before it counts")
+    content_weight: Weight = Field(description="VGG16 block3_conv3 distance to the clean target")
+    content_fraction: float = Field(gt=0, le=1, description="share of a batch it is measured on")
+    pixel_weight: Weight = Field(description="mean absolute difference to the clean target")
+
+
+class Settings(_Settings):
+    """All that a run can be told, beside the data.
+
+    Examples
+    --------
+    >>> settings("default").restorer.network
+    'unet'
+    """
+
+    preset: Literal["default", "paper"]
+    seed: int = Field(0, ge=0, lt=2**31, description="seed of weights, draws and splits")
+    alpha: float = Field(0.5, ge=0, le=1, description="share of synthetic pairs; 1 = no real pairs")
+    pairs: int | None = Field(None, ge=0, description="real pairs of each defect; None = all")
+    validation: float = Field(0.1, ge=0, le=0.5, description="share of pairs held back, by image")
+    match_pairs: bool = Field(True, description="fit the gain and offset of a pair's target")
+    specimens: int = Field(24, ge=0, le=1000, description="simulated specimens if few are clean")
+    defects: DefectSettings
+    restorer: RestorerSettings
+
+
+def settings(preset: str = "default", **changes: object) -> Settings:
+    """Return the settings of a preset.
+
+    Parameters
+    ----------
+    preset
+        ``default`` (sized for a laptop's CPU) or ``paper`` (the 2019 networks and losses).
+    changes
+        Fields of `Settings` to set otherwise.
+
+    Raises
+    ------
+    ValueError
+        Unknown preset, unknown field, or a value out of bounds.
+    """
+    if preset not in PRESETS:
+        raise ValueError(f"preset: expected one of {', '.join(PRESETS)}, got {preset!r}")
+    stages = {"defects": _PAPER_DEFECTS, "restorer": _PAPER_RESTORER}
+    if preset == "default":
+        stages = {"defects": _DEFAULT_DEFECTS, "restorer": _DEFAULT_RESTORER}
+    return Settings.model_validate({"preset": preset, **stages, **changes})
+
+
+_DEFAULT_DEFECTS = DefectSettings(
+    steps=600,
+    batch=12,
+    patch=64,
+    learning_rate=4e-4,
+    critic_rate=4e-4,
+    ema=0.99,
+    save_every=100,
+    log_every=10,
+    picture_every=200,
+    generator="compact",
+    channels=24,
+    blocks=3,
+    physics=True,
+    adversarial="hinge",
+    critic_steps=1,
+    penalty=1.0,
+    augment=True,
+    adversarial_weight=0.1,
+    content_weight=1.0,
+    style_weight=1.0,
+    content_scale=4,
+)
+
+_DEFAULT_RESTORER = RestorerSettings(
+    steps=4000,
+    batch=16,
+    patch=64,
+    learning_rate=1e-3,
+    critic_rate=2e-4,
+    ema=0.995,
+    save_every=250,
+    log_every=25,
+    picture_every=500,
+    network="unet",
+    channels=(24, 48, 128),
+    blocks=2,
+    discriminator="patch",
+    adversarial="hinge",
+    adversarial_weight=0.001,
+    adversarial_start=0.5,
+    content_weight=0.01,
+    content_fraction=0.125,
+    pixel_weight=1.0,
+)
+
+_PAPER_DEFECTS = DefectSettings(
+    steps=20_000,
+    batch=1,
+    patch=128,
+    learning_rate=1e-4,
+    critic_rate=1e-4,
+    ema=0.0,
+    save_every=100,
+    log_every=10,
+    picture_every=500,
+    generator="resnet",
+    channels=64,
+    blocks=9,
+    physics=False,
+    adversarial="wgan-gp",
+    critic_steps=5,
+    penalty=10.0,
+    augment=False,
+    adversarial_weight=1.0,
+    content_weight=100.0,
+    style_weight=100.0,
+    content_scale=1,
+)
+
+_PAPER_RESTORER = RestorerSettings(
+    steps=20_000,
+    batch=1,
+    patch=128,
+    learning_rate=1e-4,
+    critic_rate=1e-4,
+    ema=0.0,
+    save_every=100,
+    log_every=10,
+    picture_every=500,
+    network="resnet",
+    channels=(64, 128, 256),
+    blocks=12,
+    discriminator="dense",
+    adversarial="bce",
+    adversarial_weight=1.0,
+    adversarial_start=0.0,
+    content_weight=100.0,
+    content_fraction=1.0,
+    pixel_weight=0.0,
+)

@@ -1,0 +1,82 @@
+"""Calibration recovers known parameters from unpaired planes; noise curves agree with truth."""
+
+import numpy as np
+import pytest
+
+from microscopygan.defects.calibration import calibrate, noise_curve, noise_curve_from_pairs
+from microscopygan.defects.parameters import Axial, Bleaching, Defect, LowResolution, Noise
+from microscopygan.defects.specimens import filaments, membranes
+
+
+def _recover(truth: Defect, specimen=filaments) -> list[Defect]:
+    rng = np.random.default_rng(5)
+    clean = [specimen((96, 96), rng) for _ in range(32)]
+    defective = [truth.apply(specimen((96, 96), rng), rng) for _ in range(32)]
+    return calibrate(type(truth), clean, defective, rng, candidates=100, keep=5)
+
+
+def _median(found: list[Defect], field: str) -> float:
+    return float(np.median([getattr(parameters, field) for parameters in found]))
+
+
+def test_noise_is_recovered() -> None:
+    found = _recover(Noise(photons=30, read_noise=2))
+    assert _median(found, "photons") == pytest.approx(30, rel=0.3)
+    assert _median(found, "read_noise") == pytest.approx(2, abs=1)
+
+
+@pytest.mark.parametrize(("sigma_z", "step"), [(1.5, 6), (2.5, 3)])
+def test_axial_subsampling_is_recovered(sigma_z: float, step: int) -> None:
+    found = _recover(Axial(sigma_z=sigma_z, step=step), membranes)
+    assert _median(found, "step") == pytest.approx(step, abs=1)
+    assert _median(found, "sigma_z") == pytest.approx(sigma_z, rel=0.25)
+
+
+def test_low_resolution_is_recovered() -> None:
+    found = _recover(LowResolution(sigma=2.2, binning=2, photons=500))
+    assert _median(found, "sigma") == pytest.approx(2.2, rel=0.25)
+    assert _median(found, "binning") == 2
+    assert _median(found, "photons") == pytest.approx(500, rel=0.3)
+
+
+def test_calibration_is_reproducible_and_ignores_the_scale() -> None:
+    rng = np.random.default_rng(0)
+    clean = [filaments((64, 64), rng) for _ in range(5)]
+    noisy = [Noise(photons=20).apply(plane, rng) for plane in clean]
+    scaled = [plane * 1000 + 100 for plane in noisy]
+    found = [
+        calibrate(Noise, clean, planes, np.random.default_rng(1), candidates=12, keep=3)
+        for planes in (noisy, noisy, scaled)
+    ]
+    assert found[0] == found[1]
+    assert found[0][0].photons == pytest.approx(found[2][0].photons, rel=0.02)
+
+
+def test_noise_curves_agree_with_the_model() -> None:
+    rng = np.random.default_rng(0)
+    ramp = np.tile(np.linspace(0.05, 1, 192, dtype=np.float32), (192, 1))
+    noisy = [Noise(photons=40, read_noise=3).apply(ramp, rng) for _ in range(3)]
+    for means, variances in (noise_curve(noisy), noise_curve_from_pairs(noisy, [2 * ramp + 1] * 3)):
+        truth = means / 40 + (3 / 40) ** 2
+        assert np.allclose(variances, truth, rtol=0.15)
+        assert np.all(np.diff(means) > 0)
+
+
+@pytest.mark.parametrize(
+    ("kind", "clean", "defective", "options"),
+    [
+        (Bleaching, [np.ones((64, 64))], [np.ones((64, 64))], {}),
+        (Noise, [], [np.ones((64, 64))], {}),
+        (Noise, [np.ones((64, 64))], [np.ones((32, 64))], {}),
+        (Noise, [np.full((64, 64), np.nan)], [np.ones((64, 64))], {}),
+        (Noise, [np.ones((64, 64))], [np.ones((64, 64))], {"candidates": 2, "keep": 3}),
+    ],
+)
+def test_unsuitable_input_is_refused(kind, clean, defective, options) -> None:
+    with pytest.raises(ValueError, match="got"):
+        calibrate(kind, clean, defective, np.random.default_rng(0), **options)
+
+
+def test_unmatched_pairs_are_refused() -> None:
+    with pytest.raises(ValueError, match="one to one"):
+        noise_curve_from_pairs([np.ones((32, 32))], [np.ones((32, 16))])

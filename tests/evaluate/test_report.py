@@ -1,0 +1,135 @@
+import json
+import re
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+from skimage.io import imread
+
+from microscopygan.evaluate.charts import grey, heat, line_chart, png, smooth
+from microscopygan.evaluate.report import write_report
+
+
+class Checker(HTMLParser):
+    """Every element is closed in order; images have texts; nothing points outside."""
+
+    def __init__(self):
+        super().__init__()
+        self.open = []
+        self.images = 0
+
+    def handle_starttag(self, tag, attrs):
+        values = dict(attrs)
+        if tag == "img":
+            self.images += 1
+            assert values["alt"]
+            assert values["src"].startswith("data:image/png;base64,")
+        assert "href" not in values
+        if tag not in ("img", "meta"):
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        pass
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+
+def checked(path):
+    text = path.read_text(encoding="utf-8")
+    checker = Checker()
+    checker.feed(text)
+    assert checker.open == []
+    assert "http" not in text
+    assert "<script" not in text
+    return text, checker.images
+
+
+@pytest.fixture
+def run(tmp_path):
+    folder = tmp_path / "run"
+    for part in ("defects", "restorer", "evaluation"):
+        (folder / part).mkdir(parents=True)
+    (folder / "settings.json").write_text('{"restorer": {"note": "<b>bold</b>"}}')
+    counts = {"noise": {"unpaired": 10, "pairs": 7, "test": 5}}
+    record = {"seed": 1, "dataset": {"defects": counts, "clean": 20, "alpha": 0.5}}
+    (folder / "run.json").write_text(json.dumps(record))
+    lines = [f"{i},{i / 10},0.1,{2 / (i + 1)},{-i}" for i in range(30)]
+    for part in ("defects", "restorer"):
+        (folder / part / "log.csv").write_text("\n".join(["step,seconds,lr,content,gan", *lines]))
+    scores = ["defect,image,method,psnr_affine,ssim_affine"]
+    for method, value in (("input", 20), ("classical", 24), ("restored", 29)):
+        scores += [f"noise,{i},{method},{value + i},0.5" for i in range(3)]
+    evaluation = folder / "evaluation"
+    (evaluation / "scores.csv").write_text("\n".join(scores))
+    realism = {"noise": {"cin-gan": {"spectrum": 0.111, "noise_curve": None, "classifier": 0.61}}}
+    (evaluation / "realism.json").write_text(json.dumps(realism))
+    plane = np.random.default_rng(0).random((16, 16)).astype(np.float32)
+    kinds = ("input", "classical", "restored", "clean")
+    np.savez(evaluation / "examples.npz", **{f"noise/0/{kind}": plane for kind in kinds})
+    kinds = ("clean", "synthetic1", "synthetic2", "real")
+    np.savez(evaluation / "synthetic.npz", **{f"noise/0/{kind}": plane for kind in kinds})
+    return folder
+
+
+def test_whole_run_makes_one_self_contained_page(run, tmp_path):
+    text, images = checked(write_report(run, tmp_path / "report.html"))
+    assert images == 5 + 4
+    assert 'class="best">30.00 ± 1.00' in text
+    assert "+9.00 dB" in text
+    assert text.count("<svg") == 4
+    assert "0.111" in text
+    assert "&lt;b&gt;bold" in text
+    assert "no example" not in text
+
+
+def test_absent_parts_are_said(run, tmp_path):
+    for part in ("run.json", "defects/log.csv", "restorer/log.csv"):
+        (run / part).unlink()
+    for path in (run / "evaluation").iterdir():
+        path.unlink()
+    text, images = checked(write_report(run, tmp_path / "report.html"))
+    assert images == 0
+    assert text.count('class="absent"') == 7
+
+
+def test_faults_are_told_in_one_line(run, tmp_path):
+    with pytest.raises(FileNotFoundError, match="nowhere"):
+        write_report(tmp_path / "nowhere", tmp_path / "x.html")
+    with pytest.raises(ValueError, match="expected a run folder"):
+        write_report(run / "evaluation", tmp_path / "x.html")
+    (tmp_path / "there.html").write_text("mine")
+    with pytest.raises(FileExistsError, match="exists"):
+        write_report(run, tmp_path / "there.html")
+    assert (tmp_path / "there.html").read_text() == "mine"
+
+
+@pytest.mark.parametrize(
+    ("part", "content"),
+    [
+        ("settings.json", "{"),
+        ("settings.json", "[]"),
+        ("evaluation/realism.json", '{"noise": 3}'),
+        ("evaluation/scores.csv", "a,b\n1,2"),
+        ("evaluation/examples.npz", "no archive"),
+    ],
+)
+def test_broken_parts_are_named(run, tmp_path, part, content):
+    (run / part).write_text(content)
+    with pytest.raises(ValueError, match=re.escape(part.split("/")[-1])):
+        write_report(run, tmp_path / "x.html")
+    assert not (tmp_path / "x.html").exists()
+
+
+def test_png_is_read_back(tmp_path):
+    plane = np.linspace(-0.5, 1.5, 63).reshape(7, 9).astype(np.float32)
+    for pixels in (grey(plane, 0, 1), heat(plane, 1)):
+        (tmp_path / "x.png").write_bytes(png(pixels))
+        np.testing.assert_array_equal(imread(tmp_path / "x.png"), pixels)
+
+
+def test_charts_take_what_training_gives():
+    assert line_chart([0], [1.0], "loss") == ""
+    assert "<svg" in line_chart([0, 1, 2], [1.0, float("nan"), 1.0], "loss")
+    assert "nan" not in line_chart([0, 1, 2], [1.0, float("nan"), -1.0], "loss")
+    assert smooth(np.arange(9.0))[-1] < 8

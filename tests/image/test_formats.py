@@ -1,0 +1,306 @@
+import errno
+import io
+import logging
+import os
+from pathlib import Path
+
+import imagecodecs
+import numpy as np
+import pytest
+import tifffile
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from microscopygan.image import formats
+from microscopygan.image.formats import Image, check_pixels, list_images, read, write
+
+RNG = np.random.default_rng(0)
+PLANE = RNG.integers(0, 4000, (40, 50), dtype=np.uint16)
+STACK = RNG.integers(0, 4000, (6, 64, 64), dtype=np.uint16)
+LEADING = ["", "Z", "T", "C", "TZ", "ZC", "CZ", "ZT", "TZC", "CTZ", "TCZ"]
+SIZES = {"T": 2, "C": 3, "Z": 4, "Y": 33, "X": 35}
+
+
+@given(
+    axes=st.sampled_from(LEADING).map(lambda s: s + "YX"),
+    dtype=st.sampled_from(["uint8", "int8", "uint16", "int32", "uint32", "float32", "float64"]),
+    suffix=st.sampled_from([".tif", ".ome.tif", ".tiff"]),
+    known=st.sets(st.sampled_from("ZYX")),
+)
+@settings(max_examples=60, deadline=None)
+def test_tiff_keeps_pixels_axes_and_pixel_size(tmp_path_factory, axes, dtype, suffix, known):
+    path = tmp_path_factory.mktemp("tiff") / f"a{suffix}"
+    array = (100 * RNG.random([SIZES[a] for a in axes])).astype(dtype)
+    sizes = {a: {"Z": 0.29, "Y": 0.145, "X": 0.1}[a] for a in sorted(known) if a in axes}
+    write(path, Image(array, axes, sizes))
+    again = read(path)
+    assert again.axes == axes
+    assert again.array.dtype == dtype
+    assert np.array_equal(again.array, array)
+    assert again.pixel_size == pytest.approx(sizes)
+    assert again.source == path
+    assert [p.name for p in path.parent.iterdir()] == [path.name]
+
+
+def test_axes_behind_the_plane_move_to_the_front(tmp_path):
+    array = RNG.random((20, 30, 4)).astype(np.float32)
+    write(tmp_path / "a.tif", Image(array, "YXZ"))
+    again = read(tmp_path / "a.tif")
+    assert again.axes == "ZYX"
+    assert np.array_equal(again.array, np.moveaxis(array, -1, 0))
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16"])
+def test_png_keeps_pixels(tmp_path, dtype):
+    array = PLANE.astype(dtype)
+    write(tmp_path / "a.png", Image(array, "YX"))
+    again = read(tmp_path / "a.png")
+    assert (again.axes, again.array.dtype) == ("YX", dtype)
+    assert np.array_equal(again.array, array)
+
+
+@pytest.mark.parametrize(
+    ("shape", "axes"),
+    [
+        ((40, 50), "YX"),
+        ((40, 50, 1), "YX"),
+        ((6, 40, 50), "ZYX"),
+        ((6, 40, 50, 1), "ZYX"),
+        ((2, 6, 40, 50), "TZYX"),
+        ((2, 3, 6, 40, 50), "TCZYX"),
+    ],
+)
+def test_npy_axes_by_dimensions(tmp_path, shape, axes):
+    array = RNG.random(shape).astype(">f4")
+    np.save(tmp_path / "a.npy", array)
+    image = read(tmp_path / "a.npy")
+    assert image.axes == axes
+    assert image.array.dtype.isnative
+    assert np.array_equal(image.array, array.reshape(image.array.shape))
+    write(tmp_path / "b.npy", image)
+    assert np.array_equal(np.load(tmp_path / "b.npy"), image.array)
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        ({"metadata": None, "resolution": (1e5, 5e4), "resolutionunit": 3}, {"X": 0.1, "Y": 0.2}),
+        ({"metadata": None, "resolution": (72, 72), "resolutionunit": 2}, {}),
+        ({"metadata": None}, {}),
+        (
+            {"imagej": True, "resolution": (4, 4), "metadata": {"unit": "nm", "axes": "YX"}},
+            {"X": 2.5e-4, "Y": 2.5e-4},
+        ),
+        ({"imagej": True, "resolution": (4, 4), "metadata": {"unit": "pixel"}}, {}),
+        (
+            {"ome": True, "metadata": {"PhysicalSizeX": 250.0, "PhysicalSizeXUnit": "nm"}},
+            {"X": 0.25},
+        ),
+    ],
+)
+def test_pixel_size_in_the_units_of_other_programs(tmp_path, settings, expected):
+    tifffile.imwrite(tmp_path / "a.tif", PLANE, photometric="minisblack", **settings)
+    assert read(tmp_path / "a.tif").pixel_size == pytest.approx(expected)
+
+
+def test_pages_without_names_are_a_stack(tmp_path):
+    tifffile.imwrite(tmp_path / "a.tif", STACK, photometric="minisblack", metadata=None)
+    assert read(tmp_path / "a.tif").axes == "ZYX"
+
+
+def test_nothing_is_replaced_without_leave(tmp_path):
+    path = tmp_path / "a.tif"
+    write(path, Image(PLANE, "YX"))
+    with pytest.raises(FileExistsError, match="allow overwriting"):
+        write(path, Image(PLANE + 1, "YX"))
+    assert np.array_equal(read(path).array, PLANE)
+    write(path, Image(PLANE + 1, "YX"), overwrite=True)
+    assert np.array_equal(read(path).array, PLANE + 1)
+
+
+def full_disk(*args, **kwargs):
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+@pytest.mark.parametrize("step", ["write_tiff", "os.fsync", "os.replace"])
+def test_a_full_disk_leaves_the_old_file_and_no_other(tmp_path, monkeypatch, step):
+    path = tmp_path / "a.tif"
+    write(path, Image(PLANE, "YX"))
+    monkeypatch.setattr(f"microscopygan.image.formats.{step}", full_disk)
+    with pytest.raises(OSError, match="No space left"):
+        write(path, Image(PLANE + 1, "YX"), overwrite=True)
+    assert [p.name for p in tmp_path.iterdir()] == ["a.tif"]
+    assert np.array_equal(read(path).array, PLANE)
+
+
+@pytest.mark.parametrize(
+    ("name", "image", "message"),
+    [
+        ("a.png", Image(PLANE.astype(np.float32), "YX"), "for PNG, got float32"),
+        ("a.png", Image(STACK, "ZYX"), "for PNG, got uint16 ZYX"),
+        ("a.tif", Image(PLANE.astype(np.int64), "YX"), "try float32, or .npy"),
+        ("a.tif", Image(PLANE / np.float32(0.5) * np.nan, "YX"), "NaN"),
+        ("a.jpg", Image(PLANE, "YX"), "got suffix '.jpg'"),
+    ],
+)
+def test_what_a_format_cannot_hold(tmp_path, name, image, message):
+    with pytest.raises(ValueError, match=message):
+        write(tmp_path / name, image)
+    assert list(tmp_path.iterdir()) == []
+
+
+def tiff_bytes(array: np.ndarray, **settings: object) -> bytes:
+    settings = {"photometric": "minisblack"} | settings
+    file = io.BytesIO()
+    tifffile.imwrite(file, array, **settings)
+    return file.getvalue()
+
+
+def npy_bytes(array: np.ndarray) -> bytes:
+    file = io.BytesIO()
+    np.save(file, array, allow_pickle=True)
+    return file.getvalue()
+
+
+def half(content: bytes) -> bytes:
+    return content[: len(content) // 2]
+
+
+def two_series() -> bytes:
+    file = io.BytesIO()
+    with tifffile.TiffWriter(file) as writer:
+        writer.write(PLANE, metadata=None, photometric="minisblack")
+        writer.write(PLANE[:20], metadata=None, photometric="minisblack")
+    return file.getvalue()
+
+
+RGB = np.zeros((40, 50, 3), np.uint8)
+NAN = np.where(PLANE > 3900, np.nan, 1.0)
+OME = {"ome": True, "metadata": {"axes": "ZYX"}}
+BAD = {
+    "empty.tif": (b"", "empty file"),
+    "empty.png": (b"", "empty file"),
+    "empty.npy": (b"", "empty file"),
+    "noise.tif": (b"II*\0" + bytes(range(200)), "damaged"),
+    "noise.png": (b"not a picture", "damaged"),
+    "noise.npy": (b"not an array", "damaged"),
+    "text.tif": (b"hello", "damaged"),
+    "half.tif": (half(tiff_bytes(PLANE)), "damaged"),
+    "half_ome.tif": (half(tiff_bytes(STACK, **OME)), "parts missing"),
+    "half_ij.tif": (
+        half(tiff_bytes(STACK, imagej=True, metadata={"axes": "ZYX"})),
+        "parts missing",
+    ),
+    "half_pages.tif": (half(tiff_bytes(STACK, metadata=None)), "parts missing"),
+    "half_zlib.tif": (half(tiff_bytes(STACK, compression="zlib")), "parts missing|damaged"),
+    "half.png": (half(imagecodecs.png_encode(PLANE)), "damaged"),
+    "half.npy": (half(npy_bytes(PLANE)), "damaged"),
+    "rgb.tif": (tiff_bytes(RGB, photometric="rgb"), "colour"),
+    "rgb.png": (imagecodecs.png_encode(RGB), "colour"),
+    "rgb.npy": (npy_bytes(RGB), "colour"),
+    "nan.tif": (tiff_bytes(NAN.astype(np.float32)), "NaN"),
+    "nan.npy": (npy_bytes(NAN), "NaN"),
+    "inf.npy": (npy_bytes(np.where(PLANE > 3900, np.inf, 1.0)), "NaN or infinite"),
+    "bool.npy": (npy_bytes(PLANE > 9), "got bool"),
+    "bool.tif": (tiff_bytes(PLANE > 9), "got bool"),
+    "complex.npy": (npy_bytes(PLANE * 1j), "got complex128"),
+    "complex.tif": (tiff_bytes((PLANE * 1j).astype(np.complex64)), "got complex64"),
+    "object.npy": (npy_bytes(np.array([[{}]], object)), "allow_pickle"),
+    "nothing.npy": (npy_bytes(np.zeros((0, 5))), "with pixels"),
+    "line.npy": (npy_bytes(np.zeros(5)), "2 to 5 dimensions"),
+    "six.npy": (npy_bytes(np.zeros((2, 2, 2, 2, 9, 9))), "2 to 5 dimensions"),
+    "two.tif": (two_series(), "expected one image"),
+    "photo.jpg": (b"x", "suffix '.jpg'"),
+    "noname": (b"x", "suffix ''"),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_a_bad_file_is_one_clear_line(tmp_path, name, caplog, capfd):
+    content, message = BAD[name]
+    (tmp_path / name).write_bytes(content)
+    with caplog.at_level(logging.DEBUG), pytest.raises(ValueError, match=message) as caught:
+        read(tmp_path / name)
+    line = str(caught.value)
+    assert name in line
+    assert "expected" in line
+    assert "\n" not in line
+    assert len(line) < 400
+    assert not caplog.records
+    assert capfd.readouterr() == ("", "")
+
+
+@given(st.sampled_from(["tif", "png", "npy"]), st.data())
+@settings(max_examples=60, deadline=None)
+def test_a_file_cut_anywhere_never_gives_other_pixels(tmp_path_factory, suffix, data):
+    content = {
+        "tif": tiff_bytes(STACK[:, :9, :9], **OME),
+        "png": imagecodecs.png_encode(PLANE),
+        "npy": npy_bytes(PLANE),
+    }[suffix]
+    cut = data.draw(st.integers(0, len(content) - 1))
+    path = tmp_path_factory.mktemp("cut") / f"a.{suffix}"
+    path.write_bytes(content[:cut])
+    expected = STACK[:, :9, :9] if suffix == "tif" else PLANE
+    try:
+        image = read(path)
+    except ValueError:
+        return
+    assert np.array_equal(image.array, expected)
+
+
+def test_a_set_of_files_with_one_missing(tmp_path):
+    content = tiff_bytes(STACK, **OME)
+    xml = tifffile.TiffFile(io.BytesIO(content)).ome_metadata
+    one = tiff_bytes(STACK[0], metadata=None, description=xml.encode("ascii", "ignore"))
+    (tmp_path / "a.ome.tif").write_bytes(one)
+    with pytest.raises(ValueError, match=r"a.ome.tif: expected a whole TIFF"):
+        read(tmp_path / "a.ome.tif")
+
+
+def test_what_is_not_a_file(tmp_path):
+    with pytest.raises(FileNotFoundError, match="does not exist"):
+        read(tmp_path / "a.tif")
+    (tmp_path / "b.tif").mkdir()
+    with pytest.raises(ValueError, match="got the folder"):
+        read(tmp_path / "b.tif")
+    with pytest.raises(FileExistsError, match="got the folder"):
+        write(tmp_path / "b.tif", Image(PLANE, "YX"), overwrite=True)
+
+
+def test_memory_that_does_not_suffice(tmp_path, monkeypatch):
+    def greedy(path: Path) -> None:
+        raise MemoryError
+
+    monkeypatch.setitem(formats._READERS, ".npy", greedy)
+    np.save(tmp_path / "a.npy", PLANE)
+    with pytest.raises(ValueError, match="fits into memory"):
+        read(tmp_path / "a.npy")
+
+
+def test_listing(tmp_path):
+    for name in ("b.tif", "a.PNG", "c.txt", ".hidden.tif", "d.npy"):
+        (tmp_path / name).write_bytes(b"x")
+    (tmp_path / "folder.tif").mkdir()
+    names = ["a.PNG", "b.tif", "d.npy"]
+    assert [p.name for p in list_images([tmp_path])] == names
+    assert [p.name for p in list_images([tmp_path / "b.tif", str(tmp_path)])] == names
+    assert list_images([tmp_path / "folder.tif"]) == []
+    with pytest.raises(ValueError, match=r"got suffix '\.txt'"):
+        list_images([tmp_path / "c.txt"])
+    with pytest.raises(FileNotFoundError, match="does not exist"):
+        list_images([tmp_path / "e.tif"])
+
+
+def test_constant_images_may_be_refused():
+    check_pixels(np.ones((4, 4)), "a")
+    with pytest.raises(ValueError, match="a: expected an image with structure"):
+        check_pixels(np.ones((4, 4)), "a", allow_constant=False)
+
+
+@pytest.mark.parametrize(
+    ("axes", "sizes"), [("ZX", {}), ("YX", {"Z": 1.0}), ("YX", {"X": 0.0}), ("YX", {"X": np.nan})]
+)
+def test_an_image_describes_its_array(axes, sizes):
+    with pytest.raises(ValueError, match="expected"):
+        Image(PLANE, axes, sizes)

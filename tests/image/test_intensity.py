@@ -1,0 +1,132 @@
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.ndimage import gaussian_filter
+
+from microscopygan.image.intensity import AffineMap, match_intensity, percentile_map, to_dtype
+
+DTYPES = ["uint8", "int8", "uint16", "int32", "uint32", "int64", "float16", "float32", "float64"]
+
+
+def structure(seed: int, size: int = 96) -> np.ndarray:
+    field = gaussian_filter(np.random.default_rng(seed).normal(size=(size, size)), 5)
+    return (field - field.min()) / np.ptp(field)
+
+
+@given(st.integers(0, 99), st.sampled_from(DTYPES))
+@settings(max_examples=30, deadline=None)
+def test_undo_reverses_apply(seed, dtype):
+    image = to_dtype(100 * np.random.default_rng(seed).random((20, 30)), dtype)
+    scale = percentile_map(image)
+    mapped = scale.apply(image)
+    assert mapped.dtype == np.float32
+    assert np.array_equal(to_dtype(scale.undo(mapped), dtype), image) or np.allclose(
+        scale.undo(mapped), image.astype(float), rtol=1e-5, atol=1e-4
+    )
+
+
+def test_percentiles_map_to_zero_and_one():
+    image = np.random.default_rng(0).gamma(2, 100, (64, 64))
+    mapped = percentile_map(image, 2, 99).apply(image)
+    assert np.allclose(np.percentile(mapped, [2, 99]), [0, 1], atol=1e-6)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_constant_images_have_a_finite_map(dtype):
+    image = np.full((5, 5), 3, dtype)
+    scale = percentile_map(image)
+    assert scale == AffineMap(3.0, 1.0)
+    assert np.array_equal(scale.undo(scale.apply(image)), image)
+
+
+def test_a_few_bright_spots_use_minimum_and_maximum():
+    image = np.full((100, 100), 10, np.uint16)
+    image[3, 4] = 500
+    assert percentile_map(image) == AffineMap(10.0, 490.0)
+
+
+def test_full_range_of_signed_integers_does_not_overflow():
+    image = np.array([-128, 127], np.int8)
+    assert percentile_map(image, 0, 100) == AffineMap(-128.0, 255.0)
+
+
+def test_large_offsets_keep_their_precision():
+    image = np.arange(2**31, 2**31 + 100, dtype=np.uint32)
+    mapped = percentile_map(image, 0, 100).apply(image)
+    assert np.allclose(mapped, np.linspace(0, 1, 100), atol=1e-6)
+
+
+@pytest.mark.parametrize(("low", "high"), [(5, 5), (-1, 50), (50, 101), (90, 10)])
+def test_wrong_percentiles(low, high):
+    with pytest.raises(ValueError, match="expected percentiles"):
+        percentile_map(np.arange(9), low, high)
+
+
+@pytest.mark.parametrize("image", [np.zeros((0, 4)), np.array([1.0, np.nan]), np.array([np.inf])])
+def test_no_map_without_finite_pixels(image):
+    with pytest.raises(ValueError, match="expected"):
+        percentile_map(image)
+
+
+@pytest.mark.parametrize("scale", [0.0, np.nan, np.inf])
+def test_a_map_can_always_be_undone(scale):
+    with pytest.raises(ValueError, match="expected a finite offset"):
+        AffineMap(0.0, scale)
+
+
+@given(st.integers(0, 99), st.floats(0.1, 10), st.floats(-5, 5))
+@settings(max_examples=15, deadline=None)
+def test_gain_is_not_biased_by_noise_and_blur(seed, gain, offset):
+    clean = structure(seed)
+    noise = np.random.default_rng(seed).normal(0, 0.1, clean.shape)
+    defective = gain * (gaussian_filter(clean, 1) + noise) + offset
+    matched = match_intensity(clean, defective)
+    fitted, base = np.polyfit(clean.ravel(), matched.ravel(), 1)
+    assert matched.dtype == np.float32
+    assert abs(fitted / gain - 1) < 0.15
+    assert abs((base - offset) / gain) < 0.1
+
+
+def test_matching_agrees_with_least_squares():
+    clean, defective = structure(1), structure(1) ** 1.5 + 0.2 * structure(2)
+    blurred = [gaussian_filter(v, 6, mode="nearest").ravel() for v in (clean, defective)]
+    gain, offset = np.polyfit(*blurred, 1)
+    assert np.allclose(match_intensity(clean, defective), gain * clean + offset, atol=1e-5)
+
+
+def test_a_volume_shares_one_gain():
+    volume = np.stack([structure(1), 3 * structure(2)])
+    assert np.allclose(match_intensity(volume, 2 * volume + 1), 2 * volume + 1, atol=1e-4)
+
+
+def test_a_flat_target_keeps_its_gain():
+    assert np.allclose(match_intensity(np.full((40, 40), 2.0), np.full((40, 40), 5.0)), 5.0)
+
+
+def test_images_that_do_not_belong_together():
+    with pytest.raises(ValueError, match="check that they belong together"):
+        match_intensity(structure(1), 1 - structure(1))
+    with pytest.raises(ValueError, match="of one shape"):
+        match_intensity(np.zeros((4, 4)), np.zeros((4, 5)))
+
+
+@pytest.mark.parametrize(
+    "dtype", ["uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64"]
+)
+@pytest.mark.parametrize("source", [np.float32, np.float64])
+def test_integers_are_clipped_to_their_range(dtype, source):
+    info = np.iinfo(dtype)
+    made = to_dtype(np.array([-1e30, 1.4, 1.6, 1e30], source), dtype)
+    assert made.dtype == dtype
+    assert made[0] == info.min
+    assert list(made[1:3]) == [1, 2]
+    assert int(made[3]) >= info.max * 0.999
+
+
+def test_integers_take_no_nan_and_booleans_nothing():
+    with pytest.raises(ValueError, match="expected finite values"):
+        to_dtype(np.array([np.nan]), "uint8")
+    with pytest.raises(ValueError, match="expected an integer or float dtype"):
+        to_dtype(np.array([1.0]), bool)
+    assert to_dtype(np.array([1.25]), "float16").dtype == np.float16

@@ -1,0 +1,111 @@
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.ndimage import convolve
+
+from microscopygan.image.tiles import margin, pad_plane, plan_tiles
+
+KERNEL = np.random.default_rng(3).normal(size=(5, 5))
+FACTOR = 4
+HALO = 2 + FACTOR * 2 + FACTOR + 2  # fine, coarse, one cell of the grid, fine
+
+
+def network(plane: np.ndarray) -> np.ndarray:
+    """Convolve with zero padding, on a fine and a down-sampled grid, as a U-Net does."""
+    assert plane.shape[0] % FACTOR == plane.shape[1] % FACTOR == 0
+    fine = np.tanh(convolve(plane, KERNEL, mode="constant"))
+    height, width = (n // FACTOR for n in plane.shape)
+    coarse = fine.reshape(height, FACTOR, width, FACTOR).max(axis=(1, 3))
+    coarse = np.tanh(convolve(coarse, KERNEL, mode="constant"))
+    up = coarse.repeat(FACTOR, 0).repeat(FACTOR, 1)
+    return convolve(fine + up, KERNEL, mode="constant")
+
+
+def tiled(plane: np.ndarray, tile: int) -> np.ndarray:
+    padded = pad_plane(plane, HALO, FACTOR)
+    result = np.full_like(plane, np.nan)
+    for t in plan_tiles(plane.shape, tile, HALO, FACTOR):
+        result[t.core] = network(padded[t.read])[t.crop]
+    return result
+
+
+shapes = st.tuples(st.integers(1, 70), st.integers(1, 70))
+
+
+@given(shapes, st.integers(1, 80), st.integers(0, 20), st.sampled_from([1, 2, 3, 4, 8]))
+@settings(max_examples=60, deadline=None)
+def test_cores_partition_and_windows_fit(shape, tile, halo, multiple):
+    tile = max(tile, 6)
+    padded = pad_plane(np.zeros(shape), halo, multiple)
+    count = np.zeros(shape, int)
+    for t in plan_tiles(shape, tile, halo, multiple):
+        count[t.core] += 1
+        for core, read, crop, length in zip(t.core, t.read, t.crop, padded.shape, strict=True):
+            assert core.stop - core.start == crop.stop - crop.start > 0
+            assert read.start % multiple == 0 == read.stop % multiple
+            assert 0 <= read.start < read.stop <= length
+            assert crop.start >= halo
+            assert read.stop - read.start - crop.stop >= halo
+            assert read.start + crop.start == core.start + margin(halo, multiple)
+    assert (count == 1).all()
+
+
+@given(shapes, st.integers(5, 80), st.integers(0, 9))
+@settings(max_examples=25, deadline=None)
+def test_tiled_equals_whole(shape, tile, seed):
+    plane = np.random.default_rng(seed).normal(size=shape)
+    before = margin(HALO, FACTOR)
+    whole = network(pad_plane(plane, HALO, FACTOR))
+    whole = whole[before : before + shape[0], before : before + shape[1]]
+    assert np.allclose(tiled(plane, tile), whole, rtol=0, atol=1e-12)
+
+
+@given(shapes, st.integers(0, 20), st.sampled_from([1, 4, 8]))
+@settings(max_examples=30, deadline=None)
+def test_one_large_tile_reads_the_whole_padded_plane(shape, halo, multiple):
+    (only,) = plan_tiles(shape, 1000, halo, multiple)
+    padded = pad_plane(np.ones(shape), halo, multiple)
+    assert padded[only.read].shape == padded.shape
+
+
+@given(st.tuples(st.integers(2, 12), st.integers(2, 12)), st.integers(0, 30))
+@settings(max_examples=30, deadline=None)
+def test_padding_mirrors_like_numpy(shape, halo):
+    plane = np.arange(shape[0] * shape[1]).reshape(shape)
+    expected = np.pad(plane, halo, mode="reflect")
+    assert np.array_equal(pad_plane(plane, halo, 1), expected)
+
+
+def test_a_single_pixel_is_repeated():
+    assert np.array_equal(pad_plane(np.full((1, 1), 7), 5, 4), np.full((16, 16), 7))
+
+
+def test_a_short_halo_shows():
+    plane = np.random.default_rng(0).normal(size=(64, 64))
+    padded = pad_plane(plane, 4, FACTOR)
+    pieces = {
+        tile: np.concatenate(
+            [
+                network(padded[t.read])[t.crop].ravel()
+                for t in plan_tiles((64, 64), tile, 4, FACTOR)
+                if t.core[0].start == 0
+            ]
+        )[:16]
+        for tile in (16, 64)
+    }
+    assert not np.allclose(pieces[16], pieces[64][:16], atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("shape", "tile", "halo", "multiple"),
+    [((0, 4), 8, 1, 1), ((4, 4), 0, 1, 1), ((4, 4), 8, -1, 1), ((4, 4), 8, 1, 0)],
+)
+def test_wrong_plans(shape, tile, halo, multiple):
+    with pytest.raises(ValueError, match="expected a"):
+        plan_tiles(shape, tile, halo, multiple)
+
+
+def test_an_empty_plane():
+    with pytest.raises(ValueError, match="plane with pixels"):
+        pad_plane(np.zeros((0, 3)), 1, 1)

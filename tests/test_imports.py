@@ -1,0 +1,134 @@
+"""Rooms import downwards only, torch stays out, and ARCHITECTURE.md is true."""
+
+import ast
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import tifffile
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+PACKAGE = REPOSITORY / "src" / "microscopygan"
+MAY_IMPORT = {
+    "image": set(),
+    "defects": {"image"},
+    "gan": {"image", "defects"},
+    "restore": {"image", "defects"},
+    "evaluate": {"image", "defects"},
+    "apps": {"image", "defects", "gan", "restore", "evaluate"},
+}
+SHARED = {"settings", "modelfile"}
+TORCH_FREE = {"__init__", "image", "defects", "restore", "evaluate"} | SHARED
+MODULES = sorted(path.relative_to(PACKAGE).as_posix() for path in PACKAGE.rglob("*.py"))
+SAMPLES = sorted((PACKAGE / "samples").rglob("*.tif"))
+
+
+def owner(module: str) -> str:
+    """Name the room, or the module right below the package, that a file belongs to."""
+    return module.split("/")[0].removesuffix(".py")
+
+
+def imported(source: str, package: tuple[str, ...]) -> Iterator[str]:
+    """Yield the absolute dotted name of everything that a module of `package` imports."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            above = package[: len(package) - node.level + 1] if node.level else ()
+            start = ".".join([*above, *filter(None, [node.module])])
+            yield from (f"{start}.{alias.name}" for alias in node.names)
+
+
+def room(dotted: str) -> str | None:
+    """Name the room or shared module that a dotted name leads to, None outside the package."""
+    first, _, rest = dotted.partition(".")
+    name = rest.split(".")[0]
+    return name if first == "microscopygan" and name in MAY_IMPORT.keys() | SHARED else None
+
+
+def names_imported_by(module: str) -> list[str]:
+    package = ("microscopygan", *Path(module).parent.parts)
+    return list(imported((PACKAGE / module).read_text(encoding="utf-8"), package))
+
+
+def test_imported_resolves_relative_names() -> None:
+    source = "import torch.nn\nfrom ..gan.loop import train\nfrom .. import gan\nfrom .x import y"
+    assert list(imported(source, ("microscopygan", "apps"))) == [
+        "torch.nn",
+        "microscopygan.gan.loop.train",
+        "microscopygan.gan",
+        "microscopygan.apps.x.y",
+    ]
+
+
+@pytest.mark.parametrize("module", [name for name in MODULES if name != "__init__.py"])
+def test_rooms_import_downwards_only(module: str) -> None:
+    own = owner(module)
+    assert own in MAY_IMPORT.keys() | SHARED, f"{module} lies in no room"
+    allowed = set() if own in SHARED else MAY_IMPORT[own] | SHARED
+    reached = {room(name) for name in names_imported_by(module)} - {own, None}
+    assert reached <= allowed, f"{module} imports {sorted(reached - allowed)}"
+
+
+@pytest.mark.parametrize("module", [name for name in MODULES if owner(name) in TORCH_FREE])
+def test_only_gan_and_apps_name_torch(module: str) -> None:
+    names = {name.split(".")[0] for name in names_imported_by(module)}
+    assert not names & {"torch", "accelerate"}
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "import microscopygan",
+        "from microscopygan.apps.cli import main; sys.argv = ['microscopygan', '--help']; main()",
+        "from microscopygan.apps.cli import main; "
+        "sys.argv = ['microscopygan', 'restore', '--help']; main()",
+    ],
+    ids=["import", "help", "restore help"],
+)
+def test_loads_no_torch(statement: str) -> None:
+    code = (
+        "import sys\n"
+        f"try:\n    {statement}\n"
+        "except SystemExit as stop:\n    assert not stop.code, stop.code\n"
+        "assert 'torch' not in sys.modules, 'torch was loaded'\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def named_paths(text: str) -> list[str]:
+    """Return the code spans of a Markdown text that look like paths of this repository."""
+    spans = re.findall(r"(?<!`)`([^`\n]+)`(?!`)", text)
+    return [span for span in spans if re.fullmatch(r"[\w.-]+/[\w./-]*|[\w.-]+\.(py|md|toml)", span)]
+
+
+def test_architecture_names_existing_paths() -> None:
+    paths = named_paths((REPOSITORY / "ARCHITECTURE.md").read_text(encoding="utf-8"))
+    assert len(paths) > 20
+    missing = [p for p in paths if not ((REPOSITORY / p).exists() or (PACKAGE / p).exists())]
+    assert not missing
+
+
+def test_architecture_names_every_module() -> None:
+    paths = set(named_paths((REPOSITORY / "ARCHITECTURE.md").read_text(encoding="utf-8")))
+    assert {name for name in MODULES if not name.endswith("__init__.py")} <= paths
+
+
+def test_samples_are_small_and_listed() -> None:
+    folder = PACKAGE / "samples"
+    listed = set(re.findall(r"^\| `([^`]+)`", (folder / "README.md").read_text("utf-8"), re.M))
+    assert {path.relative_to(folder).as_posix() for path in SAMPLES} == listed
+    assert sum(path.stat().st_size for path in SAMPLES) < 6_000_000
+
+
+@pytest.mark.parametrize("path", SAMPLES, ids=lambda path: path.stem)
+def test_samples_are_well_exposed(path: Path) -> None:
+    pixels = tifffile.imread(path)
+    assert pixels.ndim == (3 if path.parent.name == "stacks" else 2)
+    assert max(pixels.shape) <= 256
+    assert (pixels == pixels.max()).mean() < 0.001, "saturated"
+    assert pixels.std() > 0
