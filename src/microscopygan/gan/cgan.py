@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from ..settings import RestorerSettings
 from .loop import update
 from .losses import VGGFeatures, content_loss, critic_loss, generator_loss
-from .networks import build_discriminator, build_restorer
+from .networks import build_discriminator, build_restorer, place
 
 _FIT_SCALE = 8  # pixels averaged before the gain and offset of a synthetic pair are fitted
 
@@ -44,12 +44,10 @@ class CGan:
         device = accelerator.device
         with torch.random.fork_rng():
             torch.manual_seed(seed)
-            restorer = build_restorer(settings).to(device, memory_format=torch.channels_last)
-            discriminator = build_discriminator(settings).to(
-                device, memory_format=torch.channels_last
-            )
-        self.vgg = VGGFeatures().to(device, memory_format=torch.channels_last)
-        self.generator = generator.to(device) if generator is not None else None
+            restorer = place(build_restorer(settings), device)
+            discriminator = place(build_discriminator(settings), device)
+        self.vgg = place(VGGFeatures(), device)
+        self.generator = place(generator, device) if generator is not None else None
         self.networks: dict[str, nn.Module] = {
             "restorer": restorer,
             "discriminator": discriminator,

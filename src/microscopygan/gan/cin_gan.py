@@ -26,7 +26,7 @@ from .losses import (
     r1_penalty,
     style_loss,
 )
-from .networks import DefectCritic, DefectGenerator, cin_parameters
+from .networks import DefectCritic, DefectGenerator, cin_parameters, place
 
 _R1_EVERY = 8  # R1 is measured every 8th step with 8 times its weight (lazy regularisation)
 
@@ -57,10 +57,10 @@ class CinGan:
             generator = DefectGenerator(settings, len(defects))
             critic = DefectCritic(len(defects))
         device = accelerator.device
-        self.vgg = VGGFeatures().to(device, memory_format=torch.channels_last)
+        self.vgg = place(VGGFeatures(), device)
         self.networks: dict[str, nn.Module] = {
-            "generator": generator.to(device, memory_format=torch.channels_last),
-            "critic": critic.to(device, memory_format=torch.channels_last),
+            "generator": place(generator, device),
+            "critic": place(critic, device),
         }
         betas = (0.5, 0.9)
         self.optimizers: dict[str, torch.optim.Optimizer] = {

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import copy
-import io
 import os
+import tempfile
 import warnings
 from pathlib import Path
 
@@ -65,25 +65,7 @@ def export_restorer(network: nn.Module, path: Path, card: ModelCard) -> float:
         That difference is above 1e-4.
     """
     network = network.cpu().eval()
-    example = torch.rand(2, 1, 64, 48)
-    size = {0: "batch", 2: "y", 3: "x"}
-    buffer = io.BytesIO()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        torch.onnx.export(
-            network,
-            (example,),
-            buffer,
-            input_names=["image"],
-            output_names=["restored"],
-            dynamic_axes={"image": size, "restored": size},
-            opset_version=17,
-            dynamo=False,
-        )
-    model = onnx.load_from_string(buffer.getvalue())
-    onnx.helper.set_model_props(model, {KEY: card.model_dump_json()})
-    onnx.checker.check_model(model)
-    payload = model.SerializeToString()
+    payload = _onnx_bytes(network, card)
     difference = _difference(network, payload)
     if difference > _TOLERANCE:
         raise RuntimeError(f"exported restorer differs from torch by {difference:.2g} of the range")
@@ -94,6 +76,26 @@ def export_restorer(network: nn.Module, path: Path, card: ModelCard) -> float:
     finally:
         partial.unlink(missing_ok=True)
     return difference
+
+
+def _onnx_bytes(network: nn.Module, card: ModelCard) -> bytes:
+    sizes = {0: "batch", 2: "y", 3: "x"}
+    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the exporter speaks of its own successor
+        torch.onnx.export(
+            network,
+            (torch.rand(2, 1, 64, 48),),
+            Path(folder) / "restorer.onnx",
+            input_names=["image"],
+            output_names=["restored"],
+            dynamic_axes={"image": sizes, "restored": sizes},
+            opset_version=17,
+            dynamo=False,
+        )
+        model = onnx.load(Path(folder) / "restorer.onnx")
+    onnx.helper.set_model_props(model, {KEY: card.model_dump_json()})
+    onnx.checker.check_model(model)
+    return bytes(model.SerializeToString())
 
 
 def _difference(network: nn.Module, payload: bytes) -> float:

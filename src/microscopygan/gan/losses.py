@@ -23,6 +23,9 @@ class VGGFeatures(nn.Module):
     standard deviation taken off. Simonyan & Zisserman 2014, arXiv 1409.1556.
     """
 
+    mean: Tensor
+    std: Tensor
+
     def __init__(self) -> None:
         super().__init__()
         path = files("microscopygan") / "weights" / "vgg16_features_relu3_3.safetensors"
@@ -80,7 +83,7 @@ def style_loss(vgg: VGGFeatures, image: Tensor, real: Tensor, defect: Tensor) ->
         wanted = vgg(real, max(_STYLE_LAYERS))
     found = vgg(image, max(_STYLE_LAYERS))
     total = image.new_zeros(())
-    kinds = defect.unique()
+    kinds = torch.unique(defect)
     for layer in _STYLE_LAYERS:
         for kind in kinds:
             ours = gram(found[layer][defect == kind]).mean(0)

@@ -7,12 +7,20 @@ sample, (B,) int64. Only `ConditionalInstanceNorm` knows of defects.
 from __future__ import annotations
 
 from itertools import pairwise
+from typing import TypeVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..settings import DefectSettings, RestorerSettings
+
+Network = TypeVar("Network", bound=nn.Module)
+
+
+def place(network: Network, device: torch.device) -> Network:
+    """Move a network to its device, channels last, which is twice as fast on CPUs."""
+    return network.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
 
 
 class ConditionalInstanceNorm(nn.Module):

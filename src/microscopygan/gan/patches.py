@@ -22,7 +22,7 @@ from .loop import Batch, step_seed
 _FIELD = 128  # side of the fields that are degraded and normalised, as a whole, in pixels
 _FEW_CLEAN = 50  # below this many clean planes, simulated specimens join them
 _OWN_CLEAN = 0.75  # how often a synthetic pair starts from the defect's own kind of clean image
-_JITTER = 0.1  # spread of the calibrated physical parameters, as a part of their ranges
+JITTER = 0.1  # spread of the calibrated physical parameters, as a part of their ranges
 _CROPS = 4  # patches cut from one degraded field
 
 
@@ -218,7 +218,7 @@ def draw_field(
     if not known:
         return clean, clean
     clean = percentile_map(clean).apply(clean)
-    draft = known[rng.integers(len(known))].jitter(rng, _JITTER).apply(clean, rng)
+    draft = known[rng.integers(len(known))].jitter(rng, JITTER).apply(clean, rng)
     scale = percentile_map(draft)
     return scale.apply(draft), scale.apply(clean)
 

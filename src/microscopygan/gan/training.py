@@ -17,8 +17,9 @@ from accelerate import Accelerator
 from torch import nn
 
 from .. import __version__
-from ..defects.parameters import DEFECTS
+from ..defects.parameters import DEFECTS, Defect
 from ..image.dataset import Dataset
+from ..image.intensity import percentile_map
 from ..modelfile import ModelCard
 from ..settings import Settings
 from .cgan import CGan
@@ -27,6 +28,7 @@ from .export import export_restorer, receptive_field
 from .loop import train as run_loop
 from .networks import build_restorer
 from .patches import (
+    JITTER,
     DefectBatches,
     Material,
     PairBatches,
@@ -161,12 +163,17 @@ def _with_physics(
         found = calibrate_physics(material, settings.seed)
         _write_json(path, {name: [p.model_dump() for p in known] for name, known in found.items()})
     accelerator.wait_for_everyone()
-    saved = json.loads(path.read_text())
-    physics = {
+    return replace(material, physics=_read_physics(run))
+
+
+def _read_physics(run: Path) -> dict[str, list[Defect]]:
+    """Read the calibrated physical parameters of a run; empty where it has none."""
+    path = run / "physics.json"
+    saved = json.loads(path.read_text()) if path.exists() else {}
+    return {
         name: [DEFECTS[name].model_validate(fields) for fields in known]
         for name, known in saved.items()
     }
-    return replace(material, physics=physics)
 
 
 def train_defects(
@@ -252,6 +259,45 @@ def train_restorer(
     )
     if accelerator.is_main_process:
         export_restorer(restorer, run / "restorer.onnx", model_card(material, settings))
+
+
+class Degrader:
+    """The CIN-GAN of a run, to put one of its defects into clean planes.
+
+    Parameters
+    ----------
+    run
+        Run folder.
+    defect
+        Name of the defect.
+
+    Raises
+    ------
+    FileNotFoundError
+        The run has no trained CIN-GAN.
+    ValueError
+        It does not know the defect.
+    """
+
+    def __init__(self, run: Path, defect: str) -> None:
+        saved = run / "defects.safetensors"
+        if not saved.exists():
+            raise FileNotFoundError(f"{saved} is missing: train with --stage defects first")
+        self.generator, names = load_defects(saved)
+        if defect not in names:
+            raise ValueError(f"defect: expected one of {', '.join(names)}, got {defect!r}")
+        self.index, self.physics = names.index(defect), _read_physics(run).get(defect, [])
+
+    def __call__(
+        self, clean: np.ndarray, rng: np.random.Generator, noise: torch.Generator
+    ) -> np.ndarray:
+        """Degrade clean planes (N, Y, X), float32 on about 0..1; another draw at each call."""
+        draft = clean.astype(np.float32)
+        if self.physics:
+            known = self.physics[rng.integers(len(self.physics))].jitter(rng, JITTER)
+            draft = np.stack([known.apply(plane, rng) for plane in draft]).astype(np.float32)
+        scale = percentile_map(draft)
+        return scale.undo(degrade(self.generator, scale.apply(draft), self.index, noise))
 
 
 def model_card(material: Material, settings: Settings) -> ModelCard:

@@ -1,0 +1,180 @@
+"""The command line, ``microscopygan``: one function a command."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+app = typer.Typer(
+    help="Restore microscopy images when there is hardly any training data.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+console = Console()
+
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what exists.")]
+Seed = Annotated[int, typer.Option(min=0, help="Seed of all randomness.")]
+Quiet = Annotated[bool, typer.Option("--quiet", help="Show no progress.")]
+
+
+@app.callback()
+def _common(
+    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
+) -> None:
+    if debug:
+        os.environ["MICROSCOPYGAN_DEBUG"] = "1"
+
+
+@app.command()
+def demo(
+    output: Annotated[Path, typer.Option("-o", "--output", help="Folder to make.")] = Path("demo"),
+    seed: Seed = 0,
+    overwrite: Overwrite = False,
+    quiet: Quiet = False,
+) -> None:
+    """Train on the shipped images, restore others of them, and write a report."""
+    _need_training()
+    from .demo import run_demo
+
+    run_demo(output, seed=seed, overwrite=overwrite, quiet=quiet)
+
+
+@app.command()
+def train(
+    dataset: Annotated[Path, typer.Argument(help="Folder of images, see the README.")],
+    run: Annotated[Path, typer.Option("-o", "--output", help="Run folder to make.")],
+    preset: Annotated[str, typer.Option(help="default or paper.")] = "default",
+    stage: Annotated[str, typer.Option(help="all, defects or restorer.")] = "all",
+    alpha: Annotated[float, typer.Option(help="Share of synthetic pairs, 0 to 1.")] = 0.5,
+    pairs: Annotated[int | None, typer.Option(help="Real pairs of each defect to use.")] = None,
+    steps: Annotated[int | None, typer.Option(help="Steps of each stage that is run.")] = None,
+    seed: Seed = 0,
+    match_pairs: Annotated[
+        bool, typer.Option(help="Fit the gain and offset of each pair's target to its input.")
+    ] = True,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with this run.")] = False,
+    overwrite: Overwrite = False,
+    quiet: Quiet = False,
+) -> None:
+    """Learn the defects (CIN-GAN), then train the restorer (cGAN)."""
+    _need_training()
+    from ..gan.training import train as train_run
+    from ..image.dataset import load_dataset
+    from .flow import changed_steps, evaluate_run
+
+    chosen = changed_steps(
+        preset, steps, alpha=alpha, pairs=pairs, seed=seed, match_pairs=match_pairs
+    )
+    data = load_dataset(dataset, match_pairs=match_pairs)
+    train_run(data, run, chosen, stage=stage, resume=resume, overwrite=overwrite, quiet=quiet)
+    if int(os.environ.get("RANK", "0")) == 0:
+        evaluate_run(run, data, chosen)
+        console.print(f"Run written to {run}. Next: microscopygan report {run}")
+
+
+@app.command()
+def synthesize(
+    run: Annotated[Path, typer.Argument(help="Run folder with a trained CIN-GAN.")],
+    clean: Annotated[list[Path], typer.Argument(help="Clean images or folders of them.")],
+    defect: Annotated[str, typer.Option(help="Name of the defect.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="Folder to make.")],
+    seed: Seed = 0,
+    draws: Annotated[int, typer.Option(min=1, help="Images from each clean one.")] = 1,
+    overwrite: Overwrite = False,
+) -> None:
+    """Put a learned defect into clean images."""
+    _need_training()
+    from .flow import synthesize_files
+
+    for path in synthesize_files(run, clean, defect, output, seed, draws, overwrite=overwrite):
+        console.print(str(path))
+
+
+@app.command()
+def restore(
+    images: Annotated[list[Path], typer.Argument(help="Images or folders of them.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="File, or folder for several.")],
+    model: Annotated[Path, typer.Option(help="restorer.onnx of a run.")],
+    dtype: Annotated[str, typer.Option(help="same or float32.")] = "same",
+    overwrite: Overwrite = False,
+) -> None:
+    """Restore images; needs no PyTorch."""
+    from .flow import restore_files
+
+    for path in restore_files(images, output, model, dtype, overwrite=overwrite):
+        console.print(str(path))
+
+
+@app.command()
+def evaluate(
+    restored: Annotated[Path, typer.Argument(help="Restored image or folder.")],
+    target: Annotated[Path, typer.Argument(help="Clean image or folder, same names.")],
+    csv: Annotated[Path | None, typer.Option(help="Write one row an image.")] = None,
+    data_range: Annotated[
+        float | None, typer.Option(help="Range of plain PSNR and SSIM; the target's if not given.")
+    ] = None,
+    overwrite: Overwrite = False,
+) -> None:
+    """Score restored images against clean ones."""
+    from ..evaluate.compare import evaluate_folders, summarise, write_csv
+
+    rows = evaluate_folders(restored, target, data_range=data_range)
+    if csv is not None:
+        write_csv(rows, csv, overwrite=overwrite)
+    table = Table("metric", "mean", "sd", title=f"{len(rows)} images")
+    for name, spread in summarise(rows).items():
+        table.add_row(name, f"{spread.mean:.4g}", f"{spread.sd:.3g}")
+    console.print(table)
+
+
+@app.command()
+def report(
+    run: Annotated[Path, typer.Argument(help="Run folder.")],
+    output: Annotated[Path | None, typer.Option("-o", "--output", help="HTML file.")] = None,
+    overwrite: Overwrite = False,
+) -> None:
+    """Write one self-contained HTML page about a run."""
+    from ..evaluate.report import write_report
+
+    path = write_report(run, output or run / "report.html", overwrite=overwrite)
+    console.print(f"Report written to {path}")
+
+
+def _need_training() -> None:
+    from importlib.util import find_spec
+
+    if find_spec("torch") is None or find_spec("accelerate") is None:
+        raise ModuleNotFoundError(
+            "training needs PyTorch, which is not installed; "
+            "try: pip install 'microscopygan[train]'"
+        )
+
+
+def main(arguments: list[str] | None = None) -> Any:
+    """Run the command line; bad input gives one line and exit code 2."""
+    try:
+        app(args=arguments)
+    except (ValueError, OSError, ModuleNotFoundError, MemoryError) as error:
+        if os.environ.get("MICROSCOPYGAN_DEBUG"):
+            raise
+        print(f"microscopygan: {_one_line(error)}", file=sys.stderr)
+        sys.exit(2)
+
+
+def _one_line(error: BaseException) -> str:
+    from pydantic import ValidationError
+
+    if isinstance(error, ValidationError):
+        problem = error.errors()[0]
+        where = ".".join(map(str, problem["loc"])) or "settings"
+        return f"{where}: {problem['msg']}, got {problem['input']!r}"
+    if isinstance(error, OSError) and error.strerror and error.filename:
+        return f"{error.filename}: {error.strerror}"
+    return " ".join(str(error).split()) or type(error).__name__

@@ -1,0 +1,155 @@
+"""The demo: real images that ship, three defects put into them, learned, and restored.
+
+Of the 24 clean images six stay clean, six appear only in defective form, six give pairs, and six
+are kept for the test of noise and low resolution; the axial test is on XZ planes of a real stack
+of which nothing was seen. The defects' physical parameters are drawn here and not told to the
+training.
+"""
+
+from __future__ import annotations
+
+import csv
+import shutil
+from collections import defaultdict
+from collections.abc import Iterator
+from importlib.resources import as_file, files
+from pathlib import Path
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from ..defects.parameters import Axial, Defect, LowResolution, Noise
+from ..image.dataset import load_dataset
+from ..image.formats import Image, list_images, read, write
+from ..image.intensity import percentile_map
+from ..settings import Settings, settings
+from .flow import evaluate_run, restore_files
+
+_FULL_SCALE = 40_000.0  # the 16-bit count that intensity 1 becomes
+_BASELINE = 1_000.0  # the count of intensity 0, so that noise is not clipped
+_TEST_PLANES = (25, 50, 75, 100, 125, 150)  # positions of the XZ planes in Y
+
+
+def run_demo(output: Path, *, seed: int = 0, overwrite: bool = False, quiet: bool = False) -> None:
+    """Make the data, train both GANs, restore the test images, and write the report.
+
+    Parameters
+    ----------
+    output
+        Gets ``dataset/``, ``run/``, ``restored/`` and ``report.html``.
+    seed
+        Of the split, the defects and the training.
+    overwrite
+        Replace an earlier demo there.
+    quiet
+        Show no progress.
+
+    Raises
+    ------
+    FileExistsError
+        `output` exists and `overwrite` is not set.
+    """
+    from ..evaluate.report import write_report
+    from ..gan.training import train
+
+    console = Console(quiet=quiet)
+    _clear(output, overwrite)
+    console.print("1/4  Putting noise, axial subsampling and low resolution into real images")
+    dataset, run = output / "dataset", output / "run"
+    write_dataset(dataset, np.random.default_rng(seed))
+    data, chosen = load_dataset(dataset), demo_settings(seed)
+    console.print("2/4  Learning the defects (CIN-GAN), then training the restorer (cGAN)")
+    train(data, run, chosen, overwrite=True, quiet=quiet)
+    console.print("3/4  Restoring the test images with ONNX Runtime")
+    for defect in data.defects:
+        inputs, target = [dataset / "test" / defect / "input"], output / "restored" / defect
+        list(restore_files(inputs, target, run / "restorer.onnx", "same", overwrite=True))
+    evaluate_run(run, data, chosen)
+    console.print("4/4  Writing the report")
+    write_report(run, output / "report.html", overwrite=True)
+    console.print(score_table(run))
+    console.print(f"Open {output / 'report.html'} in a browser.")
+
+
+def demo_settings(seed: int) -> Settings:
+    """Return the default preset, shortened to some minutes."""
+    chosen = settings("default", seed=seed, validation=0.0)
+    short = {"defects": {"steps": 200}, "restorer": {"steps": 1000}}
+    stages = {name: getattr(chosen, name).model_dump() | short[name] for name in short}
+    return Settings.model_validate(chosen.model_dump() | stages)
+
+
+def _clear(output: Path, overwrite: bool) -> None:
+    if output.exists() and any(output.iterdir()) and not overwrite:
+        raise FileExistsError(f"{output} exists; give --overwrite, or another folder")
+    for name in ("dataset", "run", "restored"):
+        shutil.rmtree(output / name, ignore_errors=True)
+    (output / "report.html").unlink(missing_ok=True)
+
+
+def draw_defect(name: str, rng: np.random.Generator) -> Defect:
+    """Draw the parameters of one image's defect, around one microscope's."""
+    if name == "noise":
+        return Noise.draw(rng, photons=float(rng.uniform(8, 25)), read_noise=1.0)
+    if name == "axial":
+        return Axial.draw(rng, sigma_z=1.5, step=5)
+    return LowResolution.draw(rng, sigma=2.0, binning=2, photons=float(rng.uniform(150, 300)))
+
+
+def write_dataset(folder: Path, rng: np.random.Generator) -> None:
+    """Write the demo's dataset folder, 16-bit TIFFs, in the layout of the README."""
+    with as_file(files("microscopygan") / "samples") as samples:
+        clean = [(path.stem, read(path)) for path in list_images([samples / "clean"])]
+        stack = read(samples / "stacks" / "nuclei_confocal.ome.tif")
+    order = rng.permutation(len(clean))
+    roles = defaultdict(list)
+    for place, index in enumerate(order):
+        roles[("clean", "defective", "pairs", "test")[place % 4]].append(clean[index])
+    for name, image in roles["clean"]:
+        _write(folder / "clean" / f"{name}.tif", _scaled(image.array), image)
+    for defect in ("noise", "axial", "lowres"):
+        for name, image in roles["defective"]:
+            bad = draw_defect(defect, rng).apply(_scaled(image.array), rng)
+            _write(folder / defect / f"{name}.tif", bad, image)
+        test = list(_axial_planes(stack)) if defect == "axial" else roles["test"]
+        for part, some in (("pairs", roles["pairs"]), ("test", test)):
+            for name, image in some:
+                good = _scaled(image.array)
+                bad = draw_defect(defect, rng).apply(good, rng)
+                _write(folder / part / defect / "target" / f"{name}.tif", good, image)
+                _write(folder / part / defect / "input" / f"{name}.tif", bad, image)
+
+
+def _axial_planes(stack: Image) -> Iterator[tuple[str, Image]]:
+    """XZ planes of the stack, axis 0 = Z."""
+    for y in _TEST_PLANES:
+        size = {"Y": stack.pixel_size["Z"], "X": stack.pixel_size["X"]}
+        yield f"xz_{y:03d}", Image(stack.array[:, y, :], "YX", size, stack.source)
+
+
+def _scaled(array: np.ndarray) -> np.ndarray:
+    return percentile_map(array).apply(array)
+
+
+def _write(path: Path, plane: np.ndarray, like: Image) -> None:
+    counts = np.clip(np.round(plane * _FULL_SCALE + _BASELINE), 0, 65535).astype(np.uint16)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write(path, Image(counts, "YX", like.pixel_size, None))
+
+
+def score_table(run: Path) -> Table:
+    """Return the affine-fit PSNR of the run's test images, by defect and method."""
+    with (run / "evaluation" / "scores.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    values: dict[tuple[str, str], list[float]] = defaultdict(list)
+    for row in rows:
+        values[row["defect"], row["method"]].append(float(row["psnr_affine"]))
+    methods = ("input", "classical", "restored")
+    table = Table("defect", *methods, "gain", title="Affine-fit PSNR on the test images, dB")
+    for defect in sorted({name for name, _ in values}):
+        means = [float(np.mean(values[defect, m])) for m in methods]
+        spread = [float(np.std(values[defect, m])) for m in methods]
+        cells = [f"{m:.2f} ± {s:.2f}" for m, s in zip(means, spread, strict=True)]
+        table.add_row(defect, *cells, f"{means[2] - means[0]:+.2f}")
+    return table

@@ -1,0 +1,130 @@
+"""What the commands do, room by room; shared by the command line and the demo."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from ..image.axes import to_planes
+from ..image.dataset import Dataset
+from ..image.formats import Image, list_images, read, write
+from ..image.intensity import percentile_map, to_dtype
+from ..settings import Settings, settings
+
+
+def changed_steps(preset: str, steps: int | None, **changes: object) -> Settings:
+    """Return a preset with other steps in both stages."""
+    chosen = settings(preset, **changes)
+    if steps is None:
+        return chosen
+    stages = {
+        name: getattr(chosen, name).model_dump() | {"steps": steps}
+        for name in ("defects", "restorer")
+    }
+    return Settings.model_validate(chosen.model_dump() | stages)
+
+
+def evaluate_run(run: Path, dataset: Dataset, chosen: Settings) -> None:
+    """Score a run on its held-out pairs, or on those held back for validation."""
+    from ..evaluate.scoring import score_defects, score_restorer
+    from ..gan.patches import gather
+    from ..restore.restorer import Restorer
+
+    material = gather(dataset, chosen)
+    held = {name: dataset.test.get(name) or material.validation[name] for name in material.defects}
+    held = {name: pairs for name, pairs in held.items() if pairs}
+    (run / "evaluation").mkdir(exist_ok=True)
+    if held and (run / "restorer.onnx").exists():
+        score_restorer(run, held, Restorer(run / "restorer.onnx").restore_plane)
+    if (run / "draws.npz").exists():
+        with np.load(run / "draws.npz", allow_pickle=False) as file:
+            draws = dict(file)
+        real = material.defective
+        pairs = {name: material.pairs[name] or held.get(name, []) for name in material.defects}
+        score_defects(run, draws, real, pairs, chosen.seed)
+
+
+def outputs_of(images: Sequence[Path], output: Path, *, overwrite: bool) -> list[tuple[Path, Path]]:
+    """Pair each input image with its output; nothing is written where any output exists.
+
+    A single image may have a file name as its output; several, or a folder, take a folder.
+
+    Raises
+    ------
+    FileNotFoundError
+        No such input.
+    ValueError
+        No images, or two inputs of one name.
+    FileExistsError
+        An output exists and `overwrite` is not set.
+    """
+    found = list_images(images)
+    if not found:
+        raise ValueError(f"{', '.join(map(str, images))}: expected images, found none")
+    if len(found) == 1 and not Path(images[0]).is_dir() and output.suffix:
+        chosen = [(found[0], output)]
+    else:
+        chosen = [(path, output / path.name) for path in found]
+    names = [path for _, path in chosen]
+    for path in names:
+        if names.count(path) > 1:
+            raise ValueError(f"{path.name}: expected different names, got two; restore them apart")
+    for source, path in chosen:
+        if path.exists() and path.samefile(source):
+            raise ValueError(f"{path}: the output is the input; choose another folder")
+        if path.exists() and not overwrite:
+            raise FileExistsError(f"{path} exists; give --overwrite, or another output")
+    return chosen
+
+
+def restore_files(
+    images: Sequence[Path], output: Path, model: Path, dtype: str, *, overwrite: bool
+) -> Iterator[Path]:
+    """Restore files one by one, yielding each output once it is written."""
+    from ..restore.restorer import Restorer
+
+    chosen = outputs_of(images, output, overwrite=overwrite)
+    restorer = Restorer(model)
+    for source, path in chosen:
+        restored = restorer.restore(read(source), dtype=dtype)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield write(path, restored, overwrite=overwrite)
+
+
+def synthesize_files(
+    run: Path,
+    clean: Sequence[Path],
+    defect: str,
+    output: Path,
+    seed: int,
+    draws: int,
+    *,
+    overwrite: bool,
+) -> Iterator[Path]:
+    """Put a learned defect into files, `draws` times each, yielding each output."""
+    import torch
+
+    from ..gan.training import Degrader
+
+    degrader = Degrader(run, defect)
+    chosen = outputs_of(clean, output, overwrite=True)
+    rng, noise = np.random.default_rng(seed), torch.Generator().manual_seed(seed)
+    for source, path in chosen:
+        image = read(source)
+        for draw in range(1, draws + 1):
+            named = path.with_stem(f"{path.stem}_{defect}{draw}")
+            if named.exists() and not overwrite:
+                raise FileExistsError(f"{named} exists; give --overwrite, or another output")
+            made = _degraded(image, lambda planes: degrader(planes, rng, noise))
+            named.parent.mkdir(parents=True, exist_ok=True)
+            yield write(named, made, overwrite=overwrite)
+
+
+def _degraded(image: Image, degrade: Callable[[np.ndarray], np.ndarray]) -> Image:
+    planes, back = to_planes(image.array, image.axes)
+    scale = percentile_map(planes)
+    made = scale.undo(degrade(scale.apply(planes)))
+    return replace(image, array=to_dtype(back(made), image.array.dtype))
