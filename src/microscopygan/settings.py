@@ -46,6 +46,7 @@ class DefectSettings(StageSettings):
     adversarial_weight: Weight
     content_weight: Weight = Field(description="VGG16 distance to the clean input, coarse scale")
     style_weight: Weight = Field(description="Gram distance to unpaired defective images")
+    spectrum_weight: Weight = Field(description="log power spectrum distance to the same images")
     content_scale: int = Field(ge=1, le=16, description="pixels averaged before the content term")
 
 
@@ -108,10 +109,10 @@ def settings(preset: str = "default", **changes: object) -> Settings:
 
 
 _DEFAULT_DEFECTS = DefectSettings(
-    steps=600,
+    steps=400,
     batch=12,
     patch=64,
-    learning_rate=4e-4,
+    learning_rate=2e-4,
     critic_rate=4e-4,
     ema=0.99,
     save_every=100,
@@ -125,9 +126,10 @@ _DEFAULT_DEFECTS = DefectSettings(
     critic_steps=1,
     penalty=1.0,
     augment=True,
-    adversarial_weight=0.1,
-    content_weight=1.0,
+    adversarial_weight=0.3,
+    content_weight=0.05,
     style_weight=1.0,
+    spectrum_weight=0.3,
     content_scale=4,
 )
 
@@ -174,6 +176,7 @@ _PAPER_DEFECTS = DefectSettings(
     adversarial_weight=1.0,
     content_weight=100.0,
     style_weight=100.0,
+    spectrum_weight=0.0,
     content_scale=1,
 )
 

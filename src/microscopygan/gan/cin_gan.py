@@ -24,6 +24,7 @@ from .losses import (
     generator_loss,
     gradient_penalty,
     r1_penalty,
+    spectrum_loss,
     style_loss,
 )
 from .networks import DefectCritic, DefectGenerator, cin_parameters, place
@@ -120,6 +121,7 @@ class CinGan:
             "adversarial": s.adversarial_weight
             * generator_loss(s.adversarial, critic(self._seen(fake, rng), batch["defect"])),
             "content": s.content_weight * self._content(fake, batch["clean"]),
+            "spectrum": s.spectrum_weight * spectrum_loss(fake, batch["real"], batch["defect"]),
             "style": s.style_weight * style_loss(self.vgg, fake, batch["real"], batch["defect"]),
         }
         total = torch.stack(list(terms.values())).sum()

@@ -92,6 +92,31 @@ def style_loss(vgg: VGGFeatures, image: Tensor, real: Tensor, defect: Tensor) ->
     return total / (len(_STYLE_LAYERS) * len(kinds))
 
 
+def spectrum_loss(image: Tensor, real: Tensor, defect: Tensor) -> Tensor:
+    """Distance of the mean log power spectra of each defect, synthetic against real, a scalar.
+
+    The mean absolute difference over frequencies, in nepers; unpaired, as `style_loss`. It sees
+    what a convolutional critic overlooks: faint energy where a defect leaves none (log-frequency
+    losses, arXiv 2601.20878).
+    """
+    with torch.no_grad():
+        wanted = _log_spectrum(real)
+    found = _log_spectrum(image)
+    kinds = torch.unique(defect)
+    apart = [found[defect == k].mean(0) - wanted[defect == k].mean(0) for k in kinds]
+    return torch.stack([F.avg_pool2d(difference, 3).abs().mean() for difference in apart]).mean()
+
+
+def _log_spectrum(image: Tensor) -> Tensor:
+    height, width = image.shape[-2:]
+    window = torch.hann_window(height, device=image.device)[:, None] * torch.hann_window(
+        width, device=image.device
+    )
+    level = image.mean((2, 3), keepdim=True)
+    power = torch.fft.rfft2((image - level) * window).abs().pow(2) / window.pow(2).sum()
+    return (power + 1e-7).log()
+
+
 def critic_loss(kind: str, real: Tensor, fake: Tensor) -> Tensor:
     """Loss of a critic for its scores of real and of made images, a scalar."""
     if kind == "hinge":

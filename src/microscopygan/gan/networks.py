@@ -76,8 +76,9 @@ class DefectGenerator(nn.Module):
     """CIN-GAN's generator: a draft of the defective image and a noise map to the image.
 
     Every convolution but the last is followed by conditional instance normalisation; all else
-    is shared by the defects. The result is the draft plus a residual, so that it stays anchored
-    to its clean input; `draft` is the clean image itself where no physics is known.
+    is shared by the defects. The last one gives a residual and the amplitudes of an even and of
+    a shot-like noise, which the noise map carries; the draft is added, so that the result stays
+    anchored to its clean input. The draft is the clean image itself where no physics is known.
 
     Parameters
     ----------
@@ -100,10 +101,9 @@ class DefectGenerator(nn.Module):
             self.up.insert(0, ConvCin(coarse, fine, defects, 3))
         self.blocks = nn.ModuleList(CinBlock(widths[-1], defects) for _ in range(settings.blocks))
         kernel = 7 if resnet else 3
-        self.last = nn.Conv2d(
-            width + 2, 1, kernel, padding=kernel // 2, bias=False, padding_mode="reflect"
-        )
+        self.last = nn.Conv2d(width, 3, kernel, padding=kernel // 2, padding_mode="reflect")
         nn.init.zeros_(self.last.weight)
+        nn.init.zeros_(self.last.bias)  # type: ignore[arg-type]
 
     def forward(self, draft: Tensor, noise: Tensor, defect: Tensor) -> Tensor:
         """Draft (B, 1, Y, X), noise (B, 1, Y, X) ~ N(0, 1), defect (B,) to (B, 1, Y, X)."""
@@ -115,8 +115,9 @@ class DefectGenerator(nn.Module):
             x = block(x, defect)
         for layer in self.up:
             x = F.relu(layer(F.interpolate(x, scale_factor=2.0), defect))
-        shaped = noise * draft.clamp(min=0).add(1e-3).sqrt()  # shot noise grows with the signal
-        return draft + self.last(torch.cat((x, noise, shaped), 1))  # type: ignore[no-any-return]
+        residual, even, shot = self.last(x).chunk(3, 1)  # each (B, 1, Y, X)
+        signal = draft.clamp(min=0).add(1e-3).sqrt()  # shot noise grows with the signal
+        return draft + residual + noise * (even + shot * signal)  # type: ignore[no-any-return]
 
 
 def cin_parameters(generator: nn.Module) -> dict[str, nn.Parameter]:

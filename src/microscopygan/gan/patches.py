@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from ..defects.calibration import calibrate
-from ..defects.parameters import DEFECTS, Bleaching, Defect, UnevenIllumination
+from ..defects.noise_calibration import calibrate_noise
+from ..defects.parameters import DEFECTS, Bleaching, Defect, Noise, UnevenIllumination
 from ..defects.specimens import draw_specimen
 from ..image.dataset import Dataset, Pair, split
 from ..image.intensity import percentile_map
@@ -109,16 +110,26 @@ def _hold_back(
 
 def calibrate_physics(material: Material, seed: int) -> dict[str, list[Defect]]:
     """Fit the physical model of each defect that has one to its unpaired images."""
-    found = {}
+    found: dict[str, list[Defect]] = {}
     for number, name in enumerate(material.defects):
         if name in DEFECTS:
             rng = np.random.default_rng([seed, 2, number])
             clean = material.own_clean[name] or material.clean
-            if DEFECTS[name] in (UnevenIllumination, Bleaching):  # no trace in unpaired images
-                found[name] = [DEFECTS[name].draw(rng) for _ in range(32)]
-            else:
-                found[name] = calibrate(DEFECTS[name], clean, material.defective[name], rng)
+            found[name] = _calibrated(DEFECTS[name], clean, material.defective[name], rng)
     return found
+
+
+def _calibrated(
+    kind: type[Defect],
+    clean: list[np.ndarray],
+    defective: list[np.ndarray],
+    rng: np.random.Generator,
+) -> list[Defect]:
+    if kind is Noise:
+        return [*calibrate_noise(clean, defective, rng)]
+    if kind in (UnevenIllumination, Bleaching):  # they leave no trace in unpaired images
+        return [kind.draw(rng) for _ in range(32)]
+    return calibrate(kind, clean, defective, rng)
 
 
 class DefectBatches:
@@ -208,11 +219,18 @@ def draw_drafts(
 
 
 def draw_field(
-    material: Material, name: str, size: int, rng: np.random.Generator
+    material: Material,
+    name: str,
+    size: int,
+    rng: np.random.Generator,
+    own_share: float = _OWN_CLEAN,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Draw one (draft, clean) field; the clean one is on the draft's intensity scale."""
+    """Draw one (draft, clean) field; the clean one is on the draft's intensity scale.
+
+    It starts from the defect's own kind of clean image, where known, in a share of the draws.
+    """
     own = material.own_clean[name]
-    planes = own if own and rng.random() < _OWN_CLEAN else material.clean
+    planes = own if own and rng.random() < own_share else material.clean
     clean = flip(crop([planes[rng.integers(len(planes))]], size, rng), name, rng)[0]
     known = material.physics.get(name)
     if not known:

@@ -19,7 +19,7 @@ from torch import nn
 from .. import __version__
 from ..defects.parameters import DEFECTS, Defect
 from ..image.dataset import Dataset
-from ..image.intensity import percentile_map
+from ..image.intensity import AffineMap, percentile_map
 from ..modelfile import ModelCard
 from ..settings import Settings
 from .cgan import CGan
@@ -211,7 +211,7 @@ def save_draws(path: Path, generator: nn.Module, material: Material, seed: int) 
     generator = generator.cpu()
     arrays = {}
     for number, name in enumerate(material.defects):
-        fields = [draw_field(material, name, 128, rng) for _ in range(_DRAWS)]
+        fields = [draw_field(material, name, 128, rng, own_share=1.0) for _ in range(_DRAWS)]
         draft = np.stack([a for a, _ in fields]).astype(np.float32)
         clean = np.stack([b for _, b in fields]).astype(np.float32)
         arrays[f"{name}/clean"], arrays[f"{name}/physics"] = clean, draft
@@ -292,12 +292,23 @@ class Degrader:
         self, clean: np.ndarray, rng: np.random.Generator, noise: torch.Generator
     ) -> np.ndarray:
         """Degrade clean planes (N, Y, X), float32 on about 0..1; another draw at each call."""
+        draft, scale = self._draft(clean, rng)
+        return scale.undo(degrade(self.generator, scale.apply(draft), self.index, noise))
+
+    def with_draft(
+        self, clean: np.ndarray, rng: np.random.Generator, noise: torch.Generator
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return (clean, physical draft, result), all on the scale of a defective image."""
+        draft, scale = self._draft(clean, rng)
+        draft = scale.apply(draft)
+        return scale.apply(clean), draft, degrade(self.generator, draft, self.index, noise)
+
+    def _draft(self, clean: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, AffineMap]:
         draft = clean.astype(np.float32)
         if self.physics:
             known = self.physics[rng.integers(len(self.physics))].jitter(rng, JITTER)
             draft = np.stack([known.apply(plane, rng) for plane in draft]).astype(np.float32)
-        scale = percentile_map(draft)
-        return scale.undo(degrade(self.generator, scale.apply(draft), self.index, noise))
+        return draft, percentile_map(draft)
 
 
 def model_card(material: Material, settings: Settings) -> ModelCard:

@@ -1,0 +1,59 @@
+"""How real CIN-GAN's defects look on images that it never saw.
+
+``python -m benchmarks.realism DATA RUN`` puts each defect of RUN into every other clean test image
+of DATA and compares with the real defective images of the others, beside the physics alone and
+Gaussian noise of the real images' mean variance. See `microscopygan.evaluate.realism`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from benchmarks import machine
+from microscopygan.evaluate.scoring import score_defects
+from microscopygan.gan.training import Degrader
+from microscopygan.image.dataset import load_dataset
+from microscopygan.image.intensity import percentile_map
+
+
+def main() -> None:
+    """Degrade, measure, print."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("data", type=Path)
+    parser.add_argument("run", type=Path)
+    parser.add_argument("--part", choices=("train", "test"), default="test")
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args()
+    data = load_dataset(options.data)
+    pairs = data.test if options.part == "test" else data.pairs
+    draws, real = {}, {}
+    for defect, some in pairs.items():
+        degrader = Degrader(options.run, defect)
+        rng = np.random.default_rng(options.seed)
+        noise = torch.Generator().manual_seed(options.seed)
+        clean = [percentile_map(p.target).apply(p.target) for p in some[::2]]
+        made = [degrader.with_draft(plane[None], rng, noise) for plane in clean]
+        for place, kind in enumerate(("clean", "physics", "synthetic1")):
+            draws[f"{defect}/{kind}"] = np.concatenate([m[place] for m in made])
+        draws[f"{defect}/synthetic2"] = draws[f"{defect}/synthetic1"]
+        real[defect] = [p.input for p in some[1::2]]
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / "evaluation").mkdir()
+        others = {defect: some[1::2] for defect, some in pairs.items()}
+        found = score_defects(Path(folder), draws, real, others, options.seed)
+    print(machine())
+    columns = ("spectrum", "noise_curve", "noise_curve_largest", "classifier")
+    print(f"{'':20}" + "".join(f"{c:>22}" for c in columns))
+    for defect, sources in found.items():
+        for source, numbers in sources.items():
+            cells = "".join(f"{numbers[c]:22.3f}" for c in columns)
+            print(f"{defect:8} {source:11}{cells}")
+
+
+if __name__ == "__main__":
+    main()

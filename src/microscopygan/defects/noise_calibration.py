@@ -1,0 +1,97 @@
+"""Blind calibration of noise, image by image.
+
+Detectors, exposures and dyes differ from image to image, so one photon count describes a set of
+noisy images badly. Each image's own noise curve is looked up among those of simulated ones.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from microscopygan.defects.calibration import noise_curve
+from microscopygan.defects.parameters import Noise
+from microscopygan.image.intensity import percentile_map
+
+PHOTONS = np.geomspace(2, 600, 36)  # photons at intensity 1 of the clean image
+READ_NOISE = (0.0, 0.7, 1.5, 3.0)  # electrons (σ)
+CLEAN = 6  # clean crops each candidate is tried on
+CROP = 96  # pixels
+BINS = 8
+
+Planes = Sequence[NDArray[np.generic]]
+Curve = tuple[NDArray[np.float64], NDArray[np.float64]]
+
+
+def calibrate_noise(
+    clean: Planes, defective: Planes, rng: np.random.Generator, *, keep: int = 64
+) -> list[Noise]:
+    """Find for each noisy image the noise that gives clean images its noise curve.
+
+    Candidates are put into clean crops, which are then normalised by their percentiles as the
+    noisy images were, since noise widens the percentiles; variance is compared at equal
+    intensity, as a log ratio.
+
+    Parameters
+    ----------
+    clean, defective : sequences of arrays, each (Y, X)
+        Unpaired planes on a scale of about 0 to 1, at least 32 x 32 pixels.
+    rng : numpy.random.Generator
+        Source of randomness.
+    keep : int
+        Number of noisy images looked at, at random, at most.
+
+    Returns
+    -------
+    list of Noise
+        One for each of these images.
+
+    Raises
+    ------
+    ValueError
+        No planes, or too small ones.
+
+    Examples
+    --------
+    >>> from microscopygan.defects.specimens import nuclei
+    >>> rng = np.random.default_rng(0)
+    >>> clean = [nuclei((96, 96), rng) for _ in range(6)]
+    >>> noisy = [Noise(photons=20).apply(plane, rng) for plane in clean]
+    >>> noisy = [percentile_map(plane).apply(plane) for plane in noisy]
+    >>> photons = [found.photons for found in calibrate_noise(clean, noisy, rng)]
+    >>> bool(14 < np.median(photons) < 28)
+    True
+    """
+    if not clean or not defective:
+        raise ValueError("expected clean and noisy planes to calibrate on, got none; add images")
+    crops = [_middle(clean[i]) for i in rng.permutation(len(clean))[:CLEAN]]
+    candidates = [Noise(photons=p, read_noise=r) for p in PHOTONS for r in READ_NOISE]
+    curves = [_simulated_curve(noise, crops, rng) for noise in candidates]
+    chosen = rng.permutation(len(defective))[:keep]
+    found = []
+    for index in chosen:
+        real = noise_curve([np.asarray(defective[int(index)])], bins=BINS)
+        misfits = [_misfit(real, curve) for curve in curves]
+        found.append(candidates[int(np.argmin(misfits))])
+    return found
+
+
+def _middle(plane: NDArray[np.generic]) -> NDArray[np.float32]:
+    """The middle of a plane, CROP pixels wide at most, normalised."""
+    y, x = (max(0, (side - CROP) // 2) for side in plane.shape)
+    crop = np.asarray(plane[y : y + CROP, x : x + CROP], np.float32)
+    return np.asarray(percentile_map(crop).apply(crop), np.float32)
+
+
+def _simulated_curve(
+    noise: Noise, crops: Sequence[NDArray[np.float32]], rng: np.random.Generator
+) -> Curve:
+    made = [noise.apply(crop, rng) for crop in crops]
+    return noise_curve([percentile_map(plane).apply(plane) for plane in made], bins=2 * BINS)
+
+
+def _misfit(real: Curve, simulated: Curve) -> float:
+    at, wanted = real
+    given = np.interp(at, *simulated)
+    ratio = np.log((given + 1e-6) / (wanted + 1e-6))
+    return float(np.mean(ratio**2))
