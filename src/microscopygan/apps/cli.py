@@ -59,12 +59,16 @@ def train(
     match_pairs: Annotated[
         bool, typer.Option(help="Fit the gain and offset of each pair's target to its input.")
     ] = True,
+    add_to: Annotated[
+        Path | None, typer.Option(help="Run whose CIN-GAN learns the dataset's defects as well.")
+    ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with this run.")] = False,
     overwrite: Overwrite = False,
     quiet: Quiet = False,
 ) -> None:
     """Learn the defects (CIN-GAN), then train the restorer (cGAN)."""
     _need_training()
+    from ..gan.training import extend_defects
     from ..gan.training import train as train_run
     from ..image.dataset import load_dataset
     from .flow import changed_steps, evaluate_run
@@ -73,7 +77,12 @@ def train(
         preset, steps, alpha=alpha, pairs=pairs, seed=seed, match_pairs=match_pairs
     )
     data = load_dataset(dataset, match_pairs=match_pairs)
-    train_run(data, run, chosen, stage=stage, resume=resume, overwrite=overwrite, quiet=quiet)
+    again = {"resume": resume, "overwrite": overwrite, "quiet": quiet}
+    if add_to is not None:
+        extend_defects(add_to, data, run, chosen, **again)
+        console.print(f"Run written to {run}. Next: microscopygan synthesize {run} ...")
+        return
+    train_run(data, run, chosen, stage=stage, **again)
     if int(os.environ.get("RANK", "0")) == 0:
         evaluate_run(run, data, chosen)
         console.print(f"Run written to {run}. Next: microscopygan report {run}")

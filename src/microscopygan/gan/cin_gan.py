@@ -45,17 +45,25 @@ class CinGan:
         Device and processes.
     seed
         Seed of the weights.
+    extend
+        A trained generator that has CIN rows for all of `defects`: only its CIN rows train,
+        every other weight is frozen.
     """
 
     product = "generator"
 
     def __init__(
-        self, settings: DefectSettings, defects: Sequence[str], accelerator: Accelerator, seed: int
+        self,
+        settings: DefectSettings,
+        defects: Sequence[str],
+        accelerator: Accelerator,
+        seed: int,
+        extend: DefectGenerator | None = None,
     ) -> None:
         self.settings, self.defects, self.accelerator = settings, tuple(defects), accelerator
         with torch.random.fork_rng():
             torch.manual_seed(seed)
-            generator = DefectGenerator(settings, len(defects))
+            generator = extend or DefectGenerator(settings, len(defects))
             critic = DefectCritic(len(defects))
         device = accelerator.device
         self.vgg = place(VGGFeatures(), device)
@@ -65,17 +73,9 @@ class CinGan:
         }
         betas = (0.5, 0.9)
         self.optimizers: dict[str, torch.optim.Optimizer] = {
-            "generator": torch.optim.Adam(generator.parameters(), betas=betas),
+            "generator": torch.optim.Adam(_trained(generator, extend is not None), betas=betas),
             "critic": torch.optim.Adam(critic.parameters(), betas=betas),
         }
-
-    def train_only_cin(self) -> None:
-        """Freeze every weight of the generator but the CIN rows, to add a defect."""
-        generator = self.networks["generator"]
-        rows = cin_parameters(generator)
-        for name, parameter in generator.named_parameters():
-            parameter.requires_grad_(name in rows)
-        self.optimizers["generator"] = torch.optim.Adam(rows.values(), betas=(0.5, 0.9))
 
     def step(self, batch: dict[str, Tensor], rng: torch.Generator, step: int) -> dict[str, float]:
         """One update of the critic (or several) and one of the generator.
@@ -140,6 +140,14 @@ class CinGan:
         """Rows of clean, draft, synthetic, real (of another image), one row a sample."""
         columns = (batch["clean"], batch["draft"], self._made(batch, rng), batch["real"])
         return torch.cat(columns, 1)[:8]
+
+
+def _trained(generator: nn.Module, only_cin: bool) -> list[nn.Parameter]:
+    """Return the parameters that train; freeze the others."""
+    rows = cin_parameters(generator)
+    for name, parameter in generator.named_parameters():
+        parameter.requires_grad_(name in rows or not only_cin)
+    return [p for p in generator.parameters() if p.requires_grad]
 
 
 def save_defects(

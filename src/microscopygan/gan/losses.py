@@ -114,7 +114,7 @@ def _log_spectrum(image: Tensor) -> Tensor:
     )
     level = image.mean((2, 3), keepdim=True)
     power = torch.fft.rfft2((image - level) * window).abs().pow(2) / window.pow(2).sum()
-    return (power + 1e-7).log()
+    return torch.log(power + 1e-7)
 
 
 def critic_loss(kind: str, real: Tensor, fake: Tensor) -> Tensor:

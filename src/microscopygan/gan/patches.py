@@ -133,10 +133,16 @@ def _calibrated(
 
 
 class DefectBatches:
-    """Batches of stage one: ``clean``, ``draft``, ``real`` (B, 1, y, x), ``defect`` (B,)."""
+    """Batches of stage one: ``clean``, ``draft``, ``real`` (B, 1, y, x), ``defect`` (B,).
 
-    def __init__(self, material: Material, batch: int, patch: int, seed: int) -> None:
-        self.material, self.batch, self.patch, self.seed = material, batch, patch, seed
+    `first` is the index of the material's first defect, above 0 where it adds to known ones.
+    """
+
+    def __init__(
+        self, material: Material, batch: int, patch: int, seed: int, first: int = 0
+    ) -> None:
+        self.material, self.batch, self.patch = material, batch, patch
+        self.seed, self.first = seed, first
 
     def __call__(self, step: int, process: int) -> Batch:
         """Return the batch of one step of one process."""
@@ -153,7 +159,7 @@ class DefectBatches:
             "clean": _stack(cleans),
             "draft": _stack(drafts),
             "real": _stack(real),
-            "defect": defect.astype(np.int64),
+            "defect": defect.astype(np.int64) + self.first,
         }
 
 

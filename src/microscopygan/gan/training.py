@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import platform
-import shutil
 import time
 from dataclasses import replace
 from importlib.metadata import version
@@ -17,7 +16,6 @@ from accelerate import Accelerator
 from torch import nn
 
 from .. import __version__
-from ..defects.parameters import DEFECTS, Defect
 from ..image.dataset import Dataset
 from ..image.intensity import AffineMap, percentile_map
 from ..modelfile import ModelCard
@@ -26,7 +24,7 @@ from .cgan import CGan
 from .cin_gan import CinGan, degrade, load_defects, save_defects
 from .export import export_restorer, receptive_field
 from .loop import train as run_loop
-from .networks import build_restorer
+from .networks import add_defect, build_restorer
 from .patches import (
     JITTER,
     DefectBatches,
@@ -36,9 +34,9 @@ from .patches import (
     draw_field,
     gather,
 )
+from .run import open_run, read_physics, write_json, write_physics
 
 _DRAWS = 24  # synthetic fields of each defect kept for the realism measures
-_STAGES = ("all", "defects", "restorer")
 
 
 def train(
@@ -104,54 +102,6 @@ def needs_defects(settings: Settings) -> bool:
     return settings.alpha > 0
 
 
-def open_run(run: Path, settings: Settings, stage: str, *, resume: bool, overwrite: bool) -> None:
-    """Make or check the folder of a run; see `train`."""
-    if stage not in _STAGES:
-        raise ValueError(f"stage: expected one of {', '.join(_STAGES)}, got {stage!r}")
-    saved = run / "settings.json"
-    fresh = not run.exists() or not any(run.iterdir())
-    if stage == "restorer" and saved.exists() and not (run / "restorer.onnx").exists():
-        fresh = True  # the second stage of a run whose first one is done
-    if not fresh and resume:
-        _check_same(saved, settings)
-    elif not fresh and not overwrite:
-        raise FileExistsError(f"{run} exists; give --resume to go on, or --overwrite to replace it")
-    elif not fresh:
-        _clear(run, stage)
-    run.mkdir(parents=True, exist_ok=True)
-    _write_json(saved, settings.model_dump(mode="json"))
-
-
-def _check_same(saved: Path, settings: Settings) -> None:
-    if not saved.exists():
-        raise ValueError(f"{saved.parent}: expected a run to resume, but it has no settings.json")
-    try:
-        before = Settings.model_validate_json(saved.read_text())
-    except ValueError:
-        raise ValueError(f"{saved}: damaged or of another version; start a new run") from None
-    if before != settings:
-        changed = [
-            name
-            for name in Settings.model_fields
-            if getattr(before, name) != getattr(settings, name)
-        ]
-        raise ValueError(
-            f"{saved.parent}: cannot resume with other settings ({', '.join(changed)} changed); "
-            "give the same ones, or another run folder"
-        )
-
-
-def _clear(run: Path, stage: str) -> None:
-    """Remove what a run holds; only files that a run writes, so that no other data is lost."""
-    names = ["restorer", "restorer.onnx", "evaluation", "report.html"]
-    if stage != "restorer":
-        names += ["defects", "defects.safetensors", "physics.json", "draws.npz"]
-        names += ["run.json", "settings.json"]
-    for name in names:
-        path = run / name
-        shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
-
-
 def _with_physics(
     material: Material, settings: Settings, run: Path, accelerator: Accelerator
 ) -> Material:
@@ -160,20 +110,9 @@ def _with_physics(
         return material
     path = run / "physics.json"
     if accelerator.is_main_process and not path.exists():
-        found = calibrate_physics(material, settings.seed)
-        _write_json(path, {name: [p.model_dump() for p in known] for name, known in found.items()})
+        write_physics(run, calibrate_physics(material, settings.seed))
     accelerator.wait_for_everyone()
-    return replace(material, physics=_read_physics(run))
-
-
-def _read_physics(run: Path) -> dict[str, list[Defect]]:
-    """Read the calibrated physical parameters of a run; empty where it has none."""
-    path = run / "physics.json"
-    saved = json.loads(path.read_text()) if path.exists() else {}
-    return {
-        name: [DEFECTS[name].model_validate(fields) for fields in known]
-        for name, known in saved.items()
-    }
+    return replace(material, physics=read_physics(run))
 
 
 def train_defects(
@@ -202,6 +141,64 @@ def train_defects(
     if accelerator.is_main_process:
         save_defects(run / "defects.safetensors", generator, material.defects, stage)
         save_draws(run / "draws.npz", generator, material, settings.seed)
+
+
+def extend_defects(
+    old: Path,
+    dataset: Dataset,
+    run: Path,
+    settings: Settings,
+    *,
+    resume: bool = False,
+    overwrite: bool = False,
+    quiet: bool = False,
+) -> None:
+    """Add the defects of `dataset` to the CIN-GAN of the run `old`, as the new run `run`.
+
+    Only new CIN rows are trained: the rows of the known defects, and every shared weight, stay
+    bit-equal.
+
+    Raises
+    ------
+    FileNotFoundError
+        `old` has no trained CIN-GAN.
+    ValueError
+        It knows one of these defects already.
+    FileExistsError
+        As `train`.
+    """
+    saved = old / "defects.safetensors"
+    if not saved.exists():
+        raise FileNotFoundError(f"{saved} is missing: train with --stage defects first")
+    generator, known = load_defects(saved)
+    material, accelerator = gather(dataset, settings), Accelerator()
+    twice = sorted(set(known) & set(material.defects))
+    if twice:
+        raise ValueError(f"{old} knows {', '.join(twice)} already; leave only new defects in")
+    if accelerator.is_main_process:
+        open_run(run, settings, "defects", resume=resume, overwrite=overwrite)
+    material = _with_physics(material, settings, run, accelerator)
+    for _ in material.defects:
+        add_defect(generator)
+    names = known + material.defects
+    gan = CinGan(settings.defects, names, accelerator, settings.seed, extend=generator)
+    batches = DefectBatches(
+        material, settings.defects.batch, settings.defects.patch, settings.seed, first=len(known)
+    )
+    trained = run_loop(
+        gan,
+        batches,
+        run / "defects",
+        settings.defects,
+        seed=settings.seed,
+        accelerator=accelerator,
+        resume=resume,
+        quiet=quiet,
+    )
+    if accelerator.is_main_process:
+        save_defects(run / "defects.safetensors", trained, names, settings.defects)
+        physics = {**read_physics(old), **read_physics(run)}
+        write_physics(run, physics)
 
 
 def save_draws(path: Path, generator: nn.Module, material: Material, seed: int) -> None:
@@ -286,7 +283,7 @@ class Degrader:
         self.generator, names = load_defects(saved)
         if defect not in names:
             raise ValueError(f"defect: expected one of {', '.join(names)}, got {defect!r}")
-        self.index, self.physics = names.index(defect), _read_physics(run).get(defect, [])
+        self.index, self.physics = names.index(defect), read_physics(run).get(defect, [])
 
     def __call__(
         self, clean: np.ndarray, rng: np.random.Generator, noise: torch.Generator
@@ -362,10 +359,4 @@ def _describe(
         },
         "seconds": before.get("seconds", {}) | {k: round(v, 1) for k, v in seconds.items()},
     }
-    _write_json(path, about)
-
-
-def _write_json(path: Path, content: object) -> None:
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(json.dumps(content, indent=2) + "\n")
-    partial.replace(path)
+    write_json(path, about)

@@ -1,0 +1,83 @@
+"""The folder of a run: opened, checked against its settings, cleared; its small JSON files."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+from ..defects.parameters import DEFECTS, Defect
+from ..settings import Settings
+
+STAGES = ("all", "defects", "restorer")
+
+
+def open_run(run: Path, settings: Settings, stage: str, *, resume: bool, overwrite: bool) -> None:
+    """Make or check the folder of a run; see `training.train`."""
+    if stage not in STAGES:
+        raise ValueError(f"stage: expected one of {', '.join(STAGES)}, got {stage!r}")
+    saved = run / "settings.json"
+    fresh = not run.exists() or not any(run.iterdir())
+    if stage == "restorer" and saved.exists() and not (run / "restorer.onnx").exists():
+        fresh = True  # the second stage of a run whose first one is done
+    if not fresh and resume:
+        _check_same(saved, settings)
+    elif not fresh and not overwrite:
+        raise FileExistsError(f"{run} exists; give --resume to go on, or --overwrite to replace it")
+    elif not fresh:
+        _clear(run, stage)
+    run.mkdir(parents=True, exist_ok=True)
+    write_json(saved, settings.model_dump(mode="json"))
+
+
+def _check_same(saved: Path, settings: Settings) -> None:
+    if not saved.exists():
+        raise ValueError(f"{saved.parent}: expected a run to resume, but it has no settings.json")
+    try:
+        before = Settings.model_validate_json(saved.read_text())
+    except ValueError:
+        raise ValueError(f"{saved}: damaged or of another version; start a new run") from None
+    if before != settings:
+        changed = [
+            name
+            for name in Settings.model_fields
+            if getattr(before, name) != getattr(settings, name)
+        ]
+        raise ValueError(
+            f"{saved.parent}: cannot resume with other settings ({', '.join(changed)} changed); "
+            "give the same ones, or another run folder"
+        )
+
+
+def _clear(run: Path, stage: str) -> None:
+    """Remove what a run holds; only files that a run writes, so that no other data is lost."""
+    names = ["restorer", "restorer.onnx", "evaluation", "report.html"]
+    if stage != "restorer":
+        names += ["defects", "defects.safetensors", "physics.json", "draws.npz"]
+        names += ["run.json", "settings.json"]
+    for name in names:
+        path = run / name
+        shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+
+
+def write_physics(run: Path, physics: dict[str, list[Defect]]) -> None:
+    """Write the calibrated physical parameters of a run."""
+    content = {name: [p.model_dump() for p in known] for name, known in physics.items()}
+    write_json(run / "physics.json", content)
+
+
+def read_physics(run: Path) -> dict[str, list[Defect]]:
+    """Read the calibrated physical parameters of a run; empty where it has none."""
+    path = run / "physics.json"
+    saved = json.loads(path.read_text()) if path.exists() else {}
+    return {
+        name: [DEFECTS[name].model_validate(fields) for fields in known]
+        for name, known in saved.items()
+    }
+
+
+def write_json(path: Path, content: object) -> None:
+    """Write a JSON file, whole or not at all."""
+    partial = path.with_name(path.name + ".partial")
+    partial.write_text(json.dumps(content, indent=2) + "\n")
+    partial.replace(path)

@@ -1,0 +1,62 @@
+"""Small data and settings that several rooms' tests share."""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from microscopygan.defects.parameters import LowResolution, Noise
+from microscopygan.defects.specimens import nuclei
+from microscopygan.image.formats import Image, write
+from microscopygan.settings import Settings, settings
+
+
+@pytest.fixture
+def tiny() -> Settings:
+    """Settings of a run of seconds: the default networks with few channels and steps."""
+    chosen = settings("default", validation=0.0, specimens=2)
+    often = {"steps": 4, "batch": 3, "patch": 32, "save_every": 2, "log_every": 1}
+    often |= {"picture_every": 4}
+    return Settings.model_validate(
+        chosen.model_dump()
+        | {
+            "defects": chosen.defects.model_dump() | often | {"channels": 4, "blocks": 1},
+            "restorer": chosen.restorer.model_dump() | often | {"channels": (4, 4, 4)},
+        }
+    )
+
+
+def write_dataset(folder: Path, seed: int = 0) -> Path:
+    """Write a dataset of simulated nuclei with two defects: unpaired, pairs and test pairs."""
+    rng = np.random.default_rng(seed)
+    defects = {"noise": Noise(photons=30), "lowres": LowResolution(sigma=1.5, binning=2)}
+
+    def put(path: Path, plane: np.ndarray) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        counts = np.clip(plane * 20_000 + 1_000, 0, 65535).astype(np.uint16)
+        write(path, Image(counts, "YX", {"Y": 0.1, "X": 0.1}))
+
+    for k in range(3):
+        put(folder / "clean" / f"{k}.tif", nuclei((72, 80), rng))
+    for name, defect in defects.items():
+        for k in range(2):
+            put(folder / name / f"{k}.tif", defect.apply(nuclei((72, 80), rng), rng))
+        for part in ("pairs", "test"):
+            for k in range(2):
+                clean = nuclei((72, 80), rng)
+                put(folder / part / name / "target" / f"{k}.tif", clean)
+                put(folder / part / name / "input" / f"{k}.tif", defect.apply(clean, rng))
+    return folder
+
+
+@pytest.fixture
+def dataset(tmp_path: Path) -> Path:
+    """A dataset folder, fresh for the test."""
+    return write_dataset(tmp_path / "dataset")
+
+
+@pytest.fixture
+def python() -> str:
+    """This interpreter, for tests that need a process of their own."""
+    return sys.executable

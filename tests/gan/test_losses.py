@@ -1,0 +1,81 @@
+"""Losses against their formulas."""
+
+import pytest
+import torch
+
+from microscopygan.gan.losses import (
+    VGGFeatures,
+    content_loss,
+    critic_loss,
+    diff_augment,
+    generator_loss,
+    gradient_penalty,
+    gram,
+    r1_penalty,
+    spectrum_loss,
+    style_loss,
+)
+
+
+@pytest.fixture(scope="module")
+def vgg() -> VGGFeatures:
+    return VGGFeatures()
+
+
+def test_vgg_ends_at_block3_conv3(vgg: VGGFeatures) -> None:
+    shapes = [tuple(f.shape[1:]) for f in vgg(torch.rand(1, 1, 32, 32))]
+    assert shapes == [(64, 32, 32)] * 2 + [(128, 16, 16)] * 2 + [(256, 8, 8)] * 3
+    assert not any(p.requires_grad for p in vgg.parameters())
+
+
+def test_distances_of_an_image_to_itself_are_zero(vgg: VGGFeatures) -> None:
+    image, defect = torch.rand(2, 1, 32, 32), torch.tensor([0, 1])
+    assert content_loss(vgg, image, image) == 0
+    assert style_loss(vgg, image, image, defect) == 0
+    assert spectrum_loss(image, image, defect) == 0
+
+
+def test_style_and_spectrum_see_noise(vgg: VGGFeatures) -> None:
+    image, defect = torch.full((2, 1, 32, 32), 0.5), torch.tensor([0, 0])
+    faint, strong = (image + s * torch.randn_like(image) for s in (0.02, 0.3))
+    assert style_loss(vgg, strong, image, defect) > style_loss(vgg, faint, image, defect)
+    assert spectrum_loss(strong, faint, defect) > 1
+
+
+def test_gram_is_the_normalised_product_of_features() -> None:
+    x = torch.randn(2, 3, 4, 5)
+    by_hand = torch.einsum("bchw,bdhw->bcd", x, x) / (3 * 4 * 5)
+    torch.testing.assert_close(gram(x), by_hand)
+
+
+def test_adversarial_losses_equal_their_formulas() -> None:
+    real, fake = torch.tensor([2.0, -0.5]), torch.tensor([-2.0, 0.5])
+    assert critic_loss("hinge", real, fake) == pytest.approx(0.75 + 0.75)
+    assert critic_loss("wgan-gp", real, fake) == pytest.approx(-0.75 - 0.75)
+    expected = (1 + (-real).exp()).log().mean() + (1 + fake.exp()).log().mean()
+    torch.testing.assert_close(critic_loss("bce", real, fake), expected)
+    assert generator_loss("hinge", fake) == pytest.approx(0.75)
+    torch.testing.assert_close(generator_loss("bce", fake), (1 + (-fake).exp()).log().mean())
+
+
+def test_penalties_of_a_linear_critic() -> None:
+    weight = torch.randn(1, 1, 8, 8)
+    real, fake = torch.rand(3, 1, 8, 8), torch.rand(3, 1, 8, 8)
+
+    def critic(x: torch.Tensor) -> torch.Tensor:
+        return (x * weight).sum((1, 2, 3), keepdim=True)
+
+    norm = weight.norm()
+    torch.testing.assert_close(r1_penalty(critic, real), norm**2)
+    mix = torch.rand(3, 1, 1, 1)
+    torch.testing.assert_close(gradient_penalty(critic, real, fake, mix), (norm - 1) ** 2)
+
+
+def test_diff_augment_is_differentiable_and_seeded() -> None:
+    image = torch.rand(4, 1, 32, 32, requires_grad=True)
+    first, second = (diff_augment(image, torch.Generator().manual_seed(1)) for _ in range(2))
+    assert torch.equal(first, second)
+    assert (first == 0).any()
+    first.sum().backward()
+    assert image.grad is not None
+    assert image.grad.abs().sum() > 0
