@@ -1,0 +1,220 @@
+"""Journeys of a user at the command line, on a small dataset."""
+
+import json
+import shutil
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from microscopygan.apps import cli, flow
+from microscopygan.image.formats import Image, read, write
+from microscopygan.settings import Settings
+
+
+@pytest.fixture
+def command(tiny: Settings, monkeypatch, capsys):
+    """Run the command line with tiny networks; gives (exit code, output, error)."""
+
+    def changed(preset: str, steps: int | None, **changes: object) -> Settings:
+        flow.settings(preset, **changes)  # the real check of the values
+        return Settings.model_validate(tiny.model_dump() | changes)
+
+    monkeypatch.setattr(flow, "changed_steps", changed)
+
+    def run(*arguments: object) -> tuple[int, str, str]:
+        try:
+            cli.main([str(a) for a in arguments])
+            code = 0
+        except SystemExit as end:
+            code = int(end.code or 0)
+        shown = capsys.readouterr()
+        return code, shown.out, shown.err
+
+    return run
+
+
+def test_from_a_dataset_to_a_report(command, dataset: Path, tmp_path: Path) -> None:
+    """Slow (about 15 s): both trainings, calibration and every command."""
+    run = tmp_path / "run"
+    assert command("train", dataset, "-o", run, "--quiet")[0] == 0
+    about = json.loads((run / "run.json").read_text())
+    assert about["dataset"]["defects"]["noise"]["test"] == 2
+    assert (run / "evaluation" / "scores.csv").exists()
+    realism = json.loads((run / "evaluation" / "realism.json").read_text())
+    assert set(realism["noise"]) == {"cin-gan", "physics", "gaussian"}
+
+    model, out = run / "restorer.onnx", tmp_path / "restored"
+    source = dataset / "test" / "noise" / "input"
+    before = {p: p.read_bytes() for p in source.iterdir()}
+    assert command("restore", source, "-o", out, "--model", model)[0] == 0
+    assert {p: p.read_bytes() for p in source.iterdir()} == before
+    restored = read(out / "0.tif")
+    assert restored.array.dtype == np.uint16
+    assert restored.pixel_size == pytest.approx({"Y": 0.1, "X": 0.1})
+    code, _, error = command("restore", source, "-o", out, "--model", model)
+    assert code == 2
+    assert "exists" in error
+
+    target, table = dataset / "test" / "noise" / "target", tmp_path / "scores.csv"
+    code, shown, _ = command("evaluate", out, target, "--csv", table)
+    assert code == 0
+    assert "psnr_affine" in shown
+    assert len(table.read_text().splitlines()) == 3
+
+    made = tmp_path / "made"
+    again = ("synthesize", run, dataset / "clean", "--defect", "noise", "-o", made, "--draws", 2)
+    assert command(*again, "--seed", 5)[0] == 0
+    first, second = (read(made / f"0_noise{k}.tif").array for k in (1, 2))
+    assert not np.array_equal(first, second)
+    kept = (made / "0_noise1.tif").read_bytes()
+    assert command(*again, "--seed", 5, "--overwrite")[0] == 0
+    assert (made / "0_noise1.tif").read_bytes() == kept
+
+    page = tmp_path / "page.html"
+    assert command("report", run, "-o", page)[0] == 0
+    assert "noise" in page.read_text()
+
+    state = (run / "restorer" / "state.safetensors").read_bytes()
+    assert command("train", dataset, "-o", run, "--resume", "--quiet")[0] == 0
+    assert (run / "restorer" / "state.safetensors").read_bytes() == state
+    code, _, error = command("train", dataset, "-o", run, "--resume", "--seed", 4, "--quiet")
+    assert code == 2
+    assert "seed changed" in error
+
+    new = tmp_path / "new"
+    shutil.copytree(dataset / "clean", new / "clean")
+    shutil.copytree(dataset / "noise", new / "stripes")
+    more = tmp_path / "more"
+    assert command("train", new, "-o", more, "--add-to", run, "--quiet")[0] == 0
+    assert (
+        command("synthesize", more, new / "clean", "--defect", "stripes", "-o", more / "x")[0] == 0
+    )
+    code, _, error = command("train", dataset, "-o", tmp_path / "no", "--add-to", run, "--quiet")
+    assert code == 2
+    assert "already" in error
+
+
+def test_stages_one_after_the_other(command, dataset: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    code, _, error = command("train", dataset, "-o", run, "--stage", "restorer", "--quiet")
+    assert code == 2
+    assert "--stage defects first" in error
+    shutil.rmtree(run, ignore_errors=True)
+    assert command("train", dataset, "-o", run, "--stage", "defects", "--quiet")[0] == 0
+    assert not (run / "restorer.onnx").exists()
+    assert command("train", dataset, "-o", run, "--stage", "restorer", "--quiet")[0] == 0
+    assert (run / "restorer.onnx").exists()
+
+
+def test_real_pairs_only(command, dataset: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    assert command("train", dataset, "-o", run, "--alpha", 0, "--quiet")[0] == 0
+    assert not (run / "defects.safetensors").exists()
+    assert (run / "restorer.onnx").exists()
+
+
+def _save(path: Path, array: np.ndarray) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    np.save(path, array)
+
+
+def _spoil(folder: Path, how: str) -> None:
+    """Spoil a good dataset in one way."""
+    noise = folder / "noise" / "0.tif"
+    plane = np.random.default_rng(0).random((64, 64), dtype=np.float32)
+    if how == "missing folder":
+        shutil.rmtree(folder)
+    elif how == "empty folder":
+        shutil.rmtree(folder)
+        folder.mkdir()
+    elif how == "defect without image":
+        shutil.rmtree(folder / "noise")
+        (folder / "noise").mkdir()
+    elif how == "small":
+        write(noise, Image(plane[:9, :9], "YX", {}, None), overwrite=True)
+    elif how in ("nan", "infinite"):
+        plane[3, 3] = np.nan if how == "nan" else np.inf
+        _save(folder / "noise" / "bad.npy", plane)
+    elif how == "constant":
+        _save(folder / "noise" / "bad.npy", np.ones((64, 64), np.uint8))
+    elif how == "rgb":
+        import tifffile
+
+        tifffile.imwrite(noise, (plane[..., None] * [9, 99, 200]).astype("u1"), photometric="rgb")
+    elif how == "zero bytes":
+        noise.write_bytes(b"")
+    elif how == "truncated":
+        noise.write_bytes(noise.read_bytes()[:300])
+    elif how == "corrupt":
+        noise.write_bytes(b"this is no picture" * 9)
+    elif how == "pair of two sizes":
+        write(folder / "pairs/noise/input/0.tif", Image(plane, "YX", {}, None), overwrite=True)
+    elif how == "no partner":
+        (folder / "pairs/noise/target/0.tif").unlink()
+    elif how == "lengths of X and Y":
+        shutil.rmtree(folder)
+        _save(folder / "noise_X.npy", np.stack([plane, plane]))
+        _save(folder / "noise_Y.npy", plane[None])
+
+
+SPOILT = """missing folder; empty folder; defect without image; small; nan; infinite; constant; rgb;
+zero bytes; truncated; corrupt; pair of two sizes; no partner; lengths of X and Y"""
+
+
+@pytest.mark.parametrize("how", [" ".join(x.split()) for x in SPOILT.split(";")])
+def test_a_bad_dataset_gets_one_line(command, dataset: Path, tmp_path: Path, how: str) -> None:
+    _spoil(dataset, how)
+    code, _, error = command("train", dataset, "-o", tmp_path / "run", "--quiet")
+    assert code == 2
+    assert len(error.strip().splitlines()) == 1, error
+    assert error.startswith("microscopygan: ")
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (("--preset", "huge"), "preset: expected one of default, paper"),
+        (("--alpha", "1.5"), "alpha"),
+        (("--stage", "third"), "stage: expected one of"),
+        (("--pairs", "-1"), "pairs"),
+    ],
+)
+def test_bad_options_get_one_line(command, dataset: Path, tmp_path: Path, arguments, line) -> None:
+    code, _, error = command("train", dataset, "-o", tmp_path / "run", *arguments, "--quiet")
+    assert code == 2
+    assert line in error
+    assert len(error.strip().splitlines()) == 1
+    assert not (tmp_path / "run").exists()
+
+
+def test_an_existing_run_is_kept(command, dataset: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    run.mkdir()
+    (run / "mine.txt").write_text("mine")
+    code, _, error = command("train", dataset, "-o", run, "--quiet")
+    assert code == 2
+    assert "--overwrite" in error
+    assert [p.name for p in run.iterdir()] == ["mine.txt"]
+
+
+def test_unknown_defect_and_missing_run(command, dataset: Path, tmp_path: Path) -> None:
+    code, _, error = command(
+        "synthesize", tmp_path, dataset / "clean", "--defect", "x", "-o", tmp_path / "o"
+    )
+    assert code == 2
+    assert "--stage defects" in error
+
+
+def test_restore_needs_no_torch(tmp_path: Path, python: str) -> None:
+    script = (
+        "import sys; sys.modules['torch'] = None\n"
+        "from microscopygan.apps.cli import main\n"
+        f"main(['restore', '{tmp_path}/a.npy', '-o', '{tmp_path}/b.npy', '--model', 'absent'])"
+    )
+    np.save(tmp_path / "a.npy", np.random.default_rng(0).random((40, 40)))
+    done = subprocess.run([python, "-c", script], capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "no such model" in done.stderr
