@@ -93,7 +93,7 @@ def train(
     waited, begun = 0.0, time.perf_counter()
     with _progress(quiet or not main) as progress:
         bar = progress.add_task(folder.name, total=settings.steps, completed=start, figures="")
-        for step, batch, wait in _prefetch(batches, start, settings.steps, process):
+        for step, batch, wait in prefetch(batches, start, settings.steps, process):
             rng = step_generator(seed, step, process, accelerator.device)
             tensors = {
                 name: torch.from_numpy(a).to(accelerator.device) for name, a in batch.items()
@@ -119,7 +119,7 @@ def train(
     return average.network
 
 
-def _prefetch(
+def prefetch(
     batches: Callable[[int, int], Batch], start: int, stop: int, process: int
 ) -> Iterator[tuple[int, Batch, float]]:
     """Yield (step, batch, seconds waited for it), making the next batch meanwhile."""
