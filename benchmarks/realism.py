@@ -27,6 +27,7 @@ def main() -> None:
     parser.add_argument("data", type=Path)
     parser.add_argument("run", type=Path)
     parser.add_argument("--part", choices=("train", "test"), default="test")
+    parser.add_argument("--draws", type=int, default=3, help="synthetic images of each clean one")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     data = load_dataset(options.data)
@@ -37,7 +38,11 @@ def main() -> None:
         rng = np.random.default_rng(options.seed)
         noise = torch.Generator().manual_seed(options.seed)
         clean = [percentile_map(p.target).apply(p.target) for p in some[::2]]
-        made = [degrader.with_draft(plane[None], rng, noise) for plane in clean]
+        made = [
+            degrader.with_draft(plane[None], rng, noise)
+            for plane in clean
+            for _ in range(options.draws)
+        ]
         for place, kind in enumerate(("clean", "physics", "synthetic1")):
             draws[f"{defect}/{kind}"] = np.concatenate([m[place] for m in made])
         draws[f"{defect}/synthetic2"] = draws[f"{defect}/synthetic1"]

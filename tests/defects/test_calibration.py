@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 
 from microscopygan.defects.calibration import calibrate, noise_curve, noise_curve_from_pairs
+from microscopygan.defects.noise_calibration import calibrate_noise
 from microscopygan.defects.parameters import Axial, Bleaching, Defect, LowResolution, Noise
-from microscopygan.defects.specimens import filaments, membranes
+from microscopygan.defects.specimens import filaments, membranes, nuclei
+from microscopygan.image.intensity import percentile_map
 
 
 def _recover(truth: Defect, specimen=filaments) -> list[Defect]:
@@ -80,3 +82,14 @@ def test_unsuitable_input_is_refused(kind, clean, defective, options) -> None:
 def test_unmatched_pairs_are_refused() -> None:
     with pytest.raises(ValueError, match="one to one"):
         noise_curve_from_pairs([np.ones((32, 32))], [np.ones((32, 16))])
+
+
+def test_each_noisy_image_gets_its_own_photon_count() -> None:
+    rng = np.random.default_rng(0)
+    clean = [nuclei((128, 128), rng) for _ in range(6)]
+    for photons in (8.0, 80.0):
+        noisy = [Noise(photons=photons).apply(nuclei((128, 128), rng), rng) for _ in range(4)]
+        noisy = [percentile_map(plane).apply(plane) for plane in noisy]
+        found = [noise.photons for noise in calibrate_noise(clean, noisy, rng)]
+        assert len(found) == 4
+        assert photons / 1.6 < np.median(found) < photons * 1.6

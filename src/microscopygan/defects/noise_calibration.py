@@ -5,6 +5,7 @@ noisy images badly. Each image's own noise curve is looked up among those of sim
 """
 
 from collections.abc import Sequence
+from itertools import product
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,10 +14,11 @@ from microscopygan.defects.calibration import noise_curve
 from microscopygan.defects.parameters import Noise
 from microscopygan.image.intensity import percentile_map
 
-PHOTONS = np.geomspace(2, 600, 36)  # photons at intensity 1 of the clean image
-READ_NOISE = (0.0, 0.7, 1.5, 3.0)  # electrons (σ)
+PHOTONS = np.geomspace(2, 600, 30)  # photons at intensity 1 of the clean image
+READ_NOISE = (0.0, 1.5)  # electrons (σ)
+BACKGROUND = (0.0, 0.03, 0.08, 0.2)  # intensity units
 CLEAN = 6  # clean crops each candidate is tried on
-CROP = 96  # pixels
+CROP = 128  # pixels
 BINS = 8
 
 Planes = Sequence[NDArray[np.generic]]
@@ -65,7 +67,8 @@ def calibrate_noise(
     if not clean or not defective:
         raise ValueError("expected clean and noisy planes to calibrate on, got none; add images")
     crops = [_middle(clean[i]) for i in rng.permutation(len(clean))[:CLEAN]]
-    candidates = [Noise(photons=p, read_noise=r) for p in PHOTONS for r in READ_NOISE]
+    grid = product(PHOTONS, READ_NOISE, BACKGROUND)
+    candidates = [Noise(photons=p, read_noise=r, background=b) for p, r, b in grid]
     curves = [_simulated_curve(noise, crops, rng) for noise in candidates]
     chosen = rng.permutation(len(defective))[:keep]
     found = []

@@ -162,11 +162,15 @@ class Noise(Defect):
     photons: float = Field(gt=0, le=1e6, description="photons at intensity 1.0")
     read_noise: float = Field(0.0, ge=0, le=1e4, description="read-out noise, electrons (σ)")
     offset: float = Field(0.0, ge=-10, le=10, description="camera baseline, intensity units")
+    background: float = Field(
+        0.0, ge=0, le=10, description="even background light, which adds noise, intensity units"
+    )
 
     def apply(self, plane: NDArray[np.generic], rng: np.random.Generator) -> Plane:
         """Add the noise: see :func:`physics.poisson_gaussian`."""
+        lit = np.asarray(plane, dtype=np.float32) + np.float32(self.background)
         return physics.poisson_gaussian(
-            plane, rng, photons=self.photons, read_noise=self.read_noise, offset=self.offset
+            lit, rng, photons=self.photons, read_noise=self.read_noise, offset=self.offset
         )
 
 

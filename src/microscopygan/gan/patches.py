@@ -23,7 +23,7 @@ from .loop import Batch, step_seed
 _FIELD = 128  # side of the fields that are degraded and normalised, as a whole, in pixels
 _FEW_CLEAN = 50  # below this many clean planes, simulated specimens join them
 _OWN_CLEAN = 0.75  # how often a synthetic pair starts from the defect's own kind of clean image
-JITTER = 0.1  # spread of the calibrated physical parameters, as a part of their ranges
+_JITTER = 0.1  # spread of the calibrated physical parameters, as a part of their ranges
 _CROPS = 4  # patches cut from one degraded field
 
 
@@ -224,6 +224,16 @@ def draw_drafts(
     return drafts, cleans
 
 
+def draw_physics(known: list[Defect], rng: np.random.Generator) -> Defect:
+    """Draw one of the calibrated parameter sets.
+
+    Noise has one for each real image and is taken as it is; the others are moved a little, since
+    theirs are all close to one estimate.
+    """
+    chosen = known[rng.integers(len(known))]
+    return chosen if isinstance(chosen, Noise) else chosen.jitter(rng, _JITTER)
+
+
 def draw_field(
     material: Material,
     name: str,
@@ -242,7 +252,7 @@ def draw_field(
     if not known:
         return clean, clean
     clean = percentile_map(clean).apply(clean)
-    draft = known[rng.integers(len(known))].jitter(rng, JITTER).apply(clean, rng)
+    draft = draw_physics(known, rng).apply(clean, rng)
     scale = percentile_map(draft)
     return scale.apply(draft), scale.apply(clean)
 

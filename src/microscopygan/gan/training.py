@@ -26,12 +26,12 @@ from .export import export_restorer, receptive_field
 from .loop import train as run_loop
 from .networks import add_defect, build_restorer
 from .patches import (
-    JITTER,
     DefectBatches,
     Material,
     PairBatches,
     calibrate_physics,
     draw_field,
+    draw_physics,
     gather,
 )
 from .run import open_run, read_physics, write_json, write_physics
@@ -303,7 +303,7 @@ class Degrader:
     def _draft(self, clean: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, AffineMap]:
         draft = clean.astype(np.float32)
         if self.physics:
-            known = self.physics[rng.integers(len(self.physics))].jitter(rng, JITTER)
+            known = draw_physics(self.physics, rng)
             draft = np.stack([known.apply(plane, rng) for plane in draft]).astype(np.float32)
         return draft, percentile_map(draft)
 
