@@ -218,3 +218,26 @@ def test_restore_needs_no_torch(tmp_path: Path, python: str) -> None:
     done = subprocess.run([python, "-c", script], capture_output=True, text=True, check=False)
     assert done.returncode == 2
     assert "no such model" in done.stderr
+
+
+def test_the_paper_preset_runs(dataset: Path, tmp_path: Path, tiny: Settings) -> None:
+    """Slow (about 10 s): the 2019 networks and losses, narrower."""
+    from microscopygan.gan.training import train
+    from microscopygan.image.dataset import load_dataset
+    from microscopygan.restore.restorer import Restorer
+
+    paper = flow.settings("paper", specimens=0)
+    short = {"steps": 2, "batch": 2, "patch": 32, "save_every": 2, "picture_every": 2}
+    narrow = Settings.model_validate(
+        paper.model_dump()
+        | {
+            "defects": paper.defects.model_dump() | short | {"channels": 4, "blocks": 2},
+            "restorer": paper.restorer.model_dump() | short | {"channels": (4, 6, 8)},
+        }
+    )
+    train(load_dataset(dataset), tmp_path / "run", narrow, quiet=True)
+    restorer = Restorer(tmp_path / "run" / "restorer.onnx")
+    assert not restorer.card.tileable
+    plane = np.random.default_rng(0).random((45, 62), dtype=np.float32)
+    assert restorer.restore_plane(plane).shape == plane.shape
+    assert not (tmp_path / "run" / "physics.json").exists()
