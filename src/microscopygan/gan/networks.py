@@ -91,6 +91,7 @@ class DefectGenerator(nn.Module):
 
     def __init__(self, settings: DefectSettings, defects: int) -> None:
         super().__init__()
+        self.settings = settings
         width, resnet = settings.channels, settings.generator == "resnet"
         self.stem = ConvCin(2, width, defects, 7 if resnet else 3)
         self.down = nn.ModuleList()

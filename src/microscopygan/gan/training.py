@@ -24,7 +24,7 @@ from .cgan import CGan
 from .cin_gan import CinGan, degrade, load_defects, save_defects
 from .export import export_restorer, receptive_field
 from .loop import train as run_loop
-from .networks import add_defect, build_restorer
+from .networks import DefectGenerator, add_defect, build_restorer
 from .patches import (
     DefectBatches,
     Material,
@@ -171,6 +171,7 @@ def extend_defects(
     if not saved.exists():
         raise FileNotFoundError(f"{saved} is missing: train with --stage defects first")
     generator, known = load_defects(saved)
+    settings = _with_architecture(settings, generator)
     material, accelerator = gather(dataset, settings), Accelerator()
     twice = sorted(set(known) & set(material.defects))
     if twice:
@@ -199,6 +200,13 @@ def extend_defects(
         save_defects(run / "defects.safetensors", trained, names, settings.defects)
         physics = {**read_physics(old), **read_physics(run)}
         write_physics(run, physics)
+
+
+def _with_architecture(settings: Settings, generator: DefectGenerator) -> Settings:
+    """Return the settings with the architecture of a trained generator."""
+    fields = ("generator", "channels", "blocks", "physics")
+    same = {name: getattr(generator.settings, name) for name in fields}
+    return settings.model_copy(update={"defects": settings.defects.model_copy(update=same)})
 
 
 def save_draws(path: Path, generator: nn.Module, material: Material, seed: int) -> None:
