@@ -1,0 +1,36 @@
+"""The demo's data and its way, with networks of seconds."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from microscopygan.apps import demo
+from microscopygan.image.dataset import load_dataset
+from microscopygan.settings import Settings
+
+
+def test_no_image_is_on_two_sides(tmp_path: Path) -> None:
+    demo.write_dataset(tmp_path, np.random.default_rng(0))
+    data = load_dataset(tmp_path)
+    assert data.defects == ["axial", "lowres", "noise"]
+
+    def images(samples) -> set[str]:
+        return {sample.image.rpartition("/")[2] for sample in samples}
+
+    for defect in data.defects:
+        roles = [images(data.clean), images(data.defective[defect])]
+        roles += [images(data.pairs[defect]), images(data.test[defect])]
+        assert all(len(role) == 6 for role in roles)
+        assert len(set.union(*roles)) == 24
+
+
+def test_the_demo_ends_with_a_report(tmp_path: Path, tiny: Settings, monkeypatch, capsys) -> None:
+    """Slow (about 20 s): calibration, both trainings, restoring and scoring."""
+    monkeypatch.setattr(demo, "demo_settings", lambda seed: tiny)
+    demo.run_demo(tmp_path / "demo", quiet=True)
+    page = (tmp_path / "demo" / "report.html").read_text()
+    assert all(defect in page for defect in ("noise", "axial", "lowres"))
+    assert len(list((tmp_path / "demo" / "restored" / "axial").iterdir())) == 6
+    with pytest.raises(FileExistsError, match="--overwrite"):
+        demo.run_demo(tmp_path / "demo", quiet=True)
