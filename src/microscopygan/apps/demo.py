@@ -1,9 +1,8 @@
 """The demo: real images that ship, three defects put into them, learned, and restored.
 
 Of the 24 clean images six stay clean, six appear only in defective form, six give pairs, and six
-are kept for the test of noise and low resolution; the axial test is on XZ planes of a real stack
-of which nothing was seen. The defects' physical parameters are drawn here and not told to the
-training.
+are kept for the test; for the axial defect, their axis 0 stands for the optical axis. The defects'
+physical parameters are drawn here and not told to the training.
 """
 
 from __future__ import annotations
@@ -11,7 +10,6 @@ from __future__ import annotations
 import csv
 import shutil
 from collections import defaultdict
-from collections.abc import Iterator
 from importlib.resources import as_file, files
 from pathlib import Path
 
@@ -28,7 +26,6 @@ from .flow import evaluate_run, restore_files
 
 _FULL_SCALE = 40_000.0  # the 16-bit count that intensity 1 becomes
 _BASELINE = 1_000.0  # the count of intensity 0, so that noise is not clipped
-_TEST_PLANES = (25, 50, 75, 100, 125, 150)  # positions of the XZ planes in Y
 
 
 def run_demo(output: Path, *, seed: int = 0, overwrite: bool = False, quiet: bool = False) -> None:
@@ -101,7 +98,6 @@ def write_dataset(folder: Path, rng: np.random.Generator) -> None:
     """Write the demo's dataset folder, 16-bit TIFFs, in the layout of the README."""
     with as_file(files("microscopygan") / "samples") as samples:
         clean = [(path.stem, read(path)) for path in list_images([samples / "clean"])]
-        stack = read(samples / "stacks" / "nuclei_confocal.ome.tif")
     order = rng.permutation(len(clean))
     roles = defaultdict(list)
     for place, index in enumerate(order):
@@ -112,20 +108,12 @@ def write_dataset(folder: Path, rng: np.random.Generator) -> None:
         for name, image in roles["defective"]:
             bad = draw_defect(defect, rng).apply(_scaled(image.array), rng)
             _write(folder / defect / f"{name}.tif", bad, image)
-        test = list(_axial_planes(stack)) if defect == "axial" else roles["test"]
-        for part, some in (("pairs", roles["pairs"]), ("test", test)):
-            for name, image in some:
+        for part in ("pairs", "test"):
+            for name, image in roles[part]:
                 good = _scaled(image.array)
                 bad = draw_defect(defect, rng).apply(good, rng)
                 _write(folder / part / defect / "target" / f"{name}.tif", good, image)
                 _write(folder / part / defect / "input" / f"{name}.tif", bad, image)
-
-
-def _axial_planes(stack: Image) -> Iterator[tuple[str, Image]]:
-    """XZ planes of the stack, axis 0 = Z."""
-    for y in _TEST_PLANES:
-        size = {"Y": stack.pixel_size["Z"], "X": stack.pixel_size["X"]}
-        yield f"xz_{y:03d}", Image(stack.array[:, y, :], "YX", size, stack.source)
 
 
 def _scaled(array: np.ndarray) -> np.ndarray:

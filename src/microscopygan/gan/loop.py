@@ -22,7 +22,7 @@ import numpy as np
 import torch
 from accelerate import Accelerator
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
@@ -315,12 +315,11 @@ def save_grid(grid: Tensor, path: Path) -> None:
 
 def _progress(quiet: bool) -> Progress:
     return Progress(
-        TextColumn("{task.description:>9}"),
-        BarColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=16),
         TextColumn("{task.completed}/{task.total}"),
-        TimeElapsedColumn(),
-        TextColumn("left"),
         TimeRemainingColumn(),
+        TextColumn("left"),
         TextColumn("{task.fields[figures]}"),
         console=Console(stderr=True),
         disable=quiet,
@@ -328,4 +327,6 @@ def _progress(quiet: bool) -> Progress:
 
 
 def _figures(losses: dict[str, float]) -> str:
-    return "  ".join(f"{name} {value:.3g}" for name, value in losses.items())
+    """The two losses that say most, so that the line fits a terminal; log.csv has all."""
+    telling = [name for name in ("pixel", "content", "critic", "spectrum") if name in losses]
+    return "  ".join(f"{name} {losses[name]:.3g}" for name in telling[:2])
