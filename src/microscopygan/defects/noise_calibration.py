@@ -17,7 +17,7 @@ from microscopygan.image.intensity import percentile_map
 PHOTONS = np.geomspace(2, 600, 30)  # photons at intensity 1 of the clean image
 READ_NOISE = (0.0, 1.5)  # electrons (σ)
 BACKGROUND = (0.0, 0.03, 0.08, 0.2)  # intensity units
-CLEAN = 6  # clean crops each candidate is tried on
+CLEAN = 16  # clean crops each candidate is tried on
 CROP = 128  # pixels
 BINS = 8
 
@@ -26,7 +26,7 @@ Curve = tuple[NDArray[np.float64], NDArray[np.float64]]
 
 
 def calibrate_noise(
-    clean: Planes, defective: Planes, rng: np.random.Generator, *, keep: int = 64
+    clean: Planes, defective: Planes, rng: np.random.Generator, *, keep: int = 256
 ) -> list[Noise]:
     """Find for each noisy image the noise that gives clean images its noise curve.
 
