@@ -80,6 +80,9 @@ def train(
     """
     accelerator = Accelerator()
     material = gather(dataset, settings)
+    saved = run / "defects.safetensors"
+    if stage == "restorer" and needs_defects(settings) and not saved.exists():
+        raise FileNotFoundError(f"{saved} is missing: run --stage defects first, or set --alpha 0")
     if accelerator.is_main_process:
         open_run(run, settings, stage, resume=resume, overwrite=overwrite)
     accelerator.wait_for_everyone()
@@ -121,13 +124,18 @@ def train_defects(
     settings: Settings,
     accelerator: Accelerator,
     *,
+    known: tuple[str, ...] = (),
+    extend: DefectGenerator | None = None,
     resume: bool = False,
     quiet: bool = False,
 ) -> None:
-    """Stage one: train CIN-GAN and keep its averaged generator and some of its draws."""
-    stage = settings.defects
-    gan = CinGan(stage, material.defects, accelerator, settings.seed)
-    batches = DefectBatches(material, stage.batch, stage.patch, settings.seed)
+    """Stage one: train CIN-GAN and keep its averaged generator and some of its draws.
+
+    `extend` is a generator trained on the defects `known`, with rows for the material's too.
+    """
+    stage, names = settings.defects, known + material.defects
+    gan = CinGan(stage, names, accelerator, settings.seed, extend=extend)
+    batches = DefectBatches(material, stage.batch, stage.patch, settings.seed, first=len(known))
     generator = run_loop(
         gan,
         batches,
@@ -139,8 +147,8 @@ def train_defects(
         quiet=quiet,
     )
     if accelerator.is_main_process:
-        save_defects(run / "defects.safetensors", generator, material.defects, stage)
-        save_draws(run / "draws.npz", generator, material, settings.seed)
+        save_defects(run / "defects.safetensors", generator, names, stage)
+        save_draws(run / "draws.npz", generator, material, settings.seed, first=len(known))
 
 
 def extend_defects(
@@ -181,25 +189,10 @@ def extend_defects(
     material = _with_physics(material, settings, run, accelerator)
     for _ in material.defects:
         add_defect(generator)
-    names = known + material.defects
-    gan = CinGan(settings.defects, names, accelerator, settings.seed, extend=generator)
-    batches = DefectBatches(
-        material, settings.defects.batch, settings.defects.patch, settings.seed, first=len(known)
-    )
-    trained = run_loop(
-        gan,
-        batches,
-        run / "defects",
-        settings.defects,
-        seed=settings.seed,
-        accelerator=accelerator,
-        resume=resume,
-        quiet=quiet,
-    )
+    how = {"resume": resume, "quiet": quiet}
+    train_defects(material, run, settings, accelerator, known=known, extend=generator, **how)
     if accelerator.is_main_process:
-        save_defects(run / "defects.safetensors", trained, names, settings.defects)
-        physics = {**read_physics(old), **read_physics(run)}
-        write_physics(run, physics)
+        write_physics(run, {**read_physics(old), **read_physics(run)})
 
 
 def _with_architecture(settings: Settings, generator: DefectGenerator) -> Settings:
@@ -209,13 +202,18 @@ def _with_architecture(settings: Settings, generator: DefectGenerator) -> Settin
     return settings.model_copy(update={"defects": settings.defects.model_copy(update=same)})
 
 
-def save_draws(path: Path, generator: nn.Module, material: Material, seed: int) -> None:
-    """Keep synthetic fields, their clean and physical origins, and real ones, to compare."""
+def save_draws(
+    path: Path, generator: nn.Module, material: Material, seed: int, first: int = 0
+) -> None:
+    """Keep synthetic fields with their clean and physical origins, to compare with real ones.
+
+    `first` is the generator's index of the material's first defect.
+    """
     rng = np.random.default_rng([seed, 3])
     noise = torch.Generator().manual_seed(seed)
     generator = generator.cpu()
     arrays = {}
-    for number, name in enumerate(material.defects):
+    for number, name in enumerate(material.defects, first):
         fields = [draw_field(material, name, 128, rng, own_share=1.0) for _ in range(_DRAWS)]
         draft = np.stack([a for a, _ in fields]).astype(np.float32)
         clean = np.stack([b for _, b in fields]).astype(np.float32)
@@ -240,10 +238,6 @@ def train_restorer(
     stage, generator = settings.restorer, None
     if needs_defects(settings):
         saved = run / "defects.safetensors"
-        if not saved.exists():
-            raise FileNotFoundError(
-                f"{saved} is missing: run --stage defects first, or set --alpha 0"
-            )
         generator, known = load_defects(saved)
         if known != material.defects:
             raise ValueError(
