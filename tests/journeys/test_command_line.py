@@ -69,6 +69,9 @@ def test_from_a_dataset_to_a_report(command, dataset: Path, tmp_path: Path) -> N
     first, second = (read(made / f"0_noise{k}.tif").array for k in (1, 2))
     assert not np.array_equal(first, second)
     kept = (made / "0_noise1.tif").read_bytes()
+    (made / "0_noise1.tif").unlink()
+    assert command(*again, "--seed", 6)[0] == 2  # another output exists: none is written
+    assert not (made / "0_noise1.tif").exists()
     assert command(*again, "--seed", 5, "--overwrite")[0] == 0
     assert (made / "0_noise1.tif").read_bytes() == kept
 

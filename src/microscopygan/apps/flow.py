@@ -111,16 +111,19 @@ def synthesize_files(
 
     degrader = Degrader(run, defect)
     chosen = outputs_of(clean, output, overwrite=True)
+    named = [
+        (source, path.with_stem(f"{path.stem}_{defect}{draw}"))
+        for source, path in chosen
+        for draw in range(1, draws + 1)
+    ]
+    for _, path in named:
+        if path.exists() and not overwrite:
+            raise FileExistsError(f"{path} exists; give --overwrite, or another output")
     rng, noise = np.random.default_rng(seed), torch.Generator().manual_seed(seed)
-    for source, path in chosen:
-        image = read(source)
-        for draw in range(1, draws + 1):
-            named = path.with_stem(f"{path.stem}_{defect}{draw}")
-            if named.exists() and not overwrite:
-                raise FileExistsError(f"{named} exists; give --overwrite, or another output")
-            made = _degraded(image, lambda planes: degrader(planes, rng, noise))
-            named.parent.mkdir(parents=True, exist_ok=True)
-            yield write(named, made, overwrite=overwrite)
+    for source, path in named:
+        made = _degraded(read(source), lambda planes: degrader(planes, rng, noise))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield write(path, made, overwrite=overwrite)
 
 
 def _degraded(image: Image, degrade: Callable[[np.ndarray], np.ndarray]) -> Image:
