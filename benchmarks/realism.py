@@ -2,7 +2,7 @@
 
 ``python -m benchmarks.realism DATA RUN`` puts each defect of RUN into every other clean test image
 of DATA and compares with the real defective images of the others, beside the physics alone and
-Gaussian noise of the real images' mean variance. See `microscopygan.evaluate.realism`.
+Gaussian noise of the training images' mean variance. See `microscopygan.evaluate.realism`.
 """
 
 from __future__ import annotations
@@ -50,7 +50,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / "evaluation").mkdir()
         others = {defect: some[1::2] for defect, some in pairs.items()}
-        found = score_defects(Path(folder), draws, real, others, options.seed)
+        seen = {defect: [p.input for p in some] for defect, some in data.pairs.items()}
+        found = score_defects(Path(folder), draws, real, others, options.seed, seen)
     print(machine())
     columns = ("spectrum", "noise_curve", "noise_curve_largest", "classifier")
     print(f"{'':20}" + "".join(f"{c:>22}" for c in columns))

@@ -32,7 +32,7 @@ def calibrate_noise(
 
     Candidates are put into clean crops, which are then normalised by their percentiles as the
     noisy images were, since noise widens the percentiles; variance is compared at equal
-    intensity, as a log ratio.
+    intensity, as a log ratio, each intensity counting alike.
 
     Parameters
     ----------
@@ -97,4 +97,4 @@ def _misfit(real: Curve, simulated: Curve) -> float:
     at, wanted = real
     given = np.interp(at, *simulated)
     ratio = np.log((given + 1e-6) / (wanted + 1e-6))
-    return float(np.mean(ratio**2))
+    return float(np.average(ratio**2, weights=np.gradient(at) + 1e-9))

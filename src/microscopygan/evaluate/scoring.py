@@ -74,6 +74,7 @@ def score_defects(
     real: dict[str, list[Plane]],
     pairs: dict[str, list[Pair]],
     seed: int,
+    seen: dict[str, list[Plane]] | None = None,
 ) -> dict[str, dict[str, dict[str, float | None]]]:
     """Measure how realistic CIN-GAN's defects are, beside the physics alone and Gaussian noise.
 
@@ -89,6 +90,9 @@ def score_defects(
         Real pairs by defect for the noise curve; blind estimates stand in where there are none.
     seed
         Of the classifier's splits and of the Gaussian noise.
+    seen
+        Real defective planes that the training saw, by defect, where `real` are others: the
+        Gaussian noise takes its standard deviation from them, as CIN-GAN took what it knows.
 
     Returns
     -------
@@ -102,7 +106,7 @@ def score_defects(
         made = {
             "cin-gan": draws[f"{defect}/synthetic1"],
             "physics": draws[f"{defect}/physics"],
-            "gaussian": _gaussian(clean, planes, seed),
+            "gaussian": _gaussian(clean, (seen or real)[defect], seed),
         }
         known = pairs.get(defect, [])
         found[defect] = {
