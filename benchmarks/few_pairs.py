@@ -21,7 +21,7 @@ from microscopygan.evaluate.baselines import classical
 from microscopygan.evaluate.metrics import psnr_affine, ssim_affine
 from microscopygan.gan.training import train
 from microscopygan.image.dataset import load_dataset
-from microscopygan.restore.restorer import Restorer
+from microscopygan.restoration.restorer import Restorer
 from microscopygan.settings import settings
 
 

@@ -16,12 +16,12 @@ MAY_IMPORT = {
     "image": set(),
     "defects": {"image"},
     "gan": {"image", "defects"},
-    "restore": {"image", "defects"},
+    "restoration": {"image", "defects"},
     "evaluate": {"image", "defects"},
-    "apps": {"image", "defects", "gan", "restore", "evaluate"},
+    "apps": {"image", "defects", "gan", "restoration", "evaluate"},
 }
 SHARED = {"settings", "modelfile"}
-TORCH_FREE = {"__init__", "image", "defects", "restore", "evaluate"} | SHARED
+TORCH_FREE = {"__init__", "image", "defects", "restoration", "evaluate"} | SHARED
 MODULES = sorted(path.relative_to(PACKAGE).as_posix() for path in PACKAGE.rglob("*.py"))
 SAMPLES = sorted((PACKAGE / "samples").rglob("*.tif"))
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from .image.formats import Image as Image
     from .image.formats import read as read
     from .image.formats import write as write
-    from .restore.restorer import Restorer as Restorer
+    from .restoration.restorer import Restorer as Restorer
     from .settings import Settings as Settings
     from .settings import settings as settings
 
@@ -23,7 +23,7 @@ _ROOMS = {
     "Image": "image.formats",
     "read": "image.formats",
     "write": "image.formats",
-    "Restorer": "restore.restorer",
+    "Restorer": "restoration.restorer",
     "Settings": "settings",
     "settings": "settings",
 }

@@ -227,7 +227,7 @@ def test_the_paper_preset_runs(dataset: Path, tmp_path: Path, tiny: Settings) ->
     """Slow (about 10 s): the 2019 networks and losses, narrower."""
     from microscopygan.gan.training import train
     from microscopygan.image.dataset import load_dataset
-    from microscopygan.restore.restorer import Restorer
+    from microscopygan.restoration.restorer import Restorer
 
     paper = flow.settings("paper", specimens=0)
     short = {"steps": 2, "batch": 2, "patch": 32, "save_every": 2, "picture_every": 2}

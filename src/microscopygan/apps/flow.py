@@ -31,7 +31,7 @@ def evaluate_run(run: Path, dataset: Dataset, chosen: Settings) -> None:
     """Score a run on its held-out pairs, or on those held back for validation."""
     from ..evaluate.scoring import score_defects, score_restorer
     from ..gan.patches import gather
-    from ..restore.restorer import Restorer
+    from ..restoration.restorer import Restorer
 
     material = gather(dataset, chosen)
     held = {name: dataset.test.get(name) or material.validation[name] for name in material.defects}
@@ -84,7 +84,7 @@ def restore_files(
     images: Sequence[Path], output: Path, model: Path, dtype: str, *, overwrite: bool
 ) -> Iterator[Path]:
     """Restore files one by one, yielding each output once it is written."""
-    from ..restore.restorer import Restorer
+    from ..restoration.restorer import Restorer
 
     chosen = outputs_of(images, output, overwrite=overwrite)
     restorer = Restorer(model)

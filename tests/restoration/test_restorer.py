@@ -13,7 +13,7 @@ from microscopygan.gan.export import export_restorer, receptive_field
 from microscopygan.gan.networks import build_restorer
 from microscopygan.image.formats import Image
 from microscopygan.modelfile import KEY, ModelCard
-from microscopygan.restore.restorer import Restorer
+from microscopygan.restoration.restorer import Restorer
 from microscopygan.settings import settings
 
 
