@@ -45,7 +45,8 @@ def main() -> None:
             update={"restorer": chosen.restorer.model_copy(update={"steps": options.steps})}
         )
     begun = time.perf_counter()
-    train(replace(train_set, pairs=given), options.run, chosen, overwrite=True)
+    data, resume = replace(train_set, pairs=given), options.resume
+    train(data, options.run, chosen, resume=resume, overwrite=not resume)
     print(machine())
     print(
         f"pairs {options.pairs or 'none'}, alpha {options.alpha}, draw {options.draw}, "
@@ -77,6 +78,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--steps", type=int, help="steps of the restorer")
     parser.add_argument("--preset", default="default")
     parser.add_argument("--part", choices=("validation", "test"), default="validation")
+    parser.add_argument("--resume", action="store_true", help="go on with RUN, or only score it")
     parser.add_argument("--run", type=Path, default=Path("runs/few_pairs"))
     options = parser.parse_args()
     if (options.pairs == 0) != (options.alpha == 1):

@@ -62,7 +62,7 @@ class RestorerSettings(StageSettings):
     adversarial_start: float = Field(ge=0, le=1, description="fraction of steps before it counts")
     content_weight: Weight = Field(description="VGG16 block3_conv3 distance to the clean target")
     content_fraction: float = Field(gt=0, le=1, description="share of a batch it is measured on")
-    pixel_weight: Weight = Field(description="mean absolute difference to the clean target")
+    pixel_weight: Weight = Field(description="log RMSE to the clean target, sample by sample")
 
 
 class Settings(_Settings):
@@ -134,7 +134,7 @@ _DEFAULT_DEFECTS = DefectSettings(
 )
 
 _DEFAULT_RESTORER = RestorerSettings(
-    steps=4000,
+    steps=5000,
     batch=16,
     patch=64,
     learning_rate=1e-3,
@@ -148,9 +148,9 @@ _DEFAULT_RESTORER = RestorerSettings(
     blocks=2,
     discriminator="patch",
     adversarial="hinge",
-    adversarial_weight=0.001,
+    adversarial_weight=0.03,
     adversarial_start=0.5,
-    content_weight=0.01,
+    content_weight=0.3,
     content_fraction=0.125,
     pixel_weight=1.0,
 )

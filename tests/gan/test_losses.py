@@ -1,5 +1,7 @@
 """Losses against their formulas."""
 
+import math
+
 import pytest
 import torch
 
@@ -11,6 +13,7 @@ from microscopygan.gan.losses import (
     generator_loss,
     gradient_penalty,
     gram,
+    log_error,
     r1_penalty,
     spectrum_loss,
     style_loss,
@@ -33,6 +36,18 @@ def test_distances_of_an_image_to_itself_are_zero(vgg: VGGFeatures) -> None:
     assert content_loss(vgg, image, image) == 0
     assert style_loss(vgg, image, image, defect) == 0
     assert spectrum_loss(image, image, defect) == 0
+
+
+def test_faint_and_strong_defects_weigh_alike() -> None:
+    target = torch.rand(2, 1, 16, 16)
+    size = torch.tensor([0.05, 0.5])[:, None, None, None]
+    image = (target + size * torch.randn_like(target)).requires_grad_()
+    halved = log_error((image + target) / 2, target) - log_error(image, target)
+    assert halved.item() == pytest.approx(-math.log(2), abs=0.01)
+    log_error(image, target).backward()
+    assert image.grad is not None
+    pull = (image.grad.abs().sum((1, 2, 3)) * size[:, 0, 0, 0]).tolist()
+    assert pull[0] == pytest.approx(pull[1], rel=0.2)
 
 
 def test_style_and_spectrum_see_noise(vgg: VGGFeatures) -> None:

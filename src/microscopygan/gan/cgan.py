@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from ..settings import RestorerSettings
 from .loop import update
-from .losses import VGGFeatures, content_loss, critic_loss, generator_loss
+from .losses import VGGFeatures, content_loss, critic_loss, generator_loss, log_error
 from .networks import build_discriminator, build_restorer, place
 
 _FIT_SCALE = 8  # pixels averaged before the gain and offset of a synthetic pair are fitted
@@ -101,7 +101,7 @@ class CGan:
         self, image: Tensor, target: Tensor, restored: Tensor, adversarial: bool
     ) -> dict[str, float]:
         s = self.settings
-        terms = {"pixel": F.l1_loss(restored, target), "content": restored.new_zeros(())}
+        terms = {"pixel": log_error(restored, target), "content": restored.new_zeros(())}
         terms["adversarial"] = restored.new_zeros(())
         total = s.pixel_weight * terms["pixel"]
         if s.content_weight:
