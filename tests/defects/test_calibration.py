@@ -5,6 +5,7 @@ import pytest
 
 from microscopygan.defects.calibration import calibrate, noise_curve, noise_curve_from_pairs
 from microscopygan.defects.noise_calibration import calibrate_noise
+from microscopygan.defects.pair_calibration import calibrate_pairs
 from microscopygan.defects.parameters import Axial, Bleaching, Defect, LowResolution, Noise
 from microscopygan.defects.specimens import filaments, membranes, nuclei
 from microscopygan.image.intensity import percentile_map
@@ -93,3 +94,33 @@ def test_each_noisy_image_gets_its_own_photon_count() -> None:
         found = [noise.photons for noise in calibrate_noise(clean, noisy, rng)]
         assert len(found) == 4
         assert photons / 1.6 < np.median(found) < photons * 1.6
+
+
+@pytest.mark.parametrize(
+    "truth",
+    [Axial(sigma_z=1.2, step=4), Axial(sigma_z=2.0, step=7)]
+    + [LowResolution(sigma=1.5, binning=b, photons=150) for b in (1, 2, 3)],
+)
+def test_pairs_give_the_parameters_away(truth: Defect) -> None:
+    rng = np.random.default_rng(0)
+    clean = [filaments((112, 104), rng) for _ in range(4)]
+    pairs = [(3 * truth.apply(plane, rng) - 1, plane) for plane in clean]
+    found = calibrate_pairs(type(truth), pairs, rng)
+    assert len(found) == 4
+    width = "sigma_z" if isinstance(truth, Axial) else "sigma"
+    number = "step" if isinstance(truth, Axial) else "binning"
+    assert all(getattr(item, number) == getattr(truth, number) for item in found)
+    middle = np.median([getattr(item, width) for item in found])
+    assert middle == pytest.approx(getattr(truth, width), rel=0.12)
+    if isinstance(truth, LowResolution):
+        photons = np.median([item.photons for item in found])
+        assert 75 < photons < 300
+
+
+def test_pairs_of_other_defects_or_none_are_refused() -> None:
+    rng = np.random.default_rng(0)
+    plane = np.zeros((64, 64), np.float32)
+    with pytest.raises(ValueError, match="expected Axial or LowResolution, got Noise"):
+        calibrate_pairs(Noise, [(plane, plane)], rng)
+    with pytest.raises(ValueError, match="got none"):
+        calibrate_pairs(Axial, [], rng)

@@ -13,7 +13,16 @@ import numpy as np
 
 from ..defects.calibration import calibrate
 from ..defects.noise_calibration import calibrate_noise
-from ..defects.parameters import DEFECTS, Bleaching, Defect, Noise, UnevenIllumination
+from ..defects.pair_calibration import calibrate_pairs
+from ..defects.parameters import (
+    DEFECTS,
+    Axial,
+    Bleaching,
+    Defect,
+    LowResolution,
+    Noise,
+    UnevenIllumination,
+)
 from ..defects.specimens import draw_specimen
 from ..image.dataset import Dataset, Pair, split
 from ..image.intensity import percentile_map
@@ -23,7 +32,8 @@ from .loop import Batch, step_seed
 _FIELD = 128  # side of the fields that are degraded and normalised, as a whole, in pixels
 _FEW_CLEAN = 50  # below this many clean planes, simulated specimens join them
 _OWN_CLEAN = 0.75  # how often a synthetic pair starts from the defect's own kind of clean image
-_JITTER = 0.1  # spread of the calibrated physical parameters, as a part of their ranges
+_JITTER = 0.03  # spread of the calibrated physical parameters, as a part of their ranges
+_FEW_PAIRS = 3  # below this many, calibration is blind
 _CROPS = 4  # patches cut from one degraded field
 
 
@@ -109,13 +119,17 @@ def _hold_back(
 
 
 def calibrate_physics(material: Material, seed: int) -> dict[str, list[Defect]]:
-    """Fit the physical model of each defect that has one to its unpaired images."""
+    """Fit the physical model of each defect that has one to its pairs, or else unpaired."""
     found: dict[str, list[Defect]] = {}
     for number, name in enumerate(material.defects):
         if name in DEFECTS:
             rng = np.random.default_rng([seed, 2, number])
+            kind, pairs = DEFECTS[name], material.pairs[name]
+            if kind in (Axial, LowResolution) and len(pairs) >= _FEW_PAIRS:
+                found[name] = calibrate_pairs(kind, [(p.input, p.target) for p in pairs], rng)
+                continue
             clean = material.own_clean[name] or material.clean
-            found[name] = _calibrated(DEFECTS[name], clean, material.defective[name], rng)
+            found[name] = _calibrated(kind, clean, material.defective[name], rng)
     return found
 
 
@@ -227,8 +241,7 @@ def draw_drafts(
 def draw_physics(known: list[Defect], rng: np.random.Generator) -> Defect:
     """Draw one of the calibrated parameter sets.
 
-    Noise has one for each real image and is taken as it is; the others are moved a little, since
-    theirs are all close to one estimate.
+    Noise has one for each real image and is taken as it is; the others are moved a little.
     """
     chosen = known[rng.integers(len(known))]
     return chosen if isinstance(chosen, Noise) else chosen.jitter(rng, _JITTER)
