@@ -1,6 +1,6 @@
 """MicroscopyGAN: restore microscopy images when there is hardly any training data.
 
-Importing this package loads neither PyTorch nor ONNX Runtime; `Restorer` does the
+Importing this package loads neither PyTorch nor ONNX Runtime; `restore` and `load` do the
 restoring, everything else is in the rooms (see ARCHITECTURE.md).
 """
 
@@ -11,8 +11,12 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from .image.formats import Image as Image
+    from .image.formats import open_image as open_image
     from .image.formats import read as read
     from .image.formats import write as write
+    from .restoration.api import load as load
+    from .restoration.api import restore as restore
+    from .restoration.files import restore_file as restore_file
     from .restoration.restorer import Restorer as Restorer
     from .settings import Settings as Settings
     from .settings import settings as settings
@@ -21,13 +25,29 @@ __version__ = "0.1.0"
 
 _ROOMS = {
     "Image": "image.formats",
+    "open_image": "image.formats",
     "read": "image.formats",
     "write": "image.formats",
     "Restorer": "restoration.restorer",
+    "load": "restoration.api",
+    "restore": "restoration.api",
+    "restore_file": "restoration.files",
     "Settings": "settings",
     "settings": "settings",
 }
-__all__ = ["Image", "Restorer", "Settings", "__version__", "read", "settings", "write"]
+__all__ = [
+    "Image",
+    "Restorer",
+    "Settings",
+    "__version__",
+    "load",
+    "open_image",
+    "read",
+    "restore",
+    "restore_file",
+    "settings",
+    "write",
+]
 
 
 def __getattr__(name: str) -> object:

@@ -1,8 +1,9 @@
-import errno
 import io
 import logging
 import os
-from pathlib import Path
+import pickle
+import subprocess
+import sys
 
 import imagecodecs
 import numpy as np
@@ -11,8 +12,15 @@ import tifffile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from microscopygan.image import formats
-from microscopygan.image.formats import Image, check_pixels, list_images, read, write
+from microscopygan.image.formats import (
+    Header,
+    Image,
+    check_pixels,
+    open_image,
+    read,
+    write,
+)
+from microscopygan.image.lazy import LazyArray, MappedArray
 
 RNG = np.random.default_rng(0)
 PLANE = RNG.integers(0, 4000, (40, 50), dtype=np.uint16)
@@ -106,31 +114,6 @@ def test_pixel_size_in_the_units_of_other_programs(tmp_path, settings, expected)
 def test_pages_without_names_are_a_stack(tmp_path):
     tifffile.imwrite(tmp_path / "a.tif", STACK, photometric="minisblack", metadata=None)
     assert read(tmp_path / "a.tif").axes == "ZYX"
-
-
-def test_nothing_is_replaced_without_leave(tmp_path):
-    path = tmp_path / "a.tif"
-    write(path, Image(PLANE, "YX"))
-    with pytest.raises(FileExistsError, match="allow overwriting"):
-        write(path, Image(PLANE + 1, "YX"))
-    assert np.array_equal(read(path).array, PLANE)
-    write(path, Image(PLANE + 1, "YX"), overwrite=True)
-    assert np.array_equal(read(path).array, PLANE + 1)
-
-
-def full_disk(*args, **kwargs):
-    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-
-@pytest.mark.parametrize("step", ["write_tiff", "os.fsync", "os.replace"])
-def test_a_full_disk_leaves_the_old_file_and_no_other(tmp_path, monkeypatch, step):
-    path = tmp_path / "a.tif"
-    write(path, Image(PLANE, "YX"))
-    monkeypatch.setattr(f"microscopygan.image.formats.{step}", full_disk)
-    with pytest.raises(OSError, match="No space left"):
-        write(path, Image(PLANE + 1, "YX"), overwrite=True)
-    assert [p.name for p in tmp_path.iterdir()] == ["a.tif"]
-    assert np.array_equal(read(path).array, PLANE)
 
 
 @pytest.mark.parametrize(
@@ -269,27 +252,13 @@ def test_what_is_not_a_file(tmp_path):
 
 
 def test_memory_that_does_not_suffice(tmp_path, monkeypatch):
-    def greedy(path: Path) -> None:
+    def greedy(mapped: MappedArray, key: object) -> np.ndarray:
         raise MemoryError
 
-    monkeypatch.setitem(formats._READERS, ".npy", greedy)
+    monkeypatch.setattr(MappedArray, "__getitem__", greedy)
     np.save(tmp_path / "a.npy", PLANE)
     with pytest.raises(ValueError, match="fits into memory"):
         read(tmp_path / "a.npy")
-
-
-def test_listing(tmp_path):
-    for name in ("b.tif", "a.PNG", "c.txt", ".hidden.tif", "d.npy"):
-        (tmp_path / name).write_bytes(b"x")
-    (tmp_path / "folder.tif").mkdir()
-    names = ["a.PNG", "b.tif", "d.npy"]
-    assert [p.name for p in list_images([tmp_path])] == names
-    assert [p.name for p in list_images([tmp_path / "b.tif", str(tmp_path)])] == names
-    assert list_images([tmp_path / "folder.tif"]) == []
-    with pytest.raises(ValueError, match=r"got suffix '\.txt'"):
-        list_images([tmp_path / "c.txt"])
-    with pytest.raises(FileNotFoundError, match="does not exist"):
-        list_images([tmp_path / "e.tif"])
 
 
 def test_constant_images_may_be_refused():
@@ -299,8 +268,117 @@ def test_constant_images_may_be_refused():
 
 
 @pytest.mark.parametrize(
-    ("axes", "sizes"), [("ZX", {}), ("YX", {"Z": 1.0}), ("YX", {"X": 0.0}), ("YX", {"X": np.nan})]
+    "about",
+    [
+        {"axes": "ZX"},
+        {"axes": "ZYX"},
+        {"pixel_size": {"Z": 1.0}},
+        {"pixel_size": {"X": 0.0}},
+        {"pixel_size": {"X": np.nan}},
+        {"channels": ("DNA", "actin")},
+        {"interval": 0.0},
+    ],
 )
-def test_an_image_describes_its_array(axes, sizes):
+def test_an_image_describes_its_array(about):
     with pytest.raises(ValueError, match="expected"):
-        Image(PLANE, axes, sizes)
+        Image(**{"array": PLANE, "axes": "YX"} | about)
+    with pytest.raises(ValueError, match="expected"):
+        Header(**{"shape": PLANE.shape, "dtype": "u2", "axes": "YX"} | about)
+
+
+@pytest.mark.parametrize("suffix", ["tif", "ome.tif", "zarr"])
+@pytest.mark.parametrize("axes", ["TCZYX", "TZCYX", "YXZ", "CYX", "TYX", "YX"])
+def test_all_that_is_known_of_an_image_survives(tmp_path, suffix, axes):
+    array = RNG.integers(0, 99, [SIZES[a] for a in axes], dtype=np.uint16)
+    image = Image(
+        array,
+        axes,
+        {a: s for a, s in {"Z": 0.29, "Y": 0.145, "X": 0.1}.items() if a in axes},
+        None,
+        ("DNA", "β-actin", "dirt")[: SIZES["C"]] if "C" in axes else ("phase <1>",),
+        12.5 if "T" in axes else None,
+        {"program": "µ 1.0", "settings": {"tile": 64, "dtype": None}, "low": [0.5, 2]},
+    )
+    write(tmp_path / f"a.{suffix}", image)
+    for again in (read(tmp_path / f"a.{suffix}"), open_image(tmp_path / f"a.{suffix}")):
+        order = [axes.index(a) for a in again.axes]
+        assert sorted(again.axes) == sorted(axes)
+        assert again.axes[-2:] == "YX"
+        assert np.array_equal(again.array[...], array.transpose(order))
+        assert again.pixel_size == pytest.approx(image.pixel_size)
+        assert (again.channels, again.interval) == (image.channels, image.interval)
+        assert again.provenance == image.provenance
+
+
+def unreadable(*args: object) -> np.ndarray:
+    raise OSError("no medium")
+
+
+def test_pixels_are_read_by_slicing_only(tmp_path, monkeypatch):
+    np.save(tmp_path / "a.npy", STACK)
+    write(tmp_path / "a.tif", Image(STACK, "ZYX"))
+    write(tmp_path / "a.zarr", Image(STACK, "ZYX"))
+    monkeypatch.setattr(LazyArray, "_read", unreadable)
+    for name in ("a.npy", "a.tif", "a.zarr"):
+        image = open_image(tmp_path / name, axes="ZYX")
+        assert (image.array.shape, image.array.dtype) == (STACK.shape, STACK.dtype)
+        assert image.header.shape == STACK.shape
+        with pytest.raises(OSError, match="no medium"):
+            image.array[0]
+
+
+def test_importing_the_formats_loads_none_of_their_libraries():
+    code = (
+        "import sys, microscopygan.image.formats\n"
+        "heavy = {'zarr', 'tifffile', 'imagecodecs', 'fsspec', 'bioio', 'dask', 'psutil'}\n"
+        "sys.exit(' '.join(sorted(heavy & set(sys.modules))))"
+    )
+    python = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=python)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_lazy_pixels_can_be_sent_to_another_process(tmp_path):
+    np.save(tmp_path / "a.npy", STACK.astype(">u2"))
+    write(tmp_path / "a.tif", Image(STACK, "ZYX"))
+    write(tmp_path / "a.zarr", Image(STACK, "ZYX"))
+    for name in ("a.npy", "a.tif", "a.zarr"):
+        array = open_image(tmp_path / name, axes="ZYX").array
+        array[0]  # opened before it is sent
+        again = pickle.loads(pickle.dumps(array))
+        assert again.dtype.isnative
+        assert np.array_equal(again[2:, 5], STACK[2:, 5])
+
+
+@pytest.mark.parametrize(
+    ("name", "shape", "answers"),
+    [
+        ("a.npy", (3, 64, 64), "ZYX, TYX or CYX"),
+        ("a.npy", (2, 3, 9, 8), "TZYX, CZYX or TCYX"),
+        ("a.npy", (2, 2, 3, 9, 8), "TCZYX"),
+        ("pages.tif", (3, 64, 64), "ZYX, TYX or CYX"),
+    ],
+)
+def test_axes_that_nobody_states_are_a_question(tmp_path, name, shape, answers):
+    path, array = tmp_path / name, np.ones(shape, np.uint8)
+    if name == "a.npy":
+        np.save(path, array)
+    else:
+        tifffile.imwrite(path, array, metadata=None, photometric="minisblack")
+    with pytest.raises(ValueError, match=f"--axes {answers}") as caught:
+        open_image(path)
+    assert str(shape) in str(caught.value)
+    given = answers.split(",")[0]
+    assert open_image(path, axes=given.lower()).axes == given
+    with pytest.raises(ValueError, match=r"one axis letter for each of \d dimensions \(.*'YX'"):
+        open_image(path, axes="YX")
+
+
+def test_axes_that_the_user_states_override_the_files(tmp_path):
+    sizes = {"Z": 0.3, "Y": 0.2, "X": 0.1}
+    write(tmp_path / "a.tif", Image(STACK, "ZYX", sizes))
+    image = open_image(tmp_path / "a.tif", axes="TYX")
+    assert (image.axes, image.pixel_size) == ("TYX", {"Y": 0.2, "X": 0.1})
+    rgb = RNG.integers(0, 9, (20, 30, 3), dtype=np.uint8)
+    tifffile.imwrite(tmp_path / "rgb.tif", rgb, photometric="rgb")
+    assert np.array_equal(open_image(tmp_path / "rgb.tif", axes="YXC").array[:], rgb)

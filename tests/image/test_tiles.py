@@ -1,10 +1,12 @@
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.ndimage import convolve
 
-from microscopygan.image.tiles import margin, pad_plane, plan_tiles
+from microscopygan.image.tiles import cut, margin, mirror, pad_plane, plan_tiles
 
 KERNEL = np.random.default_rng(3).normal(size=(5, 5))
 FACTOR = 4
@@ -22,10 +24,10 @@ def network(plane: np.ndarray) -> np.ndarray:
     return convolve(fine + up, KERNEL, mode="constant")
 
 
-def tiled(plane: np.ndarray, tile: int) -> np.ndarray:
-    padded = pad_plane(plane, HALO, FACTOR)
+def tiled(plane: np.ndarray, tile: int, border: int) -> np.ndarray:
+    padded = pad_plane(plane, border, FACTOR)
     result = np.full_like(plane, np.nan)
-    for t in plan_tiles(plane.shape, tile, HALO, FACTOR):
+    for t in plan_tiles(plane.shape, tile, HALO, FACTOR, border=border):
         result[t.core] = network(padded[t.read])[t.crop]
     return result
 
@@ -51,14 +53,60 @@ def test_cores_partition_and_windows_fit(shape, tile, halo, multiple):
     assert (count == 1).all()
 
 
-@given(shapes, st.integers(5, 80), st.integers(0, 9))
-@settings(max_examples=25, deadline=None)
-def test_tiled_equals_whole(shape, tile, seed):
+@given(shapes, st.integers(5, 80), st.integers(0, HALO), st.integers(0, 9))
+@settings(max_examples=40, deadline=None)
+def test_tiled_equals_whole(shape, tile, border, seed):
     plane = np.random.default_rng(seed).normal(size=shape)
-    before = margin(HALO, FACTOR)
-    whole = network(pad_plane(plane, HALO, FACTOR))
+    before = margin(border, FACTOR)
+    whole = network(pad_plane(plane, border, FACTOR))
     whole = whole[before : before + shape[0], before : before + shape[1]]
-    assert np.allclose(tiled(plane, tile), whole, rtol=0, atol=1e-12)
+    assert np.allclose(tiled(plane, tile, border), whole, rtol=0, atol=1e-12)
+
+
+@given(shapes, st.integers(5, 80), st.integers(0, 20), st.sampled_from([1, 4]))
+@settings(max_examples=60, deadline=None)
+def test_a_narrow_border_only_ends_windows_early(shape, tile, border, multiple):
+    wide = plan_tiles(shape, tile, 20, multiple)
+    narrow = plan_tiles(shape, tile, 20, multiple, border=border)
+    padded = pad_plane(np.zeros(shape), border, multiple).shape
+    shift = margin(20, multiple) - margin(border, multiple)
+    for whole, less in zip(wide, narrow, strict=True):
+        assert less.core == whole.core
+        for a, b, length in zip(whole.read, less.read, padded, strict=True):
+            assert b.start == max(0, a.start - shift)
+            assert b.stop == min(length, a.stop - shift)
+            assert b.start % multiple == 0 == b.stop % multiple
+
+
+@given(shapes, st.integers(5, 80), st.data())
+@settings(max_examples=40, deadline=None)
+def test_a_part_of_a_plane_shows_what_the_plane_shows(shape, tile, data):
+    plane = np.random.default_rng(0).normal(size=shape)
+    starts = [data.draw(st.integers(0, n - 1)) for n in shape]
+    stops = [data.draw(st.integers(a + 1, n)) for a, n in zip(starts, shape, strict=True)]
+    within = tuple(slice(a, b) for a, b in zip(starts, stops, strict=True))
+    padded, count = pad_plane(plane, 6, FACTOR), np.zeros(shape, int)
+    for t in plan_tiles(shape, tile, HALO, FACTOR, border=6, within=within):
+        count[t.core] += 1
+        rows, columns = (mirror(read, n, 6, FACTOR) for read, n in zip(t.read, shape, strict=True))
+        assert np.array_equal(plane[np.ix_(rows, columns)], padded[t.read])
+        assert np.array_equal(padded[t.read][t.crop], plane[t.core])
+    assert (count[within] == 1).all()
+    assert count.sum() == count[within].sum()
+
+
+@given(st.integers(0, 50), st.integers(1, 300), st.integers(1, 120), st.sampled_from([1, 4, 8]))
+@settings(deadline=None)
+def test_cuts_are_about_equal(start, length, longest, multiple):
+    parts = cut(slice(start, start + length), longest, multiple)
+    assert parts[0].start == start
+    assert parts[-1].stop == start + length
+    assert all(a.stop == b.start for a, b in pairwise(parts))
+    sizes = [p.stop - p.start for p in parts]
+    assert max(sizes) <= longest
+    assert len(set(sizes[:-1])) <= 1
+    if multiple == 1:
+        assert len(parts) == -(-length // longest)
 
 
 @given(shapes, st.integers(0, 20), st.sampled_from([1, 4, 8]))

@@ -108,17 +108,74 @@ def synthesize(
 
 @app.command()
 def restore(
-    images: Annotated[list[Path], typer.Argument(help="Images or folders of them.")],
+    images: Annotated[
+        list[str], typer.Argument(help="Images, folders, quoted patterns, Zarr folders or URLs.")
+    ],
     output: Annotated[Path, typer.Option("-o", "--output", help="File, or folder for several.")],
     model: Annotated[Path, typer.Option(help="restorer.onnx of a run.")],
-    dtype: Annotated[str, typer.Option(help="same or float32.")] = "same",
+    task: Annotated[str, typer.Option(help="plane, or axial: stacks become isotropic.")] = "plane",
+    axes: Annotated[
+        str | None, typer.Option(help="Letters of TCZYX, if the file does not name its axes.")
+    ] = None,
+    voxel_size: Annotated[
+        str | None, typer.Option(help="z,y,x in µm, if the file does not state it.")
+    ] = None,
+    channels: Annotated[
+        str | None, typer.Option(help="Such as 0,2; the others are copied.")
+    ] = None,
+    intensity: Annotated[
+        str, typer.Option(help="What one intensity map covers: image, volume, frame or none.")
+    ] = "volume",
+    dtype: Annotated[
+        str, typer.Option(help="same (rounded and clipped for integers) or float32.")
+    ] = "same",
+    keep_sampling: Annotated[
+        bool, typer.Option("--keep-sampling", help="Axial task: return to the input's planes.")
+    ] = False,
+    memory: Annotated[
+        str | None, typer.Option(help="Such as 2GB; half of what is free if not given.")
+    ] = None,
+    device: Annotated[
+        str, typer.Option(help="auto, cpu, cuda, coreml, directml or openvino.")
+    ] = "auto",
+    threads: Annotated[int | None, typer.Option(min=1, help="Threads of each worker.")] = None,
+    workers: Annotated[int, typer.Option(min=1, help="Processes; several need a Zarr output.")] = 1,
+    scheduler: Annotated[
+        str | None, typer.Option(help="tcp://... of a Dask cluster; needs a Zarr output.")
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with an interrupted run; keep what is done.")
+    ] = False,
     overwrite: Overwrite = False,
+    quiet: Quiet = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="One JSON object a line for each image.")
+    ] = False,
 ) -> None:
     """Restore images; needs no PyTorch."""
-    from .flow import restore_files
+    from .batch import parse_bytes, parse_channels, parse_voxel_size, restore_batch
 
-    for path in restore_files(images, output, model, dtype, overwrite=overwrite):
-        console.print(str(path))
+    restore_batch(
+        images,
+        output,
+        model,
+        task=task,
+        axes=axes,
+        pixel_size=None if voxel_size is None else parse_voxel_size(voxel_size),
+        channels=None if channels is None else parse_channels(channels),
+        intensity=intensity,
+        dtype=dtype,
+        keep_sampling=keep_sampling,
+        memory=None if memory is None else parse_bytes(memory),
+        device=device,
+        threads=threads,
+        workers=workers,
+        scheduler=scheduler,
+        resume=resume,
+        overwrite=overwrite,
+        quiet=quiet,
+        as_json=as_json,
+    )
 
 
 @app.command()
@@ -132,6 +189,7 @@ def evaluate(
     overwrite: Overwrite = False,
 ) -> None:
     """Score restored images against clean ones."""
+    _need("skimage", "scoring needs scikit-image", "evaluate")
     from ..evaluate.compare import evaluate_folders, summarise, write_csv
 
     rows = evaluate_folders(restored, target, data_range=data_range)
@@ -157,12 +215,16 @@ def report(
 
 
 def _need_training() -> None:
+    for package in ("torch", "accelerate"):
+        _need(package, "training needs PyTorch", "train")
+
+
+def _need(package: str, reason: str, extra: str) -> None:
     from importlib.util import find_spec
 
-    if find_spec("torch") is None or find_spec("accelerate") is None:
+    if find_spec(package) is None:
         raise ModuleNotFoundError(
-            "training needs PyTorch, which is not installed; "
-            "try: pip install 'microscopygan[train]'"
+            f"{reason}, which is not installed; try: pip install 'microscopygan[{extra}]'"
         )
 
 

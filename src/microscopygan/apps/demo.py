@@ -22,7 +22,8 @@ from ..image.dataset import load_dataset
 from ..image.formats import Image, list_images, read, write
 from ..image.intensity import percentile_map
 from ..settings import Settings, settings
-from .flow import evaluate_run, restore_files
+from .batch import restore_batch
+from .flow import evaluate_run
 
 _FULL_SCALE = 40_000.0  # the 16-bit count that intensity 1 becomes
 _BASELINE = 1_000.0  # the count of intensity 0, so that noise is not clipped
@@ -61,7 +62,7 @@ def run_demo(output: Path, *, seed: int = 0, overwrite: bool = False, quiet: boo
     console.print("3/4  Restoring the test images with ONNX Runtime")
     for defect in data.defects:
         inputs, target = [dataset / "test" / defect / "input"], output / "restored" / defect
-        list(restore_files(inputs, target, run / "restorer.onnx", "same", overwrite=True))
+        restore_batch(inputs, target, run / "restorer.onnx", overwrite=True, quiet=True)
     evaluate_run(run, data, chosen)
     console.print("4/4  Writing the report")
     write_report(run, output / "report.html", overwrite=True)
@@ -72,7 +73,7 @@ def run_demo(output: Path, *, seed: int = 0, overwrite: bool = False, quiet: boo
 def demo_settings(seed: int) -> Settings:
     """Return the default preset, shortened to some minutes."""
     chosen = settings("default", seed=seed, validation=0.0)
-    short = {"defects": {"steps": 200}, "restorer": {"steps": 1000}}
+    short = {"defects": {"steps": 200}, "restorer": {"steps": 1800}}
     stages = {name: getattr(chosen, name).model_dump() | short[name] for name in short}
     return Settings.model_validate(chosen.model_dump() | stages)
 

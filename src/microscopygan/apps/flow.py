@@ -10,8 +10,9 @@ import numpy as np
 
 from ..image.axes import to_planes
 from ..image.dataset import Dataset
-from ..image.formats import Image, list_images, read, write
+from ..image.formats import SUFFIXES, Image, list_images, read, write
 from ..image.intensity import percentile_map, to_dtype
+from ..image.ngff import is_zarr
 from ..settings import Settings, settings
 
 
@@ -47,7 +48,9 @@ def evaluate_run(run: Path, dataset: Dataset, chosen: Settings) -> None:
         score_defects(run, draws, real, pairs, chosen.seed)
 
 
-def outputs_of(images: Sequence[Path], output: Path, *, overwrite: bool) -> list[tuple[Path, Path]]:
+def outputs_of(
+    images: Sequence[Path | str], output: Path, *, overwrite: bool
+) -> list[tuple[Path | str, Path]]:
     """Pair each input image with its output; nothing is written where any output exists.
 
     A single image may have a file name as its output; several, or a folder, take a folder.
@@ -57,41 +60,50 @@ def outputs_of(images: Sequence[Path], output: Path, *, overwrite: bool) -> list
     FileNotFoundError
         No such input.
     ValueError
-        No images, or two inputs of one name.
+        No images, two outputs of one name, or an output that is an input.
     FileExistsError
         An output exists and `overwrite` is not set.
     """
     found = list_images(images)
     if not found:
         raise ValueError(f"{', '.join(map(str, images))}: expected images, found none")
-    if len(found) == 1 and not Path(images[0]).is_dir() and output.suffix:
+    named = output.suffix.lower() in SUFFIXES and (is_zarr(output) or not output.is_dir())
+    if len(found) == 1 and named and not _is_folder(images[0]):
         chosen = [(found[0], output)]
     else:
-        chosen = [(path, output / path.name) for path in found]
+        chosen = [(source, output / _output_name(source)) for source in found]
     names = [path for _, path in chosen]
     for path in names:
         if names.count(path) > 1:
             raise ValueError(f"{path.name}: expected different names, got two; restore them apart")
     for source, path in chosen:
-        if path.exists() and path.samefile(source):
+        if isinstance(source, Path) and path.exists() and path.samefile(source):
             raise ValueError(f"{path}: the output is the input; choose another folder")
         if path.exists() and not overwrite:
             raise FileExistsError(f"{path} exists; give --overwrite, or another output")
     return chosen
 
 
-def restore_files(
-    images: Sequence[Path], output: Path, model: Path, dtype: str, *, overwrite: bool
-) -> Iterator[Path]:
-    """Restore files one by one, yielding each output once it is written."""
-    from ..restoration.restorer import Restorer
+def _is_folder(image: Path | str) -> bool:
+    return Path(image).is_dir() and not is_zarr(Path(image))
 
-    chosen = outputs_of(images, output, overwrite=overwrite)
-    restorer = Restorer(model)
-    for source, path in chosen:
-        restored = restorer.restore(read(source), dtype=dtype)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        yield write(path, restored, overwrite=overwrite)
+
+def _output_name(source: Path | str) -> str:
+    """Name the output of an image; what can only be read becomes OME-TIFF or OME-Zarr.
+
+    Examples
+    --------
+    >>> _output_name(Path("a/b.tif")), _output_name(Path("b.czi"))
+    ('b.tif', 'b.ome.tif')
+    >>> _output_name("https://example.org/b.ome.zarr")
+    'b.ome.zarr'
+    """
+    name = Path(str(source).rstrip("/")).name
+    if Path(name).suffix.lower() in SUFFIXES:
+        return name
+    if isinstance(source, str) or source.is_dir():
+        return f"{name}.ome.zarr"
+    return f"{name.partition('#')[0].rpartition('.')[0]}{name.partition('#')[2]}.ome.tif"
 
 
 def synthesize_files(

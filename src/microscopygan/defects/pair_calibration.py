@@ -150,7 +150,7 @@ def _grain(residual: Plane) -> NDArray[np.float64]:
     lags = range(1, GRAIN + 1)
     down = [float((residual[lag:] * residual[:-lag]).mean()) for lag in lags]
     right = [float((residual[:, lag:] * residual[:, :-lag]).mean()) for lag in lags]
-    return (np.array(down) + np.array(right)) / 2 / whole
+    return np.asarray((np.array(down) + np.array(right)) / 2 / whole)
 
 
 def _widths(kind: type[Defect], name: str, count: int) -> list[float]:

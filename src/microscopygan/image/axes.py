@@ -5,9 +5,11 @@ from collections.abc import Callable
 import numpy as np
 
 AXES = "TCZYX"  # time, channel, depth, height, width
+_CUSTOMARY = {2: "YX", 3: "ZYX", 4: "TZYX", 5: "TCZYX"}  # of arrays that name none
+_QUESTION = {3: "ZYX, TYX or CYX", 4: "TZYX, CZYX or TCYX", 5: "TCZYX or another order"}
 
 
-def check_axes(axes: str, ndim: int, name: str = "image") -> None:
+def check_axes(axes: str, ndim: int | tuple[int, ...], name: str = "image") -> None:
     """Raise unless `axes` names the dimensions of an image once each.
 
     Parameters
@@ -15,7 +17,7 @@ def check_axes(axes: str, ndim: int, name: str = "image") -> None:
     axes
         One letter of ``TCZYX`` for each dimension, in any order, with Y and X.
     ndim
-        Number of dimensions of the array.
+        Number of dimensions of the array, or its shape.
     name
         The image's name, for the message.
 
@@ -36,11 +38,59 @@ def check_axes(axes: str, ndim: int, name: str = "image") -> None:
             f"{name}: expected axes letters of {AXES}, each once, with Y and X, got {axes!r}; "
             "name the axes anew"
         )
-    if len(axes) != ndim:
+    number, shape = (ndim, "") if isinstance(ndim, int) else (len(ndim), f" {tuple(ndim)}")
+    if len(axes) != number:
         raise ValueError(
-            f"{name}: expected one axis letter for each of {ndim} dimensions, got {axes!r}; "
-            "name the axes anew"
+            f"{name}: expected one axis letter for each of {number} dimensions{shape}, got "
+            f"{axes!r}; name the axes anew"
         )
+
+
+def name_axes(
+    name: str, shape: tuple[int, ...], named: str | None, given: str | None, fallback: bool
+) -> str:
+    """Choose the axes of an image from its file's, the user's and custom.
+
+    Parameters
+    ----------
+    name
+        The image's name, for the message.
+    shape
+        Length of each dimension.
+    named
+        Axes that the file states, None where it does not.
+    given
+        Axes that the user states; they override the file's.
+    fallback
+        Take three and more dimensions without names as ZYX, TZYX and TCZYX. Two are YX always.
+
+    Raises
+    ------
+    ValueError
+        Axes that do not fit the shape; or none, which is a question to the user.
+
+    Examples
+    --------
+    >>> name_axes("a.npy", (3, 64, 64), None, None, fallback=False)
+    Traceback (most recent call last):
+    ValueError: a.npy: expected to know the axes, got 3 dimensions (3, 64, 64) without names; give
+    --axes ZYX, TYX or CYX
+    """
+    axes = given.upper() if given is not None else named
+    if axes is None:
+        if len(shape) not in _CUSTOMARY:
+            raise ValueError(
+                f"{name}: expected 2 to 5 dimensions, got shape {shape}; save planes as (Y, X) or "
+                "stacks as (N, Y, X)"
+            )
+        if len(shape) > 2 and not fallback:
+            raise ValueError(
+                f"{name}: expected to know the axes, got {len(shape)} dimensions {shape} without "
+                f"names; give --axes {_QUESTION[len(shape)]}"
+            )
+        axes = _CUSTOMARY[len(shape)]
+    check_axes(axes, shape, name)
+    return axes
 
 
 def to_planes(

@@ -1,129 +1,118 @@
-"""Read and write images: TIFF, OME-TIFF, ImageJ TIFF, PNG and NPY."""
+"""Read and write images of any size: TIFF, OME-Zarr, NPY, PNG, and vendors' formats to read."""
 
-import os
-import tempfile
-from collections.abc import Iterable, Iterator
+import json
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import replace
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any
 
-import imagecodecs
 import numpy as np
 
-from .axes import check_axes
-from .tiff import Pixels, read_tiff, write_tiff
+from .lazy import LazyArray, blocks_of, one_line
+from .listing import SUFFIXES, image_suffix, list_images
+from .ngff import as_url, is_zarr, local_path, missing_chunks
+from .output import Lock, Target, remove
+from .pixels import Header, Image, Lazy, check_finite, check_kind, check_pixels
+from .vendor import PLUGINS, split_scene
 
-SUFFIXES = (".tif", ".tiff", ".png", ".npy")
-_BY_NDIM = {2: "YX", 3: "ZYX", 4: "TZYX", 5: "TCZYX"}  # axes of NPY files, which name none
+_PLAUSIBLE = 20_000  # pixels' bytes for each byte of a Zarr; more are a damaged shape
+_SPARSE = 10_000  # chunks that may be missing of a Zarr that is read as a whole
+_STEP = 2**24  # bytes that are copied at once
 
-
-@dataclass(frozen=True)
-class Image:
-    """An image as it lies in its file.
-
-    Attributes
-    ----------
-    array
-        Pixels in the file's dtype and units.
-    axes
-        One letter of ``TCZYX`` for each dimension of `array`.
-    pixel_size
-        µm by axis letter, for the axes whose pixel size is known.
-    source
-        The file it was read from.
-
-    Raises
-    ------
-    ValueError
-        `axes` does not describe `array`, or a pixel size is of no axis or not positive.
-
-    Examples
-    --------
-    >>> Image(np.zeros((3, 8, 8), np.uint8), "ZYX", {"Y": 0.1, "X": 0.1}).axes
-    'ZYX'
-    """
-
-    array: np.ndarray
-    axes: str
-    pixel_size: dict[str, float] = field(default_factory=dict)
-    source: Path | None = None
-
-    def __post_init__(self) -> None:
-        check_axes(self.axes, self.array.ndim, str(self.source or "image"))
-        for letter, size in self.pixel_size.items():
-            if letter not in self.axes or not (np.isfinite(size) and size > 0):
-                raise ValueError(
-                    f"{self.source or 'image'}: expected positive pixel sizes in µm of the axes "
-                    f"{self.axes}, got {letter!r}: {size}; leave out what is not known"
-                )
+__all__ = [
+    "SUFFIXES",
+    "Header",
+    "Image",
+    "Lazy",
+    "Target",
+    "check_pixels",
+    "create",
+    "list_images",
+    "missing_chunks",
+    "open_image",
+    "read",
+    "write",
+]
 
 
-def read(path: Path | str) -> Image:
-    """Read an image file.
+def open_image(path: Path | str, *, axes: str | None = None) -> Image:
+    """Open an image without reading its pixels, which are read by slicing ``image.array``.
 
     Parameters
     ----------
     path
-        ``.tif``, ``.tiff`` (OME, ImageJ or plain), ``.png`` (grey, 8 or 16 bits) or ``.npy``
-        (2-D: YX, 3-D: ZYX, 4-D: TZYX, 5-D: TCZYX; a last axis of length 1 is dropped).
+        - ``.tif``, ``.tiff``: OME-TIFF (tiled, pyramids, of several files), ImageJ or plain TIFF;
+        - ``.zarr`` and other Zarr folders, or their URL (``https://``, ``s3://``, ...): OME-Zarr,
+          one of its levels (``a.zarr/0``), or a plain Zarr array;
+        - ``.npy``, and grey ``.png`` of 8 or 16 bits, which is decoded at once;
+        - vendors' formats where bioio and its plug-in are installed; ``a.lif#2`` is the third
+          image of a file.
+    axes
+        One letter of ``TCZYX`` for each dimension; overrides the file's. NPY files and plain Zarr
+        arrays name no axes, nor do some TIFF files.
 
     Returns
     -------
-    Image with the file's dtype (native byte order) and intensities, the axes and the pixel size
-    its metadata state, and `source`.
+    Image
+        With the file's dtype (native byte order), intensities, axes and all the metadata that
+        `Image` holds, as far as the file states them. Sizes of 0 and the like are not known. Of
+        a pyramid, the full resolution. Reading a region raises one line (`ValueError`, `OSError`)
+        that names the file where pixels are damaged, NaN or infinite.
 
     Raises
     ------
     FileNotFoundError, OSError
         The file does not exist or may not be read.
     ValueError
-        An unknown suffix, an empty or damaged file, a colour image, or pixels that
-        `check_pixels` refuses. The message names the file.
+        An unknown suffix, an empty or damaged file, a colour image, axes that do not fit or are
+        not known (the message asks for them), pixels that are not numbers, or a package that is
+        not installed.
     """
-    path = Path(path)
-    suffix = _suffix(path)
-    if not path.exists():
-        raise FileNotFoundError(f"expected an image file, {path} does not exist; check the name")
-    if path.is_dir():
-        raise ValueError(f"expected an image file, got the folder {path}; name a file in it")
-    with path.open("rb") as file:  # raises where reading is not allowed
-        if not file.read(1):
-            raise ValueError(f"{path}: expected an image, got an empty file; copy it again")
+    return _open(path, axes, fallback=False)
+
+
+def read(path: Path | str, *, axes: str | None = None) -> Image:
+    """Read an image into memory.
+
+    Parameters
+    ----------
+    path, axes
+        As for `open_image`, except that dimensions without names are taken as ZYX, TZYX or TCZYX.
+
+    Returns
+    -------
+    Image
+        As from `open_image`, with a numpy array.
+
+    Raises
+    ------
+    FileNotFoundError, OSError, ValueError
+        As for `open_image` and `check_pixels`, and where an image does not fit into memory.
+    """
+    image = _open(path, axes, fallback=True)
+    name = str(image.source)
+    if isinstance(image.array, LazyArray):
+        _check_plausible(image)
     try:
-        array, axes, pixel_size = _READERS[suffix](path)
+        array = np.asarray(image.array[...])
     except MemoryError:
-        raise ValueError(
-            f"{path}: expected an image that fits into memory, got a larger one or a damaged "
-            "file; split it or copy it again"
-        ) from None
-    except Exception as error:  # decoders raise anything on damaged files
-        if isinstance(error, ValueError) and str(error).startswith(f"{path}:"):
-            raise
-        detail = " ".join(str(error).split())[:120] or type(error).__name__
-        raise ValueError(
-            f"{path}: expected a {suffix} image, got a damaged or unknown file ({detail}); "
-            "copy or export it again"
-        ) from None
-    check_pixels(array, str(path))
-    array = array.astype(array.dtype.newbyteorder("="), copy=False)
-    return Image(array, axes, pixel_size, path)
+        raise _too_large(name) from None
+    check_pixels(array, name)
+    return replace(image, array=array.astype(array.dtype.newbyteorder("="), copy=False))
 
 
 def write(path: Path | str, image: Image, *, overwrite: bool = False) -> Path:
-    """Write an image file completely or not at all.
+    """Write an image completely or not at all.
 
     Parameters
     ----------
     path
-        The suffix chooses the format. ``.ome.tif`` gives OME-TIFF; ``.tif`` gives ImageJ TIFF
-        where that holds the image (uint8, uint16, float32, axes in the order TZCYX), else
-        OME-TIFF. Both keep axes and pixel size, with Y and X last. ``.png`` and ``.npy`` keep
-        the pixels only. The folder is made where missing.
+        As for `create`.
     image
-        What to write.
+        What to write; a lazy array is copied in parts.
     overwrite
-        Replace a file that is there.
+        Replace an output that is there.
 
     Returns
     -------
@@ -131,179 +120,249 @@ def write(path: Path | str, image: Image, *, overwrite: bool = False) -> Path:
 
     Raises
     ------
+    FileExistsError, ValueError, OSError
+        As for `create` and `check_pixels`.
+    """
+    in_memory = isinstance(image.array, np.ndarray)
+    if in_memory:
+        check_pixels(image.array, str(path))
+    with create(path, image.header, overwrite=overwrite) as target:
+        for region in blocks_of(image.array.shape, _copied(image, target)):
+            block = np.asarray(image.array[region])
+            if not in_memory:
+                check_finite(block, str(path))
+            target.array[region] = block
+    return Path(path)
+
+
+def create(
+    path: Path | str,
+    header: Header,
+    *,
+    overwrite: bool = False,
+    resume: bool = False,
+    chunks: tuple[int, ...] | None = None,
+    shards: tuple[int, ...] | None = None,
+    ngff: str = "0.5",
+) -> Target:
+    """Create an output that is written region by region.
+
+    Parameters
+    ----------
+    path
+        The suffix chooses the format; the folder is made where missing. ``.ome.tif`` gives
+        OME-TIFF; ``.tif`` gives ImageJ TIFF where that holds the image (uint8, uint16, float32,
+        axes in the order TZCYX, below 4 GB), else OME-TIFF; both have Y and X last. ``.zarr``
+        gives OME-Zarr in the order TCZYX, with a pyramid. ``.png`` and ``.npy`` keep the pixels
+        only, without any metadata.
+    header
+        Shape, dtype, axes and metadata. Whatever the order of the axes in the file, the target's
+        array has those of the header.
+    overwrite, resume
+        Replace an output that is there, and what an interrupted run left of a Zarr output; or go
+        on with that.
+    chunks, shards, ngff
+        Of a Zarr output: blocks in the header's axes, and the version, ``0.5`` or ``0.4``.
+
+    Returns
+    -------
+    Target
+        Written beside `path` until it is finished; a lock beside it refuses a second run.
+
+    Raises
+    ------
     FileExistsError
-        The file exists and `overwrite` is not set.
+        The output exists, or an unfinished one, without `overwrite`; or another run writes it.
     ValueError
         An unknown suffix, or an image that the format cannot hold.
     OSError
         The folder may not be written to, or the disk is full; nothing is left behind.
     """
-    path = Path(path)
-    suffix = _suffix(path)
-    if path.is_dir():
-        raise FileExistsError(f"expected a file name to write, got the folder {path}")
-    if path.exists() and not overwrite:
-        raise FileExistsError(f"{path} exists; choose another name or allow overwriting")
-    check_pixels(image.array, str(path))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with _replacing(path) as file:
-        if suffix == ".npy":
-            np.save(file, image.array, allow_pickle=False)
-        elif suffix == ".png":
-            file.write(_png(image, path))
-        else:
-            ome = path.with_suffix("").suffix.lower() == ".ome"
-            write_tiff(file, image.array, image.axes, image.pixel_size, ome=ome)
-    return path
-
-
-def list_images(paths: Iterable[Path | str]) -> list[Path]:
-    """List image files: those named, and those directly in the folders named.
-
-    Parameters
-    ----------
-    paths
-        Files and folders. Of a folder, files with a known suffix; hidden files are left out.
-
-    Returns
-    -------
-    Sorted, each once; empty where the folders hold no image.
-
-    Raises
-    ------
-    FileNotFoundError
-        A path does not exist.
-    ValueError
-        A file that is named has an unknown suffix.
-    """
-    found: set[Path] = set()
-    for path in map(Path, paths):
-        if path.is_dir():
-            found.update(p for p in path.iterdir() if _is_image(p))
-        elif path.exists():
-            _suffix(path)
-            found.add(path)
-        else:
-            raise FileNotFoundError(
-                f"expected an image file or folder, {path} does not exist; check the name"
+    path = _local_output(path)
+    suffix = _output_suffix(path, blocked=bool(chunks or shards))
+    noted = json.loads(json.dumps(header.provenance, default=_plain))
+    header = replace(header, dtype=header.dtype.newbyteorder("="), provenance=noted)
+    check_kind(header.dtype, header.shape, str(path))
+    _check_free(path, suffix, overwrite)
+    if suffix != ".zarr":
+        return _create_file(path, suffix, header)
+    unfinished = path.with_name(f"{path.name}.part")
+    with _locked(path) as lock:
+        if unfinished.exists() and not (resume or overwrite):
+            raise FileExistsError(
+                f"{unfinished}: an interrupted run left this; resume it, or allow overwriting"
             )
-    return sorted(found)
+        from .ngff_output import create_ngff
 
-
-def check_pixels(array: np.ndarray, name: str, *, allow_constant: bool = True) -> None:
-    """Raise unless an array holds finite real intensities.
-
-    Parameters
-    ----------
-    array
-        Any shape; integer or floating dtype of at most 64 bits is accepted.
-    name
-        The image's name, for the message.
-    allow_constant
-        Accept an image whose pixels are all the same: it can be restored, but nothing can be
-        learnt from it.
-
-    Raises
-    ------
-    ValueError
-        No pixels, another dtype, NaN or infinite pixels, or a constant image.
-
-    Examples
-    --------
-    >>> check_pixels(np.array([[1.0, np.nan]]), "a.tif")
-    Traceback (most recent call last):
-    ValueError: a.tif: expected finite pixels, got 1 NaN or infinite of 2; replace them ...
-    """
-    if array.dtype.kind not in "uif" or array.dtype.itemsize > 8:
-        raise ValueError(
-            f"{name}: expected integer or float pixels of at most 64 bits, got {array.dtype}; "
-            "convert it to uint16 or float32"
-        )
-    if array.size == 0:
-        raise ValueError(
-            f"{name}: expected an image with pixels, got shape {array.shape}; export it again"
-        )
-    if array.dtype.kind == "f":
-        bad = array.size - int(np.count_nonzero(np.isfinite(array)))
-        if bad:
-            raise ValueError(
-                f"{name}: expected finite pixels, got {bad} NaN or infinite of {array.size}; "
-                "replace them before"
-            )
-    if not allow_constant and array.min() == array.max():
-        raise ValueError(
-            f"{name}: expected an image with structure, got one where all pixels are "
-            f"{array.flat[0]}; leave it out"
+        return create_ngff(
+            path, header, lock, resume=resume, chunks=chunks, shards=shards, version=ngff
         )
 
 
-def _suffix(path: Path) -> str:
-    suffix = path.suffix.lower()
+def _open(path: Path | str, axes: str | None, fallback: bool) -> Image:
+    """Open an image, and turn whatever decoders raise on damaged files into one line."""
+    url = as_url(path)
+    location = (local_path(url) or url) if url else Path(path)
+    kind = _kind(location)
+    try:
+        image = _reader(kind)(location, axes, fallback)
+    except MemoryError:
+        raise _too_large(str(location)) from None
+    except Exception as error:
+        if isinstance(error, ValueError | OSError) and str(error).startswith(str(location)):
+            raise  # one line already, of the image or of what lies in it
+        raise ValueError(
+            f"{location}: expected a {kind} image, got a damaged or unknown file "
+            f"({one_line(error)}); copy or export it again"
+        ) from None
+    check_kind(image.array.dtype, image.array.shape, str(location))
+    return image
+
+
+def _kind(location: Path | str) -> str:
+    """Return the suffix of the format of an image that is there."""
+    if isinstance(location, str):
+        return ".zarr"
+    if is_zarr(location):
+        return ".zarr"
+    if location.is_dir():
+        raise ValueError(f"expected an image file, got the folder {location}; name a file in it")
+    suffix = image_suffix(location)
+    file = split_scene(location)[0]
+    if not file.exists():
+        raise FileNotFoundError(f"expected an image file, {file} does not exist; check the name")
+    if suffix == ".zarr":
+        raise ValueError(f"{file}: expected a Zarr folder, got a file; unpack it")
+    with file.open("rb") as opened:  # raises where reading is not allowed
+        if not opened.read(1):
+            raise ValueError(f"{file}: expected an image, got an empty file; copy it again")
+    return suffix
+
+
+def _reader(suffix: str) -> Callable[[Any, str | None, bool], Image]:
+    """Return the reader of a format; formats are imported where they are needed."""
+    if suffix == ".zarr":
+        from .ngff import open_ngff
+
+        return open_ngff
+    if suffix in PLUGINS:
+        from .vendor import open_vendor
+
+        return open_vendor
+    if suffix in (".tif", ".tiff"):
+        from .tiff import open_tiff
+
+        return open_tiff
+    from .plain import open_npy, open_png
+
+    return open_npy if suffix == ".npy" else open_png
+
+
+def _too_large(name: str) -> ValueError:
+    return ValueError(
+        f"{name}: expected an image that fits into memory, got a larger one or a damaged file; "
+        "open it with open_image, split it, or copy it again"
+    )
+
+
+def _check_plausible(image: Image) -> None:
+    """Refuse a local Zarr of a large shape that holds next to nothing: the shape is damaged."""
+    if not (isinstance(image.source, Path) and image.source.is_dir()):
+        return
+    size, stored = image.array.nbytes, 1
+    if size > 2**28:
+        stored = sum(f.stat().st_size for f in image.source.rglob("*") if f.is_file())
+    if size > max(_PLAUSIBLE * stored, 2**28) or missing_chunks(image) > _SPARSE:
+        raise ValueError(
+            f"{image.source}: expected pixels of shape {image.array.shape}, got next to none on "
+            "the disk; copy it again, or open it with open_image and read it in parts"
+        )
+
+
+def _local_output(path: Path | str) -> Path:
+    """Return the absolute path of an output, which other processes can open too."""
+    url = as_url(path)
+    local = Path(path) if url is None else local_path(url)
+    if local is None:
+        raise ValueError(f"{url}: expected an output on this machine, got a URL; copy it there")
+    return local.absolute()
+
+
+def _plain(value: Any) -> object:
+    """Write what JSON does not know as numbers and lists, or else as text."""
+    return value.tolist() if isinstance(value, np.ndarray | np.generic) else str(value)
+
+
+def _output_suffix(path: Path, blocked: bool) -> str:
+    suffix = image_suffix(path)
     if suffix not in SUFFIXES:
         raise ValueError(
-            f"{path}: expected an image file ({', '.join(SUFFIXES)}), got suffix {suffix!r}; "
-            "convert it to .tif"
+            f"{path}: expected an output of {', '.join(SUFFIXES)}, got {suffix}, which is only "
+            "read; write .ome.tif"
+        )
+    if blocked and suffix != ".zarr":
+        raise ValueError(
+            f"{path}: expected chunks and shards for .zarr only, got them for {suffix}; leave "
+            "them out"
         )
     return suffix
 
 
-def _is_image(path: Path) -> bool:
-    return path.suffix.lower() in SUFFIXES and path.name[0] != "." and path.is_file()
+def _check_free(path: Path, suffix: str, overwrite: bool) -> None:
+    """Raise unless an output may take this name."""
+    if path.is_dir() and not (suffix == ".zarr" and is_zarr(path)):
+        raise FileExistsError(f"expected a file name to write, got the folder {path}")
+    if suffix == ".zarr" and path.is_file():
+        raise FileExistsError(f"expected a Zarr folder to write, got the file {path}")
+    if path.exists() and not overwrite:
+        raise FileExistsError(f"{path} exists; choose another name or allow overwriting")
 
 
-def _read_png(path: Path) -> Pixels:
-    array = np.asarray(imagecodecs.png_decode(path.read_bytes()))
-    if array.ndim != 2:
-        raise ValueError(
-            f"{path}: expected grey values, got a colour image or one with transparency (shape "
-            f"{array.shape}); save it as 8- or 16-bit grey"
-        )
-    return array, "YX", {}
+def _create_file(path: Path, suffix: str, header: Header) -> Target:
+    """Create an output that is one file."""
+    from .plain import check_png, create_npy, write_png
+    from .tiff_output import check_tiff, create_tiff
 
-
-def _read_npy(path: Path) -> Pixels:
-    with path.open("rb") as file:
-        array = np.lib.format.read_array(file, allow_pickle=False)
-    if array.ndim > 2 and array.shape[-1] == 1:
-        array = array[..., 0]
-    if array.ndim > 2 and array.shape[-1] in (3, 4) and array.shape[-2] > 4:
-        raise ValueError(
-            f"{path}: expected grey values, got shape {array.shape}, a colour image (RGB); save "
-            "each channel as a file of its own"
-        )
-    if array.ndim not in _BY_NDIM:
-        raise ValueError(
-            f"{path}: expected 2 to 5 dimensions, got shape {array.shape}; save planes as "
-            "(Y, X) or stacks as (N, Y, X)"
-        )
-    return array, _BY_NDIM[array.ndim], {}
-
-
-_READERS = {".tif": read_tiff, ".tiff": read_tiff, ".png": _read_png, ".npy": _read_npy}
-
-
-def _png(image: Image, path: Path) -> bytes:
-    if image.axes != "YX" or image.array.dtype.name not in ("uint8", "uint16"):
-        raise ValueError(
-            f"{path}: expected one uint8 or uint16 plane (YX) for PNG, got "
-            f"{image.array.dtype} {image.axes}; write .tif"
-        )
-    return bytes(imagecodecs.png_encode(np.ascontiguousarray(image.array)))
+    partial = path.with_name(f".{path.name}.part")
+    if suffix == ".png":
+        check_png(path, header)
+    elif suffix != ".npy":
+        check_tiff(path, header)
+    with _locked(path) as lock:
+        if suffix == ".png":
+            array = np.zeros(header.shape, header.dtype)
+            return Target(path, partial, lock, array, lambda: write_png(partial, array))
+        try:
+            pixels: Any = create_npy(partial, header) if suffix == ".npy" else None
+            if pixels is None:
+                ome = path.with_suffix("").suffix.lower() == ".ome"
+                pixels = create_tiff(partial, header, ome=ome)
+        except BaseException:
+            remove(partial)
+            raise
+        return Target(path, partial, lock, pixels, lambda: None)
 
 
 @contextmanager
-def _replacing(path: Path) -> Iterator[BinaryIO]:
-    """Open a file beside `path` that takes its place at the end, or is removed on failure."""
-    descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
-    os.close(descriptor)  # opened again by name: tifffile asks the file for it
-    partial = Path(name)
+def _locked(path: Path) -> Iterator[Lock]:
+    """Make an output's folder and take its lock; give it back where creating the output fails."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lock = Lock(path)
     try:
-        with partial.open("w+b") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        partial.chmod(0o644)
-        os.replace(partial, path)
+        yield lock
     except BaseException:
-        partial.unlink(missing_ok=True)
+        lock.release()
         raise
+
+
+def _copied(image: Image, target: Target) -> tuple[int, ...]:
+    """Shape of the regions in which an image is copied into an output."""
+    shape: tuple[int, ...] = image.array.shape
+    if target.blocks is not None:
+        return target.blocks
+    rest = _STEP // image.array.dtype.itemsize
+    sizes = []
+    for length in reversed(shape):
+        sizes.append(max(min(length, rest), 1))
+        rest //= length
+    return tuple(reversed(sizes))

@@ -4,7 +4,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
-from scipy.ndimage import gaussian_filter
 
 
 @dataclass(frozen=True)
@@ -178,5 +177,7 @@ def to_dtype(array: np.ndarray, dtype: DTypeLike) -> np.ndarray:
 
 def _blur(array: np.ndarray, sigma: float) -> np.ndarray:
     """Gaussian blur of (..., Y, X) along Y and X only."""
+    from scipy.ndimage import gaussian_filter  # training needs it, restoring does not
+
     widths = (0.0,) * (array.ndim - 2) + (sigma, sigma)
     return np.asarray(gaussian_filter(array, widths, mode="nearest"))

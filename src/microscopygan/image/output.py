@@ -1,0 +1,255 @@
+"""Outputs that appear complete or not at all, written by one run at a time."""
+
+import json
+import os
+import shutil
+import socket
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+_held: set[Path] = set()  # locks of this process
+_STEP = 2**24  # bytes written at once where a file system cannot reserve space
+
+
+class Lock:
+    """The right to write an output: a file beside it that names the process.
+
+    Parameters
+    ----------
+    path
+        The output; the lock is ``.NAME.lock`` in its folder.
+
+    Raises
+    ------
+    FileExistsError
+        Another run holds it. The lock of a process that has ended on this machine is taken over.
+    OSError
+        The folder may not be written to, or the disk is full.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path.parent.resolve() / f".{path.name}.lock"
+        while not self._taken():
+            self._clear_stale(path)
+        _held.add(self.path)
+
+    def release(self) -> None:
+        """Give the right back."""
+        if self.path in _held:
+            _held.discard(self.path)
+            self.path.unlink(missing_ok=True)
+
+    def _taken(self) -> bool:
+        try:
+            descriptor = os.open(self.path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644)
+        except FileExistsError:
+            return False
+        try:
+            owner = {"pid": os.getpid(), "host": socket.gethostname()}
+            os.write(descriptor, json.dumps(owner).encode())
+        except OSError:
+            self.path.unlink(missing_ok=True)
+            raise
+        finally:
+            os.close(descriptor)
+        return True
+
+    def _clear_stale(self, output: Path) -> None:
+        """Remove the lock of a process that has ended; raise where it may still run."""
+        try:
+            content = self.path.read_bytes()
+            owner = _owner(content)
+            runs = self.path in _held or _runs(owner, self.path.stat().st_mtime)
+        except FileNotFoundError:  # given back meanwhile
+            return
+        if runs:
+            who = f"process {owner.get('pid', '?')} on {owner.get('host', '?')}"
+            raise FileExistsError(
+                f"{output}: expected to be the only run that writes it, got another one ({who}); "
+                f"wait for it, or remove {self.path} if it has ended"
+            )
+        aside = self.path.with_name(f"{self.path.name}.{os.getpid()}")
+        try:
+            os.rename(self.path, aside)
+        except FileNotFoundError:
+            return
+        if aside.read_bytes() != content:  # another run has taken it over meanwhile
+            os.rename(aside, self.path)
+        else:
+            aside.unlink()
+
+
+class Target:
+    """An output being written; a context manager that finishes it, or discards it on an error.
+
+    Parameters
+    ----------
+    path
+        The output's final name.
+    partial
+        Where it is written until then: a file ``.NAME.part`` or a folder ``NAME.part``.
+    lock
+        Held until the end.
+    array
+        See below.
+    complete
+        Writes what is still missing, called by `finish`.
+    blocks, group
+        See below.
+
+    Attributes
+    ----------
+    array
+        The pixels, with the axes of the header; regions may be written and read in any order.
+        It can be sent to other processes.
+    blocks
+        Shape of the smallest region that different processes may write independently (a shard or
+        chunk of a Zarr); None: one writer only.
+    group
+        The Zarr group where a job may keep its state under the name ``microscopygan_progress``,
+        which `finish` deletes; None for other formats.
+
+    Notes
+    -----
+    A Zarr target that is interrupted (Ctrl-C, a kill) keeps what is written, so that
+    ``create(..., resume=True)`` goes on with it.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        partial: Path,
+        lock: Lock,
+        array: Any,
+        complete: Callable[[], None],
+        blocks: tuple[int, ...] | None = None,
+        group: Any = None,
+    ) -> None:
+        self.path, self.partial, self.array = path, partial, array
+        self.blocks, self.group = blocks, group
+        self._lock, self._complete = lock, complete
+
+    def finish(self) -> None:
+        """Complete the output (metadata, pyramid), put it in its place and give the lock back.
+
+        Raises
+        ------
+        OSError
+            The disk is full; the output is discarded.
+        """
+        try:
+            self._complete()
+            flush(self.partial)
+            replace(self.partial, self.path)
+        except BaseException as error:
+            self._end(error)
+            raise
+        self._lock.release()
+
+    def discard(self) -> None:
+        """Remove what was written and give the lock back; an output of that name stays."""
+        remove(self.partial)
+        self._lock.release()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if error is None:
+            self.finish()
+        else:
+            self._end(error)
+
+    def _end(self, error: BaseException) -> None:
+        if self.group is not None and not isinstance(error, Exception):
+            self._lock.release()
+        else:
+            self.discard()
+
+
+def reserve(path: Path) -> None:
+    """Take the space of a sparse file on the disk, since a mapped file cannot report a full one.
+
+    Raises
+    ------
+    OSError
+        The disk is full.
+    """
+    size = path.stat().st_size
+    with path.open("r+b") as file:
+        if hasattr(os, "posix_fallocate"):
+            os.posix_fallocate(file.fileno(), 0, size)
+            return
+        for start in range(0, size, _STEP):  # what is there is read and written back
+            file.seek(start)
+            block = file.read(_STEP)
+            file.seek(start)
+            file.write(block)
+
+
+def flush(path: Path) -> None:
+    """Bring a file, or all that was written lately for a folder, to the disk."""
+    if path.is_dir():
+        if hasattr(os, "sync"):
+            os.sync()
+        return
+    with path.open("r+b") as file:
+        os.fsync(file.fileno())
+
+
+def replace(partial: Path, path: Path) -> None:
+    """Give a finished file or folder its final name, in place of what has it."""
+    if not path.is_dir():
+        os.replace(partial, path)
+        return
+    old = path.with_name(f"{path.name}.old")
+    remove(old)
+    os.rename(path, old)
+    try:
+        os.rename(partial, path)
+    except OSError:
+        os.rename(old, path)
+        raise
+    remove(old)
+
+
+def remove(path: Path) -> None:
+    """Remove a file or a folder, whether it is there or not."""
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _owner(content: bytes) -> dict[str, Any]:
+    """Process and host that a lock names; empty where they cannot be read."""
+    try:
+        owner = json.loads(content)
+    except ValueError:
+        return {}
+    return owner if isinstance(owner, dict) else {}
+
+
+def _runs(owner: dict[str, Any], locked: float) -> bool:
+    """Whether the process that a lock names may still run: it does, or nobody here can know."""
+    number = owner.get("pid")
+    if owner.get("host") != socket.gethostname() or not isinstance(number, int) or number < 1:
+        return True
+    if number == os.getpid():
+        return False  # an earlier process of the same number, since this one does not hold it
+    import psutil
+
+    try:
+        started: float = psutil.Process(number).create_time()
+    except psutil.NoSuchProcess:
+        return False
+    except psutil.Error:
+        return True
+    return started <= locked + 2  # seconds; one that was started later has taken over the number

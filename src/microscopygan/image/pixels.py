@@ -1,0 +1,227 @@
+"""What an image is: pixels, in memory or on disk, with the description that its file gives."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from .axes import check_axes
+
+
+class Lazy(Protocol):
+    """Pixels that are read by slicing: a numpy array, a Zarr array, or a file behind one."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Length of each dimension."""
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Type of a pixel."""
+
+    @property
+    def ndim(self) -> int:
+        """Number of dimensions."""
+
+    def __getitem__(self, key: Any) -> Any:
+        """Read the region that a tuple of integers and slices names, as a numpy array."""
+
+
+@dataclass(frozen=True)
+class Header:
+    """All of an image but its pixels.
+
+    Attributes
+    ----------
+    shape
+        Length of each dimension.
+    dtype
+        Type of a pixel; a name such as ``uint16`` will do.
+    axes
+        One letter of ``TCZYX`` for each dimension, in any order, with Y and X.
+    pixel_size
+        µm by axis letter (Z, Y, X), as far as known.
+    channels
+        Names of the channels, in their order; empty where unknown.
+    interval
+        Seconds between frames, None where unknown.
+    provenance
+        How the image came about: names and values that JSON can hold.
+
+    Raises
+    ------
+    ValueError
+        Axes, pixel sizes, channel names or an interval that do not fit.
+
+    Examples
+    --------
+    >>> Header((2, 64, 64), "uint16", "CYX", {"Y": 0.1, "X": 0.1}, ("DNA", "actin")).dtype
+    dtype('uint16')
+    """
+
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    axes: str
+    pixel_size: dict[str, float] = field(default_factory=dict)
+    channels: tuple[str, ...] = ()
+    interval: float | None = None
+    provenance: dict[str, object] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "shape", tuple(int(n) for n in self.shape))
+        object.__setattr__(self, "dtype", np.dtype(self.dtype))
+        _check_description(self, self.shape, "image")
+
+
+@dataclass(frozen=True)
+class Image:
+    """An image as it lies in its file.
+
+    Attributes
+    ----------
+    array
+        Pixels in the file's dtype and units: a numpy array, or a `Lazy` one that reads them by
+        slicing.
+    axes
+        One letter of ``TCZYX`` for each dimension of `array`, in any order, with Y and X.
+    pixel_size
+        µm by axis letter, for the axes whose pixel size is known.
+    source
+        The file or URL it was read from.
+    channels
+        Names of the channels, in their order; empty where unknown.
+    interval
+        Seconds between frames, None where unknown.
+    provenance
+        What the program that wrote it noted; `formats.write` writes it into the output.
+
+    Raises
+    ------
+    ValueError
+        `axes`, a pixel size, the channel names or the interval do not fit.
+
+    Examples
+    --------
+    >>> Image(np.zeros((3, 8, 8), np.uint8), "ZYX", {"Y": 0.1, "X": 0.1}).axes
+    'ZYX'
+    """
+
+    array: Any  # a Lazy; typed loosely, so that images in memory keep all of numpy's interface
+    axes: str
+    pixel_size: dict[str, float] = field(default_factory=dict)
+    source: Path | str | None = None
+    channels: tuple[str, ...] = ()
+    interval: float | None = None
+    provenance: dict[str, object] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        _check_description(self, self.array.shape, str(self.source or "image"))
+
+    @property
+    def header(self) -> Header:
+        """All but the pixels."""
+        return Header(
+            self.array.shape,
+            self.array.dtype,
+            self.axes,
+            self.pixel_size,
+            self.channels,
+            self.interval,
+            self.provenance,
+        )
+
+    @property
+    def chunks(self) -> tuple[int, ...] | None:
+        """Shape of the blocks in which the file stores the pixels, None where it has none."""
+        chunks = getattr(self.array, "chunks", None)
+        if not chunks:
+            return None
+        return tuple(n if isinstance(n, int) else max(n) for n in chunks)  # Dask lists them all
+
+
+def check_pixels(array: np.ndarray, name: str, *, allow_constant: bool = True) -> None:
+    """Raise unless an array holds finite real intensities.
+
+    Parameters
+    ----------
+    array
+        Any shape; integer or floating dtype of at most 64 bits is accepted.
+    name
+        The image's name, for the message.
+    allow_constant
+        Accept an image whose pixels are all the same: it can be restored, but nothing can be
+        learnt from it.
+
+    Raises
+    ------
+    ValueError
+        No pixels, another dtype, NaN or infinite pixels, or a constant image.
+
+    Examples
+    --------
+    >>> check_pixels(np.array([[1.0, np.nan]]), "a.tif")
+    Traceback (most recent call last):
+    ValueError: a.tif: expected finite pixels, got 1 NaN or infinite of 2; replace them ...
+    """
+    check_kind(array.dtype, array.shape, name)
+    check_finite(array, name)
+    if not allow_constant and array.min() == array.max():
+        raise ValueError(
+            f"{name}: expected an image with structure, got one where all pixels are "
+            f"{array.flat[0]}; leave it out"
+        )
+
+
+def check_kind(dtype: np.dtype[Any], shape: tuple[int, ...], name: str) -> None:
+    """Raise `ValueError` unless there are pixels, integer or float of at most 64 bits.
+
+    Examples
+    --------
+    >>> check_kind(np.dtype(bool), (4, 4), "a.tif")
+    Traceback (most recent call last):
+    ValueError: a.tif: expected integer or float pixels of at most 64 bits, got bool; ...
+    """
+    if dtype.kind not in "uif" or dtype.itemsize > 8:
+        raise ValueError(
+            f"{name}: expected integer or float pixels of at most 64 bits, got {dtype}; "
+            "convert it to uint16 or float32"
+        )
+    if 0 in shape:
+        raise ValueError(
+            f"{name}: expected an image with pixels, got shape {shape}; export it again"
+        )
+
+
+def check_finite(array: np.ndarray, name: str) -> None:
+    """Raise `ValueError` where pixels are NaN or infinite."""
+    if array.dtype.kind != "f":
+        return
+    bad = array.size - int(np.count_nonzero(np.isfinite(array)))
+    if bad:
+        raise ValueError(
+            f"{name}: expected finite pixels, got {bad} NaN or infinite of {array.size}; "
+            "replace them before"
+        )
+
+
+def _check_description(about: Header | Image, shape: tuple[int, ...], name: str) -> None:
+    """Raise unless axes, pixel sizes, channel names and interval fit an array of this shape."""
+    check_axes(about.axes, shape, name)
+    for letter, size in about.pixel_size.items():
+        if letter not in about.axes or not (np.isfinite(size) and size > 0):
+            raise ValueError(
+                f"{name}: expected positive pixel sizes in µm of the axes {about.axes}, got "
+                f"{letter!r}: {size}; leave out what is not known"
+            )
+    number = shape[about.axes.index("C")] if "C" in about.axes else 1
+    if about.channels and len(about.channels) != number:
+        raise ValueError(
+            f"{name}: expected names of {number} channels, got {len(about.channels)} "
+            f"({', '.join(about.channels)}); name all or none"
+        )
+    if about.interval is not None and not (np.isfinite(about.interval) and about.interval > 0):
+        raise ValueError(
+            f"{name}: expected a positive interval in seconds, got {about.interval}; leave out "
+            "what is not known"
+        )

@@ -1,0 +1,125 @@
+"""How large tiles and blocks may be for the memory there is."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import psutil
+
+from ..image.tiles import margin
+from ..modelfile import ModelCard
+from .blocks import Blocks, plan_blocks
+from .tasks import Task
+
+SMALLEST = 64  # pixels; smaller tiles consist of halo
+_LARGEST = {"YX": 1024, "ZYX": 256}  # pixels; larger tiles gain less than 7 % by fewer halos
+_LARGEST_BLOCK = 2**24  # pixels
+
+_PROGRAM = 150 * 10**6  # bytes of the program itself, with ONNX Runtime and Zarr
+# Bytes for a pixel that goes through the network: 530 measured with the default restorer
+# (24, 48 and 128 channels), 1700 with that of the preset "paper", which is not tileable.
+_NETWORK = {True: 560, False: 1800}
+_VOLUME = 24  # bytes for a pixel on the grid of the axial task
+_BLOCK = 16  # bytes for a pixel of a block, and three times its source and its result
+
+
+def free_memory() -> int:
+    """Return how much memory programs may still take, in bytes."""
+    return int(psutil.virtual_memory().available)
+
+
+def plan(
+    task: Task,
+    card: ModelCard,
+    memory: int,
+    *,
+    source: np.dtype[np.generic],
+    unit: tuple[int, ...] | None = None,
+    chunks: tuple[int, ...] | None = None,
+) -> tuple[Blocks, int]:
+    """Choose blocks and tiles that fit into memory.
+
+    Parameters
+    ----------
+    task
+        What is done.
+    card
+        The network's.
+    memory
+        Bytes that the process may use.
+    source
+        Type of the input's pixels.
+    unit
+        Smallest region of the output that may be written by itself; any where not given.
+    chunks
+        Blocks in which the input is stored.
+
+    Returns
+    -------
+    blocks : Blocks
+        Of the output.
+    tile : int
+        Largest side of a tile, in pixels.
+
+    Raises
+    ------
+    MemoryError
+        It takes more; the message says how much.
+    """
+    pixel = _BLOCK + 3 * (source.itemsize + task.dtype.itemsize)
+    tile = _tile_side(task, card, memory) if card.tileable else _whole_side(task, memory)
+    sides = dict.fromkeys(task.tiled, tile)
+    limit = min(_LARGEST_BLOCK, int(0.4 * (memory - _PROGRAM) / pixel))
+    if not card.tileable:
+        limit = max(limit, math.prod(_lengths(task)))
+    same = len(chunks or ()) == len(task.shape) and task.tiled == "YX"
+    blocks = plan_blocks(task.shape, task.axes, sides, limit, unit, chunks if same else None)
+    needed = _PROGRAM + 2.5 * pixel * math.prod(blocks.block)
+    if unit and math.prod(blocks.block) > limit and needed > memory:
+        raise MemoryError(
+            f"expected at least {_size(needed)} of memory for an output that is written in blocks "
+            f"of {blocks.block} pixels, got {_size(memory)}; allow more, or smaller chunks"
+        )
+    return blocks, tile
+
+
+def _tile_side(task: Task, card: ModelCard, memory: int) -> int:
+    """Largest tile whose windows fit into 60 % of the memory."""
+    around = 2 * margin(card.halo, card.multiple)
+    sides = len(task.tiled)
+    pixel = _NETWORK[True] if sides == 2 else _VOLUME
+    most = max(0.0, 0.6 * (memory - _PROGRAM) / pixel) ** (1 / sides) - around
+    if most < SMALLEST:
+        needed = _PROGRAM + pixel * (SMALLEST + around) ** sides / 0.6
+        raise MemoryError(
+            f"expected at least {_size(needed)} of memory, got {_size(memory)}; allow more"
+        )
+    tile = min(int(most), _LARGEST[task.tiled])
+    return tile // 32 * 32
+
+
+def _whole_side(task: Task, memory: int) -> int:
+    """Longest side of a plane, where whole planes fit into the memory."""
+    plane = sorted(_lengths(task))[-2:]
+    needed = _PROGRAM + _NETWORK[False] * math.prod(plane)
+    if task.tiled == "ZYX":
+        needed += _VOLUME * math.prod(_lengths(task))
+    if needed > memory:
+        raise MemoryError(
+            f"expected at least {_size(needed)} of memory, since this model needs whole planes "
+            f"({' × '.join(map(str, plane))} pixels): its result would differ between tiles; got "
+            f"{_size(memory)}; use a model of the preset default, or crop the image"
+        )
+    return plane[-1]
+
+
+def _lengths(task: Task) -> list[int]:
+    return [task.shape[task.axes.index(letter)] for letter in task.tiled]
+
+
+def _size(count: float) -> str:
+    """Write a number of bytes."""
+    if count < 1e9:
+        return f"{math.ceil(count / 1e6)} MB"
+    return f"{math.ceil(count / 1e8) / 10:.1f} GB"

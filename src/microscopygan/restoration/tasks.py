@@ -1,0 +1,272 @@
+"""What is done to an image: a task says what a region of the output needs and computes it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, ClassVar, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..image.intensity import AffineMap, to_dtype
+from ..image.pixels import Image
+from ..image.tiles import Tile, mirror, plan_tiles
+from .axial import AxialTask, axial_step
+from .blocks import Region, region_shape, relative
+from .restorer import Restorer
+from .scales import Scales
+
+RunWindows = Callable[[NDArray[np.float32]], NDArray[np.float32]]
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a user chooses of the result.
+
+    Attributes
+    ----------
+    task
+        ``plane`` (along Y and X) or ``axial`` (stacks become isotropic).
+    intensity
+        What an intensity map covers, see `Scales`.
+    channels
+        Channels to restore, counted from 0; the others are copied. All where None.
+    dtype
+        ``same`` as the input (integers are rounded and clipped to their range) or ``float32``.
+    keep_sampling
+        Of the axial task: return to the planes of the input.
+    """
+
+    task: str = "plane"
+    intensity: str = "volume"
+    channels: tuple[int, ...] | None = None
+    dtype: str = "same"
+    keep_sampling: bool = False
+
+
+class Task(Protocol):
+    """A way to restore an image region by region; the result does not depend on the regions."""
+
+    tiled: ClassVar[str]  # axes along which a region needs a halo
+
+    @property
+    def axes(self) -> str:
+        """Of the input and of the output."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of the output."""
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Of the output."""
+
+    @property
+    def scales(self) -> Scales:
+        """Intensity maps of the input."""
+
+    def source(self, region: Region) -> Region:
+        """Return the region of the input that a region of the output depends on."""
+
+    def compute(self, pixels: np.ndarray, region: Region, run_windows: RunWindows) -> np.ndarray:
+        """Restore a region of the output from the input's pixels in ``source(region)``."""
+
+
+@dataclass(frozen=True)
+class PlaneTask:
+    """Restoration plane by plane, along Y and X.
+
+    Attributes
+    ----------
+    axes, shape, dtype
+        Of the output; axes and shape are those of the input.
+    scales
+        Intensity maps; planes without one are copied.
+    halo, multiple, border
+        See `plan_tiles`.
+    """
+
+    tiled: ClassVar[str] = "YX"
+
+    axes: str
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    scales: Scales
+    halo: int
+    multiple: int
+    border: int
+
+    def source(self, region: Region) -> Region:
+        """Return `region` with what its window shows along Y and X."""
+        parts = list(region)
+        for letter, places in zip("YX", self._shown(self._tile(region)), strict=True):
+            parts[self.axes.index(letter)] = slice(int(places.min()), int(places.max()) + 1)
+        return tuple(parts)
+
+    def compute(self, pixels: np.ndarray, region: Region, run_windows: RunWindows) -> np.ndarray:
+        """Restore or copy each plane of a region; see `Task`."""
+        origin, tile = self.source(region), self._tile(region)
+        y, x = self.axes.index("Y"), self.axes.index("X")
+        rows, columns = (
+            places - origin[i].start for places, i in zip(self._shown(tile), (y, x), strict=True)
+        )
+        result = np.empty(region_shape(region), self.dtype)
+        lead = [i for i in range(len(self.axes)) if i not in (y, x)]
+        given, made = pixels.transpose(*lead, y, x), result.transpose(*lead, y, x)
+        core = relative((region[y], region[x]), (origin[y], origin[x]))
+        maps = {}
+        for place in np.ndindex(given.shape[:-2]):
+            index = {self.axes[i]: region[i].start + k for i, k in zip(lead, place, strict=True)}
+            scale = self.scales.of(index)
+            if scale is None:
+                made[place] = to_dtype(given[place][core], self.dtype)
+            else:
+                maps[place] = scale.map
+        shown = np.ix_(rows, columns)
+        windows = [used.apply(given[place])[shown] for place, used in maps.items()]
+        if windows:
+            restored = run_windows(np.stack(windows)[:, None])[:, 0]
+            for window, (place, used) in zip(restored, maps.items(), strict=True):
+                made[place] = to_dtype(used.undo(window[tile.crop]), self.dtype)
+        return result
+
+    def _tile(self, region: Region) -> Tile:
+        y, x = self.axes.index("Y"), self.axes.index("X")
+        plane, within = (self.shape[y], self.shape[x]), (region[y], region[x])
+        (tile,) = plan_tiles(
+            plane, max(plane), self.halo, self.multiple, border=self.border, within=within
+        )
+        return tile
+
+    def _shown(self, tile: Tile) -> list[NDArray[np.intp]]:
+        """Rows and columns of the plane that a tile's window shows."""
+        lengths = (self.shape[self.axes.index(letter)] for letter in "YX")
+        return [
+            mirror(read, length, self.border, self.multiple)
+            for read, length in zip(tile.read, lengths, strict=True)
+        ]
+
+
+@dataclass(frozen=True)
+class StackTask:
+    """Axial restoration of each stack of an image: along its XZ and YZ planes.
+
+    Attributes
+    ----------
+    axes, shape, dtype
+        Of the output; `shape` along Z is that of `geometry`.
+    scales
+        Intensity maps; stacks without one are interpolated linearly.
+    geometry
+        The same for every stack.
+
+    Raises
+    ------
+    ValueError
+        Intensity maps for each frame: planes between frames have none.
+    """
+
+    tiled: ClassVar[str] = "ZYX"
+
+    axes: str
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    scales: Scales
+    geometry: AxialTask
+
+    def __post_init__(self) -> None:
+        if "Z" in self.scales.letters:
+            raise ValueError(
+                "intensity: expected volume, image or none for the axial task, got 'frame'; "
+                "planes between two frames belong to both"
+            )
+
+    def source(self, region: Region) -> Region:
+        """Return `region` with what it depends on along Z, Y and X."""
+        parts = list(region)
+        for i, part in zip(self._volume, self.geometry.source(self._zyx(region)), strict=True):
+            parts[i] = part
+        return tuple(parts)
+
+    def compute(self, pixels: np.ndarray, region: Region, run_windows: RunWindows) -> np.ndarray:
+        """Restore or interpolate each stack of a region; see `Task`."""
+        result = np.empty(region_shape(region), self.dtype)
+        lead = [i for i in range(len(self.axes)) if i not in self._volume]
+        given, made = (a.transpose(*lead, *self._volume) for a in (pixels, result))
+        for place in np.ndindex(given.shape[:-3]):
+            index = {self.axes[i]: region[i].start + k for i, k in zip(lead, place, strict=True)}
+            scale = self.scales.of(index)
+            run = _unchanged if scale is None else run_windows
+            to = AffineMap(0.0, 1.0) if scale is None else scale.map
+            stack = self.geometry.compute(to.apply(given[place]), self._zyx(region), run)
+            made[place] = to_dtype(to.undo(stack), self.dtype)
+        return result
+
+    @property
+    def _volume(self) -> tuple[int, int, int]:
+        """Dimensions of Z, Y and X."""
+        z, y, x = (self.axes.index(letter) for letter in "ZYX")
+        return z, y, x
+
+    def _zyx(self, region: Region) -> tuple[slice, slice, slice]:
+        z, y, x = (region[i] for i in self._volume)
+        return z, y, x
+
+
+def _unchanged(windows: NDArray[np.float32]) -> NDArray[np.float32]:
+    return windows
+
+
+def choose_task(image: Image, restorer: Restorer, options: Options) -> Task:
+    """Return what is to be done to an image.
+
+    Raises
+    ------
+    ValueError
+        Options that are not known or do not fit the image.
+    """
+    _check(image, options)
+    card = restorer.card
+    scales = Scales(image, options.intensity, card.low, card.high, options.channels)
+    shape = tuple(image.array.shape)
+    dtype = np.dtype(image.array.dtype if options.dtype == "same" else np.float32)
+    if options.task == "plane":
+        network = card.halo, card.multiple, restorer.border
+        return PlaneTask(image.axes, shape, dtype, scales, *network)
+    step = axial_step(image.pixel_size)
+    z, y, x = (shape[image.axes.index(letter)] for letter in "ZYX")
+    spacing = step if options.keep_sampling else 1.0
+    geometry = AxialTask((z, y, x), step, card.halo, card.multiple, spacing)
+    longer = list(shape)
+    longer[image.axes.index("Z")] = geometry.shape[0]
+    return StackTask(image.axes, tuple(longer), dtype, scales, geometry)
+
+
+def output_pixel_size(image: Image, options: Options) -> dict[str, float]:
+    """Return the pixel size of the output in µm: isotropic after the axial task."""
+    if options.task == "plane" or options.keep_sampling:
+        return image.pixel_size
+    return image.pixel_size | {"Z": image.pixel_size["X"]}
+
+
+def _check(image: Image, options: Options) -> None:
+    name = image.source or "image"
+    if options.dtype not in ("same", "float32"):
+        raise ValueError(f"dtype: expected 'same' or 'float32', got {options.dtype!r}")
+    if options.task not in ("plane", "axial"):
+        raise ValueError(f"task: expected 'plane' or 'axial', got {options.task!r}")
+    if options.task == "axial" and "Z" not in image.axes:
+        raise ValueError(
+            f"{name}: expected a stack with axis Z for the axial task, got {image.axes}; name the "
+            "axes anew with --axes"
+        )
+    if options.keep_sampling and options.task != "axial":
+        raise ValueError("keep sampling: expected the axial task, got 'plane'; leave it out")
+    count = image.array.shape[image.axes.index("C")] if "C" in image.axes else 1
+    chosen = options.channels
+    if chosen is not None and not (chosen and set(chosen) <= set(range(count))):
+        raise ValueError(
+            f"channels: expected some of 0 to {count - 1} ({name} has {count}), got "
+            f"{', '.join(map(str, chosen)) or 'none'}"
+        )

@@ -1,0 +1,63 @@
+"""Memory: larger budgets give larger tiles, up to a bound; too small ones are refused."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from microscopygan.image.pixels import Image
+from microscopygan.modelfile import ModelCard
+from microscopygan.restoration.memory import free_memory, plan
+from microscopygan.restoration.restorer import Restorer
+from microscopygan.restoration.scales import Scales
+from microscopygan.restoration.tasks import Options, PlaneTask, choose_task
+
+CARD = ModelCard(program="0", halo=33, multiple=4, defects=("noise",))
+UINT16 = np.dtype(np.uint16)
+
+
+def task_of(*shape: int) -> PlaneTask:
+    image = Image(np.broadcast_to(np.uint16(0), shape), "TZYX"[-len(shape) :])
+    scales = Scales(image, "none", 1, 99)
+    return PlaneTask(image.axes, shape, UINT16, scales, CARD.halo, CARD.multiple, 8)
+
+
+@given(budget=st.integers(200, 100_000))
+@settings(deadline=None)
+def test_what_is_planned_fits(budget) -> None:
+    blocks, tile = plan(task_of(50, 40_000, 40_000), CARD, budget * 10**6, source=UINT16)
+    assert 64 <= tile <= 1024
+    network = (tile + 72) ** 2 * 560
+    waiting = np.prod(blocks.block) * 28
+    assert 150e6 + network + waiting <= budget * 1e6
+    assert network + waiting < 1.2e9, "more memory is not used without gain"
+
+
+def test_larger_budgets_give_larger_tiles() -> None:
+    budgets = [2e8, 3e8, 5e8, 1e9, 2e9, 1e11]
+    tiles = [plan(task_of(9, 3000, 3000), CARD, int(b), source=UINT16)[1] for b in budgets]
+    assert tiles == sorted(tiles)
+    assert tiles[0] < tiles[2] < tiles[-1] == 1024
+
+
+def test_refusals_say_how_much_it_takes() -> None:
+    with pytest.raises(MemoryError, match=r"expected at least 168 MB of memory, got 155 MB"):
+        plan(task_of(3000, 3000), CARD, 155 * 10**6, source=UINT16)
+    whole = CARD.model_copy(update={"tileable": False, "halo": 0})
+    with pytest.raises(MemoryError, match=r"at least 16.4 GB .* \(3000 × 3000 pixels\)"):
+        plan(task_of(3000, 3000), whole, 10**9, source=UINT16)
+    with pytest.raises(MemoryError, match=r"written in blocks of \(64, 4096, 4096\)"):
+        plan(task_of(64, 9000, 9000), CARD, 10**9, source=UINT16, unit=(64, 4096, 4096))
+
+
+def test_a_model_for_whole_planes_gets_them(whole_model) -> None:
+    image = Image(np.zeros((3, 700, 1500), np.uint16), "ZYX")
+    restorer = Restorer(whole_model)
+    task = choose_task(image, restorer, Options(intensity="none"))
+    blocks, tile = plan(task, restorer.card, 4 * 10**9, source=UINT16, unit=(1, 512, 512))
+    assert blocks.block[1:] == (700, 1500)
+    assert tile >= 1500
+
+
+def test_free_memory_is_plausible() -> None:
+    assert 10**7 < free_memory() < 10**14
