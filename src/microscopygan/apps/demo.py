@@ -138,7 +138,7 @@ def score_table(run: Path) -> Table:
     table = Table("defect", *methods, "gain", title="Affine-fit PSNR on the test images, dB")
     for defect in sorted({name for name, _ in values}):
         means = [float(np.mean(values[defect, m])) for m in methods]
-        spread = [float(np.std(values[defect, m])) for m in methods]
+        spread = [float(np.std(values[defect, m], ddof=1)) for m in methods]
         cells = [f"{m:.2f} ± {s:.2f}" for m, s in zip(means, spread, strict=True)]
         table.add_row(defect, *cells, f"{means[2] - means[0]:+.2f}")
     return table
