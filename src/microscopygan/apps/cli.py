@@ -106,51 +106,56 @@ def synthesize(
         console.print(str(path))
 
 
+Images = Annotated[
+    list[str], typer.Argument(help="Images, folders, quoted patterns, Zarr folders or URLs.")
+]
+Task = Annotated[str, typer.Option(help="plane, or axial: stacks become isotropic.")]
+Axes = Annotated[
+    str | None, typer.Option(help="Letters of TCZYX, if the file does not name its axes.")
+]
+VoxelSize = Annotated[str | None, typer.Option(help="z,y,x in µm, if the file does not state it.")]
+Channels = Annotated[str | None, typer.Option(help="Such as 0,2; the others are copied.")]
+Intensity = Annotated[
+    str, typer.Option(help="What one intensity map covers: image, volume, frame or none.")
+]
+Dtype = Annotated[str, typer.Option(help="same (rounded and clipped for integers) or float32.")]
+KeepSampling = Annotated[
+    bool, typer.Option("--keep-sampling", help="Axial task: return to the input's planes.")
+]
+Memory = Annotated[str | None, typer.Option(help="Such as 2GB; half of what is free if not given.")]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda, coreml, directml or openvino.")]
+Threads = Annotated[int | None, typer.Option(min=1, help="Threads of each worker.")]
+Workers = Annotated[int, typer.Option(min=1, help="Processes; several need a Zarr output.")]
+Scheduler = Annotated[
+    str | None, typer.Option(help="tcp://... of a Dask cluster; needs a Zarr output.")
+]
+KeepDone = Annotated[
+    bool, typer.Option("--resume", help="Go on with an interrupted run; keep what is done.")
+]
+Json = Annotated[bool, typer.Option("--json", help="One JSON object a line for each image.")]
+
+
 @app.command()
 def restore(
-    images: Annotated[
-        list[str], typer.Argument(help="Images, folders, quoted patterns, Zarr folders or URLs.")
-    ],
+    images: Images,
     output: Annotated[Path, typer.Option("-o", "--output", help="File, or folder for several.")],
     model: Annotated[Path, typer.Option(help="restorer.onnx of a run.")],
-    task: Annotated[str, typer.Option(help="plane, or axial: stacks become isotropic.")] = "plane",
-    axes: Annotated[
-        str | None, typer.Option(help="Letters of TCZYX, if the file does not name its axes.")
-    ] = None,
-    voxel_size: Annotated[
-        str | None, typer.Option(help="z,y,x in µm, if the file does not state it.")
-    ] = None,
-    channels: Annotated[
-        str | None, typer.Option(help="Such as 0,2; the others are copied.")
-    ] = None,
-    intensity: Annotated[
-        str, typer.Option(help="What one intensity map covers: image, volume, frame or none.")
-    ] = "volume",
-    dtype: Annotated[
-        str, typer.Option(help="same (rounded and clipped for integers) or float32.")
-    ] = "same",
-    keep_sampling: Annotated[
-        bool, typer.Option("--keep-sampling", help="Axial task: return to the input's planes.")
-    ] = False,
-    memory: Annotated[
-        str | None, typer.Option(help="Such as 2GB; half of what is free if not given.")
-    ] = None,
-    device: Annotated[
-        str, typer.Option(help="auto, cpu, cuda, coreml, directml or openvino.")
-    ] = "auto",
-    threads: Annotated[int | None, typer.Option(min=1, help="Threads of each worker.")] = None,
-    workers: Annotated[int, typer.Option(min=1, help="Processes; several need a Zarr output.")] = 1,
-    scheduler: Annotated[
-        str | None, typer.Option(help="tcp://... of a Dask cluster; needs a Zarr output.")
-    ] = None,
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Go on with an interrupted run; keep what is done.")
-    ] = False,
+    task: Task = "plane",
+    axes: Axes = None,
+    voxel_size: VoxelSize = None,
+    channels: Channels = None,
+    intensity: Intensity = "volume",
+    dtype: Dtype = "same",
+    keep_sampling: KeepSampling = False,
+    memory: Memory = None,
+    device: Device = "auto",
+    threads: Threads = None,
+    workers: Workers = 1,
+    scheduler: Scheduler = None,
+    resume: KeepDone = False,
     overwrite: Overwrite = False,
     quiet: Quiet = False,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="One JSON object a line for each image.")
-    ] = False,
+    as_json: Json = False,
 ) -> None:
     """Restore images; needs no PyTorch."""
     from .batch import parse_bytes, parse_channels, parse_voxel_size, restore_batch
