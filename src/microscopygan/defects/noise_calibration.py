@@ -20,7 +20,6 @@ BACKGROUND = (0.0, 0.03, 0.08, 0.2)  # intensity units
 CLEAN = 16  # clean crops each candidate is tried on
 CROP = 128  # pixels
 BINS = 8
-LEVELLED = 256  # noisy crops that the mean levels are measured on
 
 Planes = Sequence[NDArray[np.generic]]
 Curve = tuple[NDArray[np.float64], NDArray[np.float64]]
@@ -33,8 +32,7 @@ def calibrate_noise(
 
     Candidates are put into clean crops, which are then normalised by their percentiles as the
     noisy images were, since noise widens the percentiles; variance is compared at equal
-    intensity, as a log ratio, each intensity counting alike. At the end all are scaled alike, to
-    the mean noise levels of the real images.
+    intensity, as a log ratio, each intensity counting alike.
 
     Parameters
     ----------
@@ -72,48 +70,13 @@ def calibrate_noise(
     grid = product(PHOTONS, READ_NOISE, BACKGROUND)
     candidates = [Noise(photons=p, read_noise=r, background=b) for p, r, b in grid]
     curves = [_simulated_curve(noise, crops, rng) for noise in candidates]
-    found, levels = [], []
-    for index in rng.permutation(len(defective))[:keep]:
+    chosen = rng.permutation(len(defective))[:keep]
+    found = []
+    for index in chosen:
         real = noise_curve([np.asarray(defective[int(index)])], bins=BINS)
         misfits = [_misfit(real, curve) for curve in curves]
         found.append(candidates[int(np.argmin(misfits))])
-        levels.append(_log_levels(*real))
-    for _ in range(2):  # percentiles move with the noise, so that one correction falls short
-        found = _levelled(found, np.mean(levels, axis=0), crops, rng)
     return found
-
-
-def _levelled(
-    found: list[Noise],
-    wanted: NDArray[np.float64],
-    crops: Sequence[NDArray[np.float32]],
-    rng: np.random.Generator,
-) -> list[Noise]:
-    """Scale all noises alike, so that put into any clean crop they have the real mean levels.
-
-    Image by image the curves fit, but dim images are often noisy ones, and drafts draw specimen
-    and noise apart: together they would come out some per cent too quiet.
-    """
-    levels = []
-    for number in range(LEVELLED):
-        noise = found[number % len(found)]
-        made = noise.apply(crops[int(rng.integers(len(crops)))], rng)
-        levels.append(_log_levels(*noise_curve([percentile_map(made).apply(made)], bins=BINS)))
-    dark, bright = np.exp(wanted - np.mean(levels, axis=0))
-    return [
-        Noise(
-            photons=noise.photons / bright,
-            background=noise.background * dark / bright,
-            read_noise=noise.read_noise * (dark / bright) ** 0.5,
-        )
-        for noise in found
-    ]
-
-
-def _log_levels(at: NDArray[np.float64], variance: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Log of the mean noise variance in the darker and the brighter half of the intensities."""
-    halves = np.interp(np.linspace(at[0], at[-1], 40), at, variance).reshape(2, 20)
-    return np.asarray(np.log(halves.mean(axis=1) + 1e-9))
 
 
 def _middle(plane: NDArray[np.generic]) -> NDArray[np.float32]:
