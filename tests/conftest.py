@@ -1,11 +1,13 @@
 """Small data and settings that several rooms' tests share."""
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from microscopygan.apps import cli
 from microscopygan.defects.parameters import LowResolution, Noise
 from microscopygan.defects.specimens import nuclei
 from microscopygan.image.formats import Image, write
@@ -60,3 +62,19 @@ def dataset(tmp_path: Path) -> Path:
 def python() -> str:
     """This interpreter, for tests that need a process of their own."""
     return sys.executable
+
+
+@pytest.fixture
+def run_command(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
+    """Run the command line in this process; gives (exit code, output, error)."""
+
+    def run(*arguments: object) -> tuple[int, str, str]:
+        try:
+            cli.main([str(a) for a in arguments])
+            code = 0
+        except SystemExit as end:
+            code = int(end.code or 0)
+        shown = capsys.readouterr()
+        return code, shown.out, shown.err
+
+    return run

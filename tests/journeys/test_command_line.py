@@ -8,13 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from microscopygan.apps import cli, flow
+from microscopygan.apps import flow
 from microscopygan.image.formats import Image, read, write
 from microscopygan.settings import Settings
 
 
 @pytest.fixture
-def command(tiny: Settings, monkeypatch, capsys):
+def command(tiny: Settings, monkeypatch, run_command):
     """Run the command line with tiny networks; gives (exit code, output, error)."""
 
     def changed(preset: str, steps: int | None, **changes: object) -> Settings:
@@ -23,16 +23,7 @@ def command(tiny: Settings, monkeypatch, capsys):
 
     monkeypatch.setattr(flow, "changed_steps", changed)
 
-    def run(*arguments: object) -> tuple[int, str, str]:
-        try:
-            cli.main([str(a) for a in arguments])
-            code = 0
-        except SystemExit as end:
-            code = int(end.code or 0)
-        shown = capsys.readouterr()
-        return code, shown.out, shown.err
-
-    return run
+    return run_command
 
 
 def test_from_a_dataset_to_a_report(command, dataset: Path, tmp_path: Path) -> None:

@@ -8,7 +8,6 @@ import pytest
 import torch
 
 import microscopygan
-from microscopygan.apps import cli
 from microscopygan.gan.export import export_restorer, receptive_field
 from microscopygan.gan.networks import build_restorer
 from microscopygan.image.formats import Image, open_image, read, write
@@ -43,19 +42,9 @@ def stack(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def restore(model: Path, capsys: pytest.CaptureFixture[str]):
+def restore(model: Path, run_command):
     """Run ``microscopygan restore``; gives (exit code, output, error)."""
-
-    def run(*arguments: object) -> tuple[int, str, str]:
-        try:
-            cli.main(["restore", *map(str, arguments), "--model", str(model)])
-            code = 0
-        except SystemExit as end:
-            code = int(end.code or 0)
-        shown = capsys.readouterr()
-        return code, shown.out, shown.err
-
-    return run
+    return lambda *arguments: run_command("restore", *arguments, "--model", model)
 
 
 @pytest.mark.parametrize("name", ["out.ome.tif", "out.tif", "out.ome.zarr", "out.npy"])

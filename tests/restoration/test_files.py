@@ -12,6 +12,7 @@ import psutil
 import pytest
 import zarr
 
+from microscopygan.image import ngff_output
 from microscopygan.image.formats import Image, create, open_image, read, write
 from microscopygan.restoration import files
 from microscopygan.restoration.api import restore
@@ -166,6 +167,25 @@ def test_a_zarr_is_kept_on_errors_that_may_be_gone_later(restorer, image, tmp_pa
     seen = Stop(1000, KeyboardInterrupt)
     restore_file(image, output, restorer, resume=True, progress=seen)
     assert seen.done[0] >= 10 * seen.done[-1] // 24
+    assert sorted(tmp_path.iterdir()) == [image, output]
+
+
+@pytest.mark.usefixtures("small_chunks")
+def test_a_disk_that_is_full_at_the_end_costs_no_blocks(
+    restorer, image, tmp_path, monkeypatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError("No space left")
+
+    output = tmp_path / "out.zarr"
+    with monkeypatch.context() as patch:
+        patch.setattr(ngff_output, "_attributes", full)
+        with pytest.raises(OSError, match="No space left"):
+            restore_file(image, output, restorer)
+    assert not output.exists()
+    seen = Stop(1000, KeyboardInterrupt)
+    restore_file(image, output, restorer, resume=True, progress=seen)
+    assert seen.done == [seen.done[-1]], "all blocks were done before"
     assert sorted(tmp_path.iterdir()) == [image, output]
 
 

@@ -57,7 +57,6 @@ def restore_batch(
     ValueError, OSError
         As for `outputs_of` and `restore_file`.
     """
-    from ..image.formats import missing_chunks, open_image
     from ..restoration.api import load
     from ..restoration.files import restore_file
 
@@ -70,7 +69,6 @@ def restore_batch(
         how = {name: options.get(name) for name in ("device", "threads")}
         network = load(model, **{name: value for name, value in how.items() if value is not None})
     for source, path in chosen:
-        missing = missing_chunks(open_image(source, axes=options.get("axes")))
         with _progress(str(source), quiet or as_json) as progress, _how_to_go_on(path, console):
             done = restore_file(
                 source,
@@ -81,17 +79,14 @@ def restore_batch(
                 progress=progress,
                 **options,
             )
-        notes = list(done.notes)
-        if missing:
-            notes.append(f"{missing} chunks of {source} are not stored and were read as its fill.")
         speed = done.pixels / 1e6 / max(done.seconds, 1e-9)
         if as_json:
             about = {"input": str(source), "output": str(path), "pixels": done.pixels}
-            about |= {"seconds": done.seconds, "megapixels_per_second": speed, "notes": notes}
+            about |= {"seconds": done.seconds, "megapixels_per_second": speed, "notes": done.notes}
             console.print_json(json.dumps(about), indent=None, highlight=False)
             continue
         console.print(f"{path}  ({speed:.1f} megapixels/s)", highlight=False)
-        for note in notes:
+        for note in done.notes:
             console.print(f"  {note}", highlight=False)
 
 

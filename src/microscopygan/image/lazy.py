@@ -56,8 +56,8 @@ def plain_region(key: Any, shape: tuple[int, ...]) -> tuple[Slices, tuple[int, .
 
 
 def region_shape(slices: Slices) -> tuple[int, ...]:
-    """Return the shape of a region given by plain slices."""
-    return tuple(len(range(part.start, part.stop, part.step)) for part in slices)
+    """Return the shape of a region given by slices with start and stop."""
+    return tuple(len(range(part.start, part.stop, part.step or 1)) for part in slices)
 
 
 class MappedArray:

@@ -10,10 +10,9 @@ import numpy as np
 from .axes import AXES
 from .lazy import blocks_of, one_line, reordered
 from .ngff import METADATA, NOTE
-from .output import Lock, Target, remove
+from .output import PROGRESS, Lock, Target, remove
 from .pixels import Header
 
-PROGRESS = "microscopygan_progress"  # where a job may keep its state until the output is finished
 _SMALLEST = 512  # pixels; the pyramid ends with a level whose longer side is at most this
 _CHUNKS = {"T": 1, "C": 1, "Z": 16, "Y": 512, "X": 512}
 _KINDS = {"T": "time", "C": "channel", "Z": "space", "Y": "space", "X": "space"}

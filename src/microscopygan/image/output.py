@@ -9,6 +9,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+PROGRESS = "microscopygan_progress"  # array of a Zarr output's group: 1 for each finished block
+
 _held: set[Path] = set()  # locks of this process
 _STEP = 2**24  # bytes written at once where a file system cannot reserve space
 
@@ -108,13 +110,15 @@ class Target:
         Shape of the smallest region that different processes may write independently (a shard or
         chunk of a Zarr); None: one writer only.
     group
-        The Zarr group where a job may keep its state under the name ``microscopygan_progress``,
-        which `finish` deletes; None for other formats.
+        The Zarr group where a job may mark finished blocks in an array named `PROGRESS`, which
+        `finish` deletes; None for other formats.
 
     Notes
     -----
     A Zarr target that is interrupted (Ctrl-C, a kill) keeps what is written, so that
-    ``create(..., resume=True)`` goes on with it.
+    ``create(..., resume=True)`` goes on with it. One with finished blocks keeps them on errors,
+    too, that may be gone then: a full disk, lost workers, too little memory; but not on a
+    `ValueError`, such as damaged pixels.
     """
 
     def __init__(
@@ -137,14 +141,15 @@ class Target:
         Raises
         ------
         OSError
-            The disk is full; the output is discarded.
+            The disk is full; the output is discarded, or kept as the notes say.
         """
+        begun = self._begun()
         try:
             self._complete()
             flush(self.partial)
             replace(self.partial, self.path)
         except BaseException as error:
-            self._end(error)
+            self._end(error, begun)
             raise
         self._lock.release()
 
@@ -165,13 +170,19 @@ class Target:
         if error is None:
             self.finish()
         else:
-            self._end(error)
+            self._end(error, self._begun())
 
-    def _end(self, error: BaseException) -> None:
-        if self.group is not None and not isinstance(error, Exception):
+    def _end(self, error: BaseException, begun: bool) -> None:
+        interrupted = self.group is not None and not isinstance(error, Exception)
+        if interrupted or (begun and not isinstance(error, ValueError)):
             self._lock.release()
         else:
             self.discard()
+
+    def _begun(self) -> bool:
+        """Whether a block is marked as finished."""
+        marks = self.group.get(PROGRESS) if self.group is not None else None
+        return getattr(marks, "nchunks_initialized", 0) > 0
 
 
 def reserve(path: Path) -> None:

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from ..image.lazy import region_shape
 from ..image.tiles import cut
 
 Region = tuple[slice, ...]
@@ -54,11 +55,6 @@ class Blocks(Sequence[Region]):
             slice(k * size, min((k + 1) * size, n))
             for k, size, n in zip(reversed(place), self.block, self.shape, strict=True)
         )
-
-
-def region_shape(region: Region) -> tuple[int, ...]:
-    """Return the shape of a region given by slices with start and stop."""
-    return tuple(part.stop - part.start for part in region)
 
 
 def region_size(region: Region) -> int:

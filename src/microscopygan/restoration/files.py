@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import cast
 
 from .. import __version__
-from ..image.formats import Header, Image, Target, create, open_image
+from ..image.formats import Header, Image, Target, create, missing_chunks, open_image
 from .api import load
-from .jobs import Job, Progress, Report, begun, check_resumed, counting, marked_blocks
+from .jobs import Job, Progress, Report, check_resumed, counting, marked_blocks
 from .memory import free_memory, plan
 from .pipeline import BlockRestorer
 from .restorer import Restorer, processors
@@ -132,40 +130,19 @@ def restore_file(
     about = _fingerprint(image, todo, restorer, options)
     if resume:
         check_resumed(output, about)
-    chunks = _AXIAL_CHUNKS if task == "axial" else None
-    with _kept(output, header, chunks, overwrite=overwrite, resume=resume) as target:
+    chunks = _chunks(output, task, header.axes)
+    with create(output, header, overwrite=overwrite, resume=resume, chunks=chunks) as target:
         job = _job(image, todo, restorer, about, target, memory // workers)
         _run(job, workers, scheduler, counting(job, progress))
     seconds = time.perf_counter() - start
-    return Restored(output, math.prod(todo.shape), seconds, _notes(restorer, todo.scales))
+    return Restored(output, math.prod(todo.shape), seconds, _notes(image, restorer, todo.scales))
 
 
-class _Kept(BaseException):
-    """Leaves a target as an interruption does, which keeps it; its cause is the error itself."""
-
-
-@contextmanager
-def _kept(
-    output: Path, header: Header, chunked: dict[str, int] | None, *, overwrite: bool, resume: bool
-) -> Iterator[Target]:
-    """Create a target; finished blocks are kept on errors that may be gone in a resumed run.
-
-    Those are a full disk, a lost connection, workers that died, too little memory; but not
-    damaged pixels.
-    """
-    chunks = None
-    if chunked and output.suffix.lower() == ".zarr":
-        chunks = tuple(chunked.get(letter, 1) for letter in header.axes)
-    try:
-        with create(output, header, overwrite=overwrite, resume=resume, chunks=chunks) as target:
-            try:
-                yield target
-            except Exception as error:
-                if isinstance(error, ValueError) or not begun(target.group):
-                    raise
-                raise _Kept from error
-    except _Kept as kept:
-        raise cast(Exception, kept.__cause__) from None
+def _chunks(output: Path, task: str, axes: str) -> tuple[int, ...] | None:
+    """Chunks of a Zarr output, where others than those of planes suit the task."""
+    if task != "axial" or output.suffix.lower() != ".zarr":
+        return None
+    return tuple(_AXIAL_CHUNKS.get(letter, 1) for letter in axes)
 
 
 def _check_output(image: Image, output: Path, *, several: bool, overwrite: bool) -> None:
@@ -284,8 +261,11 @@ def _run(job: Job, workers: int, scheduler: str | None, report: Report) -> None:
         run_processes(job, workers, report)
 
 
-def _notes(restorer: Restorer, scales: Scales) -> tuple[str, ...]:
+def _notes(image: Image, restorer: Restorer, scales: Scales) -> tuple[str, ...]:
     notes = []
+    missing = missing_chunks(image)
+    if missing:
+        notes.append(f"{missing} chunks of the input are not stored and were read as its fill.")
     if not restorer.card.tileable:
         notes.append(
             "The model was applied to whole planes: tiles would give another result, since its "

@@ -12,10 +12,10 @@ from typing import Any
 
 import numpy as np
 
+from ..image.output import PROGRESS
 from .blocks import Blocks, region_size
 from .pipeline import BlockRestorer, run
 
-PROGRESS = "microscopygan_progress"  # array of the output's group: 1 for each finished block
 Progress = Callable[[int, int], None]  # given the pixels done and all pixels
 Report = Callable[[int], None]  # given the pixels of a block that is done
 
@@ -104,11 +104,6 @@ def marked_blocks(group: Any, blocks: Blocks, options: Mapping[str, object]) -> 
     )
     marks.attrs.update({"options": _plain(options), "block": list(blocks.block)})
     return blocks, marks
-
-
-def begun(group: Any) -> bool:
-    """Whether a block of an output is finished, given its Zarr group, or None for other formats."""
-    return group is not None and PROGRESS in group and group[PROGRESS].nchunks_initialized > 0
 
 
 def check_resumed(output: Path, options: Mapping[str, object]) -> None:

@@ -11,8 +11,9 @@ from itertools import chain
 
 import numpy as np
 
+from ..image.lazy import region_shape
 from ..image.pixels import Lazy, check_finite
-from .blocks import Blocks, Region, pieces, region_shape, relative
+from .blocks import Blocks, Region, pieces, relative
 from .memory import SMALLEST
 from .restorer import Restorer
 from .tasks import Task

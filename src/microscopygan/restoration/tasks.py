@@ -10,10 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..image.intensity import AffineMap, to_dtype
+from ..image.lazy import region_shape
 from ..image.pixels import Image
 from ..image.tiles import Tile, mirror, plan_tiles
 from .axial import AxialTask, axial_step
-from .blocks import Region, region_shape, relative
+from .blocks import Region, relative
 from .restorer import Restorer
 from .scales import Scales
 
