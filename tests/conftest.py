@@ -16,8 +16,8 @@ from microscopygan.settings import Settings, settings
 
 @pytest.fixture
 def tiny() -> Settings:
-    """Settings of a run of seconds: the default networks with few channels and steps."""
-    chosen = settings("default", validation=0.0, specimens=2)
+    """Settings of a run of seconds: all terms of the losses, few channels and steps."""
+    chosen = settings("perceptual", validation=0.0, specimens=2)
     often = {"steps": 4, "batch": 3, "patch": 32, "save_every": 2, "log_every": 1}
     often |= {"picture_every": 4}
     return Settings.model_validate(

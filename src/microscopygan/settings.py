@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-PRESETS = ("default", "paper")
+PRESETS = ("default", "perceptual", "paper")
 
 Weight = Annotated[float, Field(ge=0.0, le=1000.0)]
 
@@ -74,7 +74,7 @@ class Settings(_Settings):
     'unet'
     """
 
-    preset: Literal["default", "paper"]
+    preset: Literal["default", "perceptual", "paper"]
     seed: int = Field(0, ge=0, lt=2**31, description="seed of weights, draws and splits")
     alpha: float = Field(0.5, ge=0, le=1, description="share of synthetic pairs; 1 = no real pairs")
     pairs: int | None = Field(None, ge=0, description="real pairs of each defect; None = all")
@@ -91,7 +91,9 @@ def settings(preset: str = "default", **changes: object) -> Settings:
     Parameters
     ----------
     preset
-        ``default`` (sized for a laptop's CPU) or ``paper`` (the 2019 networks and losses).
+        ``default`` (sized for a laptop's CPU; the restorer minimises its error alone),
+        ``perceptual`` (the same with adversarial and content terms: crisper, less exact) or
+        ``paper`` (the 2019 networks and losses).
     changes
         Fields of `Settings` to set otherwise.
 
@@ -102,9 +104,8 @@ def settings(preset: str = "default", **changes: object) -> Settings:
     """
     if preset not in PRESETS:
         raise ValueError(f"preset: expected one of {', '.join(PRESETS)}, got {preset!r}")
-    stages = {"defects": _PAPER_DEFECTS, "restorer": _PAPER_RESTORER}
-    if preset == "default":
-        stages = {"defects": _DEFAULT_DEFECTS, "restorer": _DEFAULT_RESTORER}
+    defects = _PAPER_DEFECTS if preset == "paper" else _DEFAULT_DEFECTS
+    stages = {"defects": defects, "restorer": _RESTORERS[preset]}
     return Settings.model_validate({"preset": preset, **stages, **changes})
 
 
@@ -134,8 +135,8 @@ _DEFAULT_DEFECTS = DefectSettings(
 )
 
 _DEFAULT_RESTORER = RestorerSettings(
-    steps=5000,
-    batch=16,
+    steps=12_000,
+    batch=8,
     patch=64,
     learning_rate=1e-3,
     critic_rate=2e-4,
@@ -144,15 +145,19 @@ _DEFAULT_RESTORER = RestorerSettings(
     log_every=25,
     picture_every=500,
     network="unet",
-    channels=(24, 48, 128),
+    channels=(16, 32, 96),
     blocks=2,
     discriminator="patch",
     adversarial="hinge",
-    adversarial_weight=0.03,
+    adversarial_weight=0.0,
     adversarial_start=0.5,
-    content_weight=0.3,
+    content_weight=0.0,
     content_fraction=0.125,
     pixel_weight=1.0,
+)
+
+_PERCEPTUAL_RESTORER = _DEFAULT_RESTORER.model_copy(
+    update={"adversarial_weight": 0.03, "content_weight": 0.3}
 )
 
 _PAPER_DEFECTS = DefectSettings(
@@ -201,3 +206,9 @@ _PAPER_RESTORER = RestorerSettings(
     content_fraction=1.0,
     pixel_weight=0.0,
 )
+
+_RESTORERS = {
+    "default": _DEFAULT_RESTORER,
+    "perceptual": _PERCEPTUAL_RESTORER,
+    "paper": _PAPER_RESTORER,
+}

@@ -96,6 +96,19 @@ def test_each_noisy_image_gets_its_own_photon_count() -> None:
         assert photons / 1.6 < np.median(found) < photons * 1.6
 
 
+def test_background_light_is_told_from_its_noise() -> None:
+    rng = np.random.default_rng(0)
+    clean = [nuclei((128, 128), rng) for _ in range(6)]
+    found = {}
+    for light in (0.0, 0.3):
+        truth = Noise(photons=10.0, background=light)
+        noisy = [truth.apply(nuclei((128, 128), rng), rng) for _ in range(6)]
+        noisy = [percentile_map(plane).apply(plane) for plane in noisy]
+        found[light] = [noise.background for noise in calibrate_noise(clean, noisy, rng)]
+    assert np.median(found[0.0]) <= 0.03
+    assert np.median(found[0.3]) >= 0.14
+
+
 @pytest.mark.parametrize(
     "truth",
     [Axial(sigma_z=1.2, step=4), Axial(sigma_z=2.0, step=7)]

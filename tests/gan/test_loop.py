@@ -140,6 +140,19 @@ def test_each_restorer_step_leaves_the_other_network_bit_equal(tiny: Settings) -
     assert not same(restorer, before[0])
 
 
+def test_terms_of_weight_zero_are_left_out(tiny: Settings) -> None:
+    plain = {"adversarial_weight": 0.0, "content_weight": 0.0, "adversarial_start": 0.0}
+    gan = CGan(tiny.restorer.model_copy(update=plain), Accelerator(cpu=True), seed=0)
+    set_rates(gan, tiny.restorer, 1)
+    batch = {k: torch.from_numpy(v) for k, v in batches(0, 0).items()}
+    restorer, judge = gan.networks["restorer"], gan.networks["discriminator"]
+    before = weights(restorer), weights(judge)
+    losses = gan.step(batch, torch.Generator(), 3)
+    assert losses["content"] == losses["adversarial"] == losses["discriminator"] == 0
+    assert same(judge, before[1])
+    assert not same(restorer, before[0])
+
+
 def test_only_cin_rows_of_a_new_defect_train(tiny: Settings) -> None:
     from microscopygan.gan.networks import DefectGenerator, add_defect, cin_parameters
 

@@ -73,7 +73,7 @@ def run_demo(output: Path, *, seed: int = 0, overwrite: bool = False, quiet: boo
 def demo_settings(seed: int) -> Settings:
     """Return the default preset, shortened to some minutes."""
     chosen = settings("default", seed=seed, validation=0.0)
-    short = {"defects": {"steps": 200}, "restorer": {"steps": 3600, "batch": 8}}
+    short = {"defects": {"steps": 200}, "restorer": {"steps": 6000}}
     stages = {name: getattr(chosen, name).model_dump() | short[name] for name in short}
     return Settings.model_validate(chosen.model_dump() | stages)
 

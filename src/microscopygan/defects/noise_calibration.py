@@ -16,10 +16,11 @@ from microscopygan.image.intensity import percentile_map
 
 PHOTONS = np.geomspace(2, 600, 30)  # photons at intensity 1 of the clean image
 READ_NOISE = (0.0, 1.5)  # electrons (σ)
-BACKGROUND = (0.0, 0.03, 0.08, 0.2)  # intensity units
+BACKGROUND = (0.0, 0.03, 0.08, 0.2, 0.35)  # intensity units
 CLEAN = 16  # clean crops each candidate is tried on
 CROP = 128  # pixels
 BINS = 8
+LEVEL_WEIGHT = 0.1  # of the noise over the whole image, against its curve
 
 Planes = Sequence[NDArray[np.generic]]
 Curve = tuple[NDArray[np.float64], NDArray[np.float64]]
@@ -32,7 +33,9 @@ def calibrate_noise(
 
     Candidates are put into clean crops, which are then normalised by their percentiles as the
     noisy images were, since noise widens the percentiles; variance is compared at equal
-    intensity, as a log ratio, each intensity counting alike.
+    intensity, as a log ratio, each intensity counting alike. That curve is the same with
+    background light and without, as the percentiles take it off; how noisy the image is over
+    all its pixels tells the two apart, and counts a little too.
 
     Parameters
     ----------
@@ -95,6 +98,7 @@ def _simulated_curve(
 
 def _misfit(real: Curve, simulated: Curve) -> float:
     at, wanted = real
-    given = np.interp(at, *simulated)
-    ratio = np.log((given + 1e-6) / (wanted + 1e-6))
-    return float(np.average(ratio**2, weights=np.gradient(at) + 1e-9))
+    ratio = np.log((np.interp(at, *simulated) + 1e-6) / (wanted + 1e-6))
+    level = np.log(simulated[1] + 1e-6).mean() - np.log(wanted + 1e-6).mean()
+    curve = np.average(ratio**2, weights=np.gradient(at) + 1e-9)
+    return float(curve + LEVEL_WEIGHT * level**2)

@@ -1,4 +1,7 @@
-"""Stage two, cGAN: paired, from defective images to restored ones, blind to the defect's name."""
+"""Stage two, cGAN: paired, from defective images to restored ones, blind to the defect's name.
+
+The loss is pixel + content + adversarial; a term of weight 0 is not computed.
+"""
 
 from __future__ import annotations
 
@@ -46,7 +49,7 @@ class CGan:
             torch.manual_seed(seed)
             restorer = place(build_restorer(settings), device)
             discriminator = place(build_discriminator(settings), device)
-        self.vgg = place(VGGFeatures(), device)
+        self.vgg = place(VGGFeatures(), device) if settings.content_weight else None
         self.generator = place(generator, device) if generator is not None else None
         self.networks: dict[str, nn.Module] = {
             "restorer": restorer,
@@ -104,7 +107,7 @@ class CGan:
         terms = {"pixel": log_error(restored, target), "content": restored.new_zeros(())}
         terms["adversarial"] = restored.new_zeros(())
         total = s.pixel_weight * terms["pixel"]
-        if s.content_weight:
+        if self.vgg is not None:
             part = max(1, round(s.content_fraction * len(image)))
             terms["content"] = content_loss(self.vgg, restored[:part], target[:part])
             total = total + s.content_weight * terms["content"]
