@@ -46,7 +46,7 @@ def small_chunks(monkeypatch) -> None:
 def unit_blocks(task, card, memory, *, source, unit=None, chunks=None):
     from microscopygan.restoration.blocks import Blocks
 
-    return Blocks(task.shape, unit or (1, 1, 2, 24, 70)), 64
+    return Blocks(task.shape, unit or (1, 1, 2, 24, 70)), dict.fromkeys(task.tiled, 64)
 
 
 @pytest.mark.parametrize("name", ["out.ome.tif", "out.tif", "out.zarr", "out.npy"])

@@ -26,8 +26,8 @@ def task_of(*shape: int) -> PlaneTask:
 @settings(deadline=None)
 def test_what_is_planned_fits(budget) -> None:
     blocks, tile = plan(task_of(50, 40_000, 40_000), CARD, budget * 10**6, source=UINT16)
-    assert 64 <= tile <= 1024
-    network = (tile + 72) ** 2 * 280
+    assert all(64 <= side <= 2048 for side in tile.values())
+    network = (tile["Y"] + 72) * (tile["X"] + 72) * 280
     waiting = np.prod(blocks.block) * 28
     assert 150e6 + network + waiting <= budget * 1e6
     assert network + waiting < 1.2e9, "more memory is not used without gain"
@@ -36,8 +36,18 @@ def test_what_is_planned_fits(budget) -> None:
 def test_larger_budgets_give_larger_tiles() -> None:
     budgets = [2e8, 3e8, 5e8, 1e9, 2e9, 1e11]
     tiles = [plan(task_of(9, 3000, 3000), CARD, int(b), source=UINT16)[1] for b in budgets]
-    assert tiles == sorted(tiles)
-    assert tiles[0] < tiles[2] < tiles[-1] == 1024
+    areas = [tile["Y"] * tile["X"] for tile in tiles]
+    assert areas == sorted(areas)
+    assert areas[0] < areas[2] < areas[-1]
+
+
+def test_rows_stay_whole_where_that_saves_halos() -> None:
+    assert plan(task_of(2048, 2048), CARD, 10**10, source=UINT16)[0].block == (1024, 2048)
+    assert plan(task_of(9000, 2000), CARD, 10**10, source=UINT16)[1]["X"] == 2000
+    narrow = plan(task_of(9000, 300), CARD, 10**10, source=UINT16)[1]
+    assert narrow["X"] == 300
+    square = plan(task_of(9000, 9000), CARD, 3 * 10**8, source=UINT16)[1]
+    assert square["X"] == square["Y"]
 
 
 def test_refusals_say_how_much_it_takes() -> None:
@@ -56,7 +66,7 @@ def test_a_model_for_whole_planes_gets_them(whole_model) -> None:
     task = choose_task(image, restorer, Options(intensity="none"))
     blocks, tile = plan(task, restorer.card, 4 * 10**9, source=UINT16, unit=(1, 512, 512))
     assert blocks.block[1:] == (700, 1500)
-    assert tile >= 1500
+    assert tile["X"] >= 1500
 
 
 def test_free_memory_is_plausible() -> None:

@@ -124,11 +124,11 @@ def test_tiles_halve_until_they_fit(restorer) -> None:
     image = Image(array, "ZYX")
     task = choose_task(image, restorer, Options())
     region = (slice(0, 2), slice(0, 400), slice(0, 300))
-    whole = BlockRestorer(restorer, task, array, 512)(region)
+    whole = BlockRestorer(restorer, task, array, {"Y": 512, "X": 512})(region)
     crowded = Crowded(restorer, 180 * 180)
-    work = BlockRestorer(crowded, task, array, 512)
+    work = BlockRestorer(crowded, task, array, {"Y": 512, "X": 512})
     assert np.array_equal(work(region), whole)
-    assert work.tile == 100
+    assert work.tile == {"Y": 100, "X": 75}
     failed = crowded.failed
     assert np.array_equal(work(region), whole)
     assert crowded.failed == failed, "small tiles are kept"
@@ -139,7 +139,7 @@ def test_too_little_memory_is_one_line(restorer, whole_model) -> None:
     whole = Restorer(whole_model)
     for network, message in ((restorer, "tiles of 75 × 75"), (whole, "tiles of 300 × 300")):
         task = choose_task(Image(array, "YX"), network, Options())
-        work = BlockRestorer(Crowded(network, 10), task, array, 1024, "a.tif")
+        work = BlockRestorer(Crowded(network, 10), task, array, {"Y": 1024, "X": 1024}, "a.tif")
         with pytest.raises(MemoryError, match=f"a.tif: expected enough memory for {message}"):
             work((slice(0, 300), slice(0, 300)))
 
@@ -148,6 +148,6 @@ def test_bad_pixels_are_found_when_they_are_read(restorer) -> None:
     array = np.ones((50, 50), np.float32)
     task = choose_task(Image(array, "YX"), restorer, Options(intensity="none"))
     array[7, 7] = np.inf
-    work = BlockRestorer(restorer, task, array, 64, "a.npy")
+    work = BlockRestorer(restorer, task, array, {"Y": 64, "X": 64}, "a.npy")
     with pytest.raises(ValueError, match=r"a\.npy: expected finite pixels"):
         work((slice(0, 20), slice(0, 20)))

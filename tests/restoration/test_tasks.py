@@ -35,7 +35,7 @@ def restored(
 ) -> np.ndarray:
     """Restore block by block."""
     task = choose_task(image, restorer, options)
-    work = BlockRestorer(restorer, task, Guarded(image.array), tile)
+    work = BlockRestorer(restorer, task, Guarded(image.array), dict.fromkeys(task.tiled, tile))
     result = np.zeros(task.shape, task.dtype)
     for region in Blocks(task.shape, block):
         result[region] = work(region)

@@ -29,7 +29,7 @@ def job(restorer, tmp_path: Path) -> Job:
     target = group.create_array("0", shape=array.shape, chunks=(1, 64, 150), dtype=np.uint16)
     task = choose_task(Image(array, "ZYX"), restorer, Options())
     blocks = Blocks(array.shape, (1, 64, 150))
-    work = BlockRestorer(restorer, task, source, 64)
+    work = BlockRestorer(restorer, task, source, dict.fromkeys(task.tiled, 64))
     return Job(work, target, *marked_blocks(group, blocks, {}))
 
 

@@ -63,8 +63,8 @@ def lazily_restored(source: DaskSource, work: BlockRestorer, about: tuple[object
     da, base = import_module("dask.array"), import_module("dask.base")
     task = work.task
     chunks = tuple(
-        before if sum(before) == length else _equal_parts(length, work.tile)
-        for before, length in zip(source.chunks, task.shape, strict=True)
+        before if sum(before) == length else _equal_parts(length, work.tile[letter])
+        for letter, before, length in zip(task.axes, source.chunks, task.shape, strict=True)
     )
     parted = [a for a, c in zip(task.axes, chunks, strict=True) if a in task.tiled and len(c) > 1]
     if parted and not work.restorer.card.tileable:

@@ -13,7 +13,8 @@ from .blocks import Blocks, plan_blocks
 from .tasks import Task
 
 SMALLEST = 64  # pixels; smaller tiles consist of halo
-_LARGEST = {"YX": 1024, "ZYX": 256}  # pixels; larger tiles gain less than 7 % by fewer halos
+_LARGEST = {"YX": 1472, "ZYX": 256}  # pixels; larger tiles gain less than 6 % by fewer halos
+_WIDEST = 2048  # pixels; a plane's rows stay whole up to here, which saves halos
 _LARGEST_BLOCK = 2**24  # pixels
 
 _PROGRAM = 150 * 10**6  # bytes of the program itself, with ONNX Runtime and Zarr
@@ -37,7 +38,7 @@ def plan(
     source: np.dtype[np.generic],
     unit: tuple[int, ...] | None = None,
     chunks: tuple[int, ...] | None = None,
-) -> tuple[Blocks, int]:
+) -> tuple[Blocks, dict[str, int]]:
     """Choose blocks and tiles that fit into memory.
 
     Parameters
@@ -59,8 +60,8 @@ def plan(
     -------
     blocks : Blocks
         Of the output.
-    tile : int
-        Largest side of a tile, in pixels.
+    tile : dict
+        Largest sides of a tile by axis, in pixels.
 
     Raises
     ------
@@ -68,13 +69,12 @@ def plan(
         It takes more; the message says how much.
     """
     pixel = _BLOCK + 3 * (source.itemsize + task.dtype.itemsize)
-    tile = _tile_side(task, card, memory) if card.tileable else _whole_side(task, memory)
-    sides = dict.fromkeys(task.tiled, tile)
+    tile = _tile_sides(task, card, memory) if card.tileable else _whole_sides(task, memory)
     limit = min(_LARGEST_BLOCK, int(0.4 * (memory - _PROGRAM) / pixel))
     if not card.tileable:
         limit = max(limit, math.prod(_lengths(task)))
     same = len(chunks or ()) == len(task.shape) and task.tiled == "YX"
-    blocks = plan_blocks(task.shape, task.axes, sides, limit, unit, chunks if same else None)
+    blocks = plan_blocks(task.shape, task.axes, tile, limit, unit, chunks if same else None)
     needed = _PROGRAM + 2.5 * pixel * math.prod(blocks.block)
     if unit and math.prod(blocks.block) > limit and needed > memory:
         raise MemoryError(
@@ -84,23 +84,27 @@ def plan(
     return blocks, tile
 
 
-def _tile_side(task: Task, card: ModelCard, memory: int) -> int:
+def _tile_sides(task: Task, card: ModelCard, memory: int) -> dict[str, int]:
     """Largest tile whose windows fit into 60 % of the memory."""
     around = 2 * margin(card.halo, card.multiple)
     sides = len(task.tiled)
     pixel = _NETWORK[True] if sides == 2 else _VOLUME
-    most = max(0.0, 0.6 * (memory - _PROGRAM) / pixel) ** (1 / sides) - around
-    if most < SMALLEST:
+    most = max(0.0, 0.6 * (memory - _PROGRAM) / pixel)
+    side = min(int(most ** (1 / sides)) - around, _LARGEST[task.tiled])
+    if side < SMALLEST:
         needed = _PROGRAM + pixel * (SMALLEST + around) ** sides / 0.6
         raise MemoryError(
             f"expected at least {_size(needed)} of memory, got {_size(memory)}; allow more"
         )
-    tile = min(int(most), _LARGEST[task.tiled])
-    return tile // 32 * 32
+    width = min(_lengths(task)[-1], _WIDEST)
+    height = (side + around) ** 2 // (width + around) - around
+    if sides == 2 and height > width // 4:
+        return {"Y": max(SMALLEST, height // 32 * 32), "X": max(SMALLEST, width)}
+    return dict.fromkeys(task.tiled, side // 32 * 32)
 
 
-def _whole_side(task: Task, memory: int) -> int:
-    """Longest side of a plane, where whole planes fit into the memory."""
+def _whole_sides(task: Task, memory: int) -> dict[str, int]:
+    """Sides of whole planes, where they fit into the memory."""
     plane = sorted(_lengths(task))[-2:]
     needed = _PROGRAM + _NETWORK[False] * math.prod(plane)
     if task.tiled == "ZYX":
@@ -111,7 +115,7 @@ def _whole_side(task: Task, memory: int) -> int:
             f"({' × '.join(map(str, plane))} pixels): its result would differ between tiles; got "
             f"{_size(memory)}; use a model of the preset default, or crop the image"
         )
-    return plane[-1]
+    return dict.fromkeys(task.tiled, plane[-1])
 
 
 def _lengths(task: Task) -> list[int]:

@@ -34,8 +34,8 @@ class BlockRestorer:
     source
         The input's pixels.
     tile
-        Largest side of a tile, in pixels; halved where memory turns out not to suffice. The
-        result does not depend on it.
+        Largest sides of a tile by axis, in pixels; halved where memory turns out not to suffice.
+        The result does not depend on them.
     name
         The input's name, for messages.
     """
@@ -43,7 +43,7 @@ class BlockRestorer:
     restorer: Restorer
     task: Task
     source: Lazy
-    tile: int
+    tile: dict[str, int]
     name: str = "image"
 
     def read(self, region: Region) -> np.ndarray:
@@ -86,22 +86,22 @@ class BlockRestorer:
         return self.compute(given, part)
 
     def _halve(self, part: Region) -> None:
-        """Make tiles smaller than a part that was too large."""
-        axes = self.task.axes
-        sides = [p.stop - p.start for p, a in zip(part, axes, strict=True) if a in self.task.tiled]
-        half = max(sides) // 2
+        """Make tiles smaller than a part that was too large, along its longest side."""
+        given = zip(self.task.axes, region_shape(part), strict=True)
+        sides = {letter: length for letter, length in given if letter in self.task.tiled}
+        longest = max(sides, key=lambda letter: sides[letter])
+        half = sides[longest] // 2
         if half < SMALLEST or not self.restorer.card.tileable:
             raise MemoryError(
-                f"{self.name}: expected enough memory for tiles of {' × '.join(map(str, sides))} "
-                "pixels, and smaller ones cannot be; close other programs or crop the image"
+                f"{self.name}: expected enough memory for tiles of "
+                f"{' × '.join(map(str, sides.values()))} pixels, and smaller ones cannot be; close "
+                "other programs or crop the image"
             ) from None
-        self.tile = min(self.tile, half)
+        self.tile = self.tile | {longest: min(self.tile[longest], half)}
 
     def _longest(self, region: Region) -> list[int]:
-        return [
-            self.tile if letter in self.task.tiled else part.stop - part.start
-            for letter, part in zip(self.task.axes, region, strict=True)
-        ]
+        lengths = region_shape(region)
+        return [self.tile.get(a, n) for a, n in zip(self.task.axes, lengths, strict=True)]
 
 
 def run(
