@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.ndimage import convolve
 
-from microscopygan.image.tiles import cut, margin, mirror, pad_plane, plan_tiles
+from microscopygan.image.tiles import cut, margin, mirror, pad_plane, plan_tiles, take
 
 KERNEL = np.random.default_rng(3).normal(size=(5, 5))
 FACTOR = 4
@@ -157,3 +157,15 @@ def test_wrong_plans(shape, tile, halo, multiple):
 def test_an_empty_plane():
     with pytest.raises(ValueError, match="plane with pixels"):
         pad_plane(np.zeros((0, 3)), 1, 1)
+
+
+@given(
+    shape=st.tuples(st.integers(1, 12), st.integers(1, 12)),
+    border=st.integers(0, 30),
+    start=st.integers(0, 5),
+    stop=st.integers(6, 40),
+)
+def test_taking_a_window_is_indexing(shape, border, start, stop):
+    plane = np.arange(shape[0] * shape[1]).reshape(shape)
+    rows, columns = (mirror(slice(start, stop), n, border, 2) for n in shape)
+    assert np.array_equal(take(plane, rows, columns), plane[np.ix_(rows, columns)])

@@ -1,9 +1,12 @@
 """Intensity scales: to about 0..1 and back, and one image on the scale of another."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
+
+_PART = 2**15  # pixels that are computed at a time: what fits a processor's cache
 
 
 @dataclass(frozen=True)
@@ -40,11 +43,11 @@ class AffineMap:
 
     def apply(self, array: np.ndarray) -> np.ndarray:
         """Map intensities in the image's units to about 0..1; float32, shape kept."""
-        return ((np.asarray(array, np.float64) - self.offset) / self.scale).astype(np.float32)
+        return _by_parts(array, np.float32, lambda part: (part - self.offset) / self.scale)
 
     def undo(self, array: np.ndarray) -> np.ndarray:
         """Map about 0..1 back to the image's units; float32, shape kept."""
-        return (np.asarray(array, np.float64) * self.scale + self.offset).astype(np.float32)
+        return _by_parts(array, np.float32, lambda part: part * self.scale + self.offset)
 
 
 def percentile_map(array: np.ndarray, low: float = 1.0, high: float = 99.8) -> AffineMap:
@@ -172,7 +175,23 @@ def to_dtype(array: np.ndarray, dtype: DTypeLike) -> np.ndarray:
     low, high = np.float64(info.min), np.float64(info.max)
     if int(high) > info.max:  # 64-bit limits are no float64; the next one below fits
         high = np.nextafter(high, 0)
-    return np.clip(np.rint(np.asarray(array, np.float64)), low, high).astype(wanted)
+    return _by_parts(array, wanted, lambda part: np.clip(np.rint(part), low, high))
+
+
+def _by_parts(
+    array: np.ndarray, dtype: DTypeLike, change: Callable[[NDArray[np.float64]], np.ndarray]
+) -> np.ndarray:
+    """Compute element by element in float64, in parts that fit a processor's cache."""
+    array = np.asarray(array)
+    result = np.empty(array.shape, dtype)
+    if array.ndim == 0:
+        result[()] = change(array.astype(np.float64))
+        return result
+    rows = max(1, _PART * len(array) // max(1, array.size))
+    for first in range(0, len(array), rows):
+        part = slice(first, first + rows)
+        result[part] = change(array[part].astype(np.float64))
+    return result
 
 
 def _blur(array: np.ndarray, sigma: float) -> np.ndarray:

@@ -6,7 +6,9 @@ window starts on the network's down-sampling grid and shows every pixel the core
 ends where the padded plane ends.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -178,6 +180,44 @@ def mirror(read: slice, length: int, border: int, multiple: int) -> NDArray[np.i
     period = 2 * (length - 1)
     folded = places % period
     return np.asarray(np.minimum(folded, period - folded))
+
+
+def take(plane: np.ndarray, rows: NDArray[np.intp], columns: NDArray[np.intp]) -> np.ndarray:
+    """Return ``plane[np.ix_(rows, columns)]``, several times as fast for what `mirror` gives.
+
+    Parameters
+    ----------
+    plane
+        (Y, X), any dtype.
+    rows, columns
+        Places that go up or down in steps of one over long stretches.
+
+    Examples
+    --------
+    >>> take(np.array([[1, 2, 3], [4, 5, 6]]), np.array([1, 0]), np.array([1, 0, 1, 2]))
+    array([[5, 4, 5, 6],
+           [2, 1, 2, 3]])
+    """
+    window = np.empty((len(rows), len(columns)), plane.dtype)
+    across = list(_stretches(columns))
+    for into_y, from_y in _stretches(rows):
+        for into_x, from_x in across:
+            window[into_y, into_x] = plane[from_y, from_x]
+    return window
+
+
+def _stretches(places: NDArray[np.intp]) -> Iterator[tuple[slice, slice]]:
+    """Cut places where their direction turns: (where they go, where they are from)."""
+    turns = np.flatnonzero(np.diff(places, 2)) + 2
+    bounds = [0, *turns.tolist(), len(places)]
+    for start, stop in pairwise(bounds):
+        first, last = int(places[start]), int(places[stop - 1])
+        if abs(last - first) != stop - start - 1:  # a plane of one pixel, again and again
+            yield from ((slice(i, i + 1), slice(first, first + 1)) for i in range(start, stop))
+        elif last >= first:
+            yield slice(start, stop), slice(first, last + 1)
+        else:
+            yield slice(start, stop), slice(first, last - 1 if last else None, -1)
 
 
 def margin(border: int, multiple: int) -> int:

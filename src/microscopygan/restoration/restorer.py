@@ -112,11 +112,9 @@ class Restorer:
             Windows of this size need more memory than there is.
         """
         step = max(1, _BATCH // (windows.shape[2] * windows.shape[3]))
-        result = np.empty(windows.shape, np.float32)
-        for first in range(0, len(windows), step):
-            group = np.ascontiguousarray(windows[first : first + step], np.float32)
-            result[first : first + step] = self._run(group)
-        return result
+        parts = [windows[first : first + step] for first in range(0, len(windows), step)]
+        restored = [self._run(np.ascontiguousarray(part, np.float32)) for part in parts]
+        return restored[0] if len(restored) == 1 else np.concatenate(restored)
 
     def restore_plane(self, plane: np.ndarray, *, tile: int = _TILE) -> NDArray[np.float32]:
         """Restore one plane on the network's own intensity scale.

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from ..image.intensity import AffineMap, to_dtype
 from ..image.lazy import region_shape
 from ..image.pixels import Image
-from ..image.tiles import Tile, mirror, plan_tiles
+from ..image.tiles import Tile, mirror, plan_tiles, take
 from .axial import AxialTask, axial_step
 from .blocks import Region, relative
 from .restorer import Restorer
@@ -124,8 +124,7 @@ class PlaneTask:
                 made[place] = to_dtype(given[place][core], self.dtype)
             else:
                 maps[place] = scale.map
-        shown = np.ix_(rows, columns)
-        windows = [used.apply(given[place])[shown] for place, used in maps.items()]
+        windows = [take(used.apply(given[place]), rows, columns) for place, used in maps.items()]
         if windows:
             restored = run_windows(np.stack(windows)[:, None])[:, 0]
             for window, (place, used) in zip(restored, maps.items(), strict=True):
