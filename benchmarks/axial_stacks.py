@@ -34,7 +34,6 @@ from microscopygan.settings import Settings, settings
 
 KEPT = 4  # one plane of so many
 SMOOTH = 0.6  # pixels; the Gaussian that gives linear interpolation the best PSNR on both stacks
-PIXELS = {"adversarial_weight": 0.0, "content_weight": 0.0}  # the restorer's loss is pixels only
 
 
 def main() -> None:
@@ -119,7 +118,7 @@ def _samples(kind: str, planes: list[np.ndarray]) -> list[Sample]:
 
 def _settings(options: argparse.Namespace) -> Settings:
     chosen = settings("default", alpha=1.0, seed=options.seed, validation=0.0)
-    restorer = chosen.restorer.model_copy(update=PIXELS | {"steps": options.steps})
+    restorer = chosen.restorer.model_copy(update={"steps": options.steps})
     defects = chosen.defects.model_copy(update={"steps": options.defect_steps})
     return chosen.model_copy(update={"restorer": restorer, "defects": defects})
 
@@ -127,7 +126,7 @@ def _settings(options: argparse.Namespace) -> Settings:
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("data", type=Path)
-    parser.add_argument("--steps", type=int, default=800, help="steps of the restorer")
+    parser.add_argument("--steps", type=int, default=2000, help="steps of the restorer")
     parser.add_argument("--defect-steps", type=int, default=100, help="steps of CIN-GAN")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--run", type=Path, default=Path("runs/axial_stacks"))
