@@ -1,6 +1,6 @@
 """Training sets: folders of images become normalised planes, with their images' names.
 
-Two layouts are accepted::
+Two layouts are accepted, beside those in which others publish theirs (see `published`)::
 
     dataset/clean/                               NAME_X.npy   defective, (N, H, W[, 1])
     dataset/<defect>/                            NAME_Y.npy   clean, same shape
@@ -9,15 +9,18 @@ Two layouts are accepted::
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
 from .axes import to_volumes
 from .formats import Image, check_pixels, list_images, read
 from .intensity import match_intensity, percentile_map
+from .names import folders_in, images_in, matched, stem_of
+from .published import PublishedPair, evenly, find_published, thinned
+from .published_pixels import scanned_along_x
 
 RESERVED = ("clean", "pairs", "test")
 
@@ -97,8 +100,8 @@ def load_dataset(folder: Path | str, *, match_pairs: bool = True, min_size: int 
     Parameters
     ----------
     folder
-        Of either layout, see the module. Volumes (each time and channel of a file) are
-        normalised as a whole by `percentile_map`.
+        Of one of the layouts, see the module and `published`. Volumes (each time and channel of
+        a file) are normalised as a whole by `percentile_map`.
     match_pairs
         Bring each target onto its input's scale by `match_intensity`; without, both are
         normalised by the input's percentile map only.
@@ -110,7 +113,7 @@ def load_dataset(folder: Path | str, *, match_pairs: bool = True, min_size: int 
     FileNotFoundError
         The folder does not exist.
     ValueError
-        An empty folder, none or both of the layouts, images without partner, of different or
+        An empty folder, none or several of the layouts, images without partner, of different or
         too small size, or images that `read` or `check_pixels` refuse. The message names the
         file.
     """
@@ -119,7 +122,10 @@ def load_dataset(folder: Path | str, *, match_pairs: bool = True, min_size: int 
         raise FileNotFoundError(f"expected a dataset folder, {folder} does not exist")
     if not folder.is_dir():
         raise ValueError(f"expected a dataset folder, got the file {folder}; name its folder")
-    folders, files = _folders(folder), list_images([folder])
+    published = find_published(folder)
+    if published:
+        return _load_published(folder, published, match_pairs, min_size)
+    folders, files = folders_in(folder), list_images([folder])
     if folders and files:
         raise ValueError(
             f"{folder}: expected either folders or NAME_X.npy and NAME_Y.npy files, got both "
@@ -184,13 +190,17 @@ def _load_folders(folder: Path, folders: list[Path], match_pairs: bool, min_size
         _load_pair_folders(folder / role, match_pairs, min_size) if role in names else {}
         for role in RESERVED[1:]
     )
-    dataset = Dataset(clean, loaded, pairs, test)
+    return _checked(folder, Dataset(clean, loaded, pairs, test))
+
+
+def _checked(folder: Path, dataset: Dataset) -> Dataset:
+    """Raise unless there is something to train on, for each of the tests too."""
     if not dataset.defects:
         raise ValueError(
             f"{folder}: expected a folder for each defect, pairs/<defect>/ or NAME_X.npy and "
-            "NAME_Y.npy files, got no defective image; see the dataset layout"
+            "NAME_Y.npy files, got no defective image to train on; see the dataset layout"
         )
-    for name in sorted(test.keys() - set(dataset.defects)):
+    for name in sorted(dataset.test.keys() - set(dataset.defects)):
         raise ValueError(
             f"{folder / 'test' / name}: expected one of the defects {', '.join(dataset.defects)}, "
             f"got {name}, which has no training image; rename it or add some"
@@ -198,20 +208,53 @@ def _load_folders(folder: Path, folders: list[Path], match_pairs: bool, min_size
     return dataset
 
 
+def _load_published(
+    folder: Path, published: dict[str, list[PublishedPair]], match_pairs: bool, min_size: int
+) -> Dataset:
+    roles: tuple[dict[str, list[Pair]], ...] = ({}, {})
+    for defect, pairs in published.items():
+        for held, role in enumerate(roles):
+            some = [pair for pair in pairs if pair.test == bool(held)]
+            if some:
+                role[defect] = _load_task(defect, some, match_pairs, min_size)
+    return _checked(folder, Dataset([], {}, *roles))
+
+
+def _load_task(
+    defect: str, published: list[PublishedPair], match_pairs: bool, min_size: int
+) -> list[Pair]:
+    """Pairs of one defect and role; axis 0 of axial planes is the scan axis."""
+    chosen, most = thinned(published)
+    pairs: list[Pair] = []
+    failed: list[ValueError] = []
+    for one in chosen:
+        try:
+            pairs += _image_pairs(one.read(), one.name, one.image, match_pairs, min_size, most)
+        except ValueError as error:
+            if not one.spare:
+                raise
+            failed.append(error)
+    if len(failed) > len(chosen) / 10:
+        raise failed[0]
+    if defect == "axial" and scanned_along_x([p.input for p in pairs], [p.target for p in pairs]):
+        return [replace(p, input=p.input.T, target=p.target.T) for p in pairs]
+    return pairs
+
+
 def _load_samples(folder: Path, min_size: int) -> list[Sample]:
     """All planes of all images of a folder."""
     samples = []
-    for path in _images_in(folder):
+    for path in images_in(folder):
         volumes = _volumes(read(path), min_size)
         planes = [plane for v in volumes for plane in percentile_map(v).apply(v)]
         names = _plane_names(path.name, len(planes))
-        samples += [Sample(p, n, _stem(path)) for p, n in zip(planes, names, strict=True)]
+        samples += [Sample(p, n, stem_of(path)) for p, n in zip(planes, names, strict=True)]
     return samples
 
 
 def _load_pair_folders(folder: Path, match_pairs: bool, min_size: int) -> dict[str, list[Pair]]:
     """Pairs by defect from ``<defect>/{input,target}/``."""
-    folders = _folders(folder)
+    folders = folders_in(folder)
     if not folders:
         raise ValueError(
             f"{folder}: expected <defect>/input/ and <defect>/target/, got no folder; add them "
@@ -223,32 +266,31 @@ def _load_pair_folders(folder: Path, match_pairs: bool, min_size: int) -> dict[s
 def _load_pairs(folder: Path, match_pairs: bool, min_size: int) -> list[Pair]:
     if folder.name.lower() in RESERVED:
         raise ValueError(f"{folder}: expected a defect's name, got a reserved one; rename it")
-    sides = []
     for side in ("input", "target"):
         if not (folder / side).is_dir():
             raise ValueError(f"{folder}: expected the folders input/ and target/, got no {side}/")
-        sides.append(_by_stem(folder / side))
-    inputs, targets = sides
-    lonely = sorted(inputs.keys() ^ targets.keys())
-    if lonely:
-        here, there = ("input", "target") if lonely[0] in inputs else ("target", "input")
-        raise ValueError(
-            f"{folder}: expected the same file names in input/ and target/, got {lonely[0]} in "
-            f"{here}/ only ({len(lonely)} without partner); add it to {there}/ or remove it"
-        )
     pairs = []
-    for stem, path in inputs.items():
-        image, target = read(path), read(targets[stem])
-        _check_same_shape(image, target)
-        volumes, matched = _volumes(image, min_size), _volumes(target, min_size)
-        made = [
-            pair
-            for a, b in zip(volumes, matched, strict=True)
-            for pair in zip(*_normalise(a, b, match_pairs, str(path)), strict=True)
-        ]
-        names = _plane_names(path.name, len(made))
-        pairs += [Pair(a, b, name, stem) for (a, b), name in zip(made, names, strict=True)]
+    for path, clean in matched(folder / "input", folder / "target", both=True):
+        both = read(path), read(clean)
+        pairs += _image_pairs(both, path.name, stem_of(path), match_pairs, min_size)
     return pairs
+
+
+def _image_pairs(
+    both: tuple[Image, Image], name: str, unit: str, match_pairs: bool, min_size: int, most: int = 0
+) -> list[Pair]:
+    """Pairs of the planes of two images, or of so many evenly spaced ones at most."""
+    _check_same_shape(*both)
+    volumes, clean = (_volumes(image, min_size) for image in both)
+    number, depth = volumes.shape[0] * volumes.shape[1], volumes.shape[1]
+    chosen = np.array(evenly(range(number), most or number))
+    planes: list[tuple[np.ndarray, np.ndarray]] = []
+    for v in np.unique(chosen // depth):
+        part = chosen[chosen // depth == v] % depth
+        sides = _normalise(volumes[v], clean[v], match_pairs, str(both[0].source), part)
+        planes += zip(*sides, strict=True)
+    names = _plane_names(name, number)
+    return [Pair(a, b, names[k], unit) for k, (a, b) in zip(chosen, planes, strict=True)]
 
 
 def _load_arrays(files: list[Path], match_pairs: bool, min_size: int) -> dict[str, list[Pair]]:
@@ -298,21 +340,21 @@ def _load_array_pairs(
         _check_size(one, min_size)
     _check_same_shape(image, target)
     name = input_path.stem.removesuffix("_X")
-    pairs = []
-    for k, (a, b) in enumerate(zip(image.array, target.array, strict=True)):
-        check_pixels(a, f"{input_path}#{k}", allow_constant=False)
-        check_pixels(b, f"{target_path}#{k}", allow_constant=False)
-        normalised = _normalise(a, b, match_pairs, f"{input_path}#{k}")
-        pairs.append(Pair(*normalised, f"{input_path.name}#{k}", f"{name}#{k}"))
+    pairs: list[Pair] = []
+    for k, arrays in enumerate(zip(image.array, target.array, strict=True)):
+        sides = zip(arrays, (input_path, target_path), strict=True)
+        one, other = (Image(array, "YX", source=f"{path}#{k}") for array, path in sides)
+        names = f"{input_path.name}#{k}", f"{name}#{k}"
+        pairs += _image_pairs((one, other), *names, match_pairs, min_size)
     return pairs
 
 
 def _normalise(
-    image: np.ndarray, target: np.ndarray, match_pairs: bool, name: str
+    image: np.ndarray, target: np.ndarray, match_pairs: bool, name: str, chosen: Any = ...
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Both on the input's percentile scale; float32, (..., Y, X)."""
+    """Planes of both on the percentile scale of the whole input; float32, (..., Y, X)."""
     scale = percentile_map(image)
-    a, b = scale.apply(image), scale.apply(target)
+    a, b = scale.apply(image[chosen]), scale.apply(target[chosen])
     if not match_pairs:
         return a, b
     try:
@@ -346,37 +388,6 @@ def _check_same_shape(image: Image, target: Image) -> None:
             f"{image.source}: expected the shape of its partner {target.source}, {shapes[1]}, "
             f"got {shapes[0]}; crop both to the same field"
         )
-
-
-def _folders(folder: Path) -> list[Path]:
-    """Visible folders, sorted."""
-    return sorted(p for p in folder.iterdir() if p.is_dir() and p.name[0] not in "._")
-
-
-def _images_in(folder: Path) -> list[Path]:
-    paths = list_images([folder])
-    if not paths:
-        raise ValueError(
-            f"{folder}: expected images (.tif, .png, .npy), got none; add some or remove it"
-        )
-    return paths
-
-
-def _by_stem(folder: Path) -> dict[str, Path]:
-    found: dict[str, Path] = {}
-    for path in _images_in(folder):
-        other = found.setdefault(_stem(path), path)
-        if other != path:
-            raise ValueError(
-                f"{folder}: expected one image of each name, got {other.name} and {path.name}; "
-                "keep one"
-            )
-    return found
-
-
-def _stem(path: Path) -> str:
-    """File name without its suffix; ``.ome.tif`` is one."""
-    return path.stem.removesuffix(".ome")
 
 
 def _plane_names(name: str, number: int) -> list[str]:
