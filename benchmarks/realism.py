@@ -3,6 +3,8 @@
 ``python -m benchmarks.realism DATA RUN`` puts each defect of RUN into every other clean test image
 of DATA and compares with the real defective images of the others, beside the physics alone and
 Gaussian noise of the training images' mean variance. See `microscopygan.evaluate.realism`.
+``--half 1`` swaps the halves; ``--half both`` takes the clean and the defective image of every
+pair, which leaves out the differences between specimens.
 """
 
 from __future__ import annotations
@@ -20,6 +22,9 @@ from microscopygan.gan.training import Degrader
 from microscopygan.image.dataset import load_dataset
 from microscopygan.image.intensity import percentile_map
 
+_FIRST, _SECOND, _ALL = slice(0, None, 2), slice(1, None, 2), slice(None)
+HALVES = {"0": (_FIRST, _SECOND), "1": (_SECOND, _FIRST), "both": (_ALL, _ALL)}  # (clean, real)
+
 
 def main() -> None:
     """Degrade, measure, print."""
@@ -27,6 +32,7 @@ def main() -> None:
     parser.add_argument("data", type=Path)
     parser.add_argument("run", type=Path)
     parser.add_argument("--part", choices=("train", "test"), default="test")
+    parser.add_argument("--half", choices=HALVES, default="0", help="which gives the clean images")
     parser.add_argument("--draws", type=int, default=3, help="synthetic images of each clean one")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
@@ -37,7 +43,8 @@ def main() -> None:
         degrader = Degrader(options.run, defect)
         rng = np.random.default_rng(options.seed)
         noise = torch.Generator().manual_seed(options.seed)
-        clean = [percentile_map(p.target).apply(p.target) for p in some[::2]]
+        clean_part, real_part = HALVES[options.half]
+        clean = [percentile_map(p.target).apply(p.target) for p in some[clean_part]]
         made = [
             degrader.with_draft(plane[None], rng, noise)
             for plane in clean
@@ -46,10 +53,10 @@ def main() -> None:
         for place, kind in enumerate(("clean", "physics", "synthetic1")):
             draws[f"{defect}/{kind}"] = np.concatenate([m[place] for m in made])
         draws[f"{defect}/synthetic2"] = draws[f"{defect}/synthetic1"]
-        real[defect] = [p.input for p in some[1::2]]
+        real[defect] = [p.input for p in some[real_part]]
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / "evaluation").mkdir()
-        others = {defect: some[1::2] for defect, some in pairs.items()}
+        others = {defect: some[HALVES[options.half][1]] for defect, some in pairs.items()}
         seen = {defect: [p.input for p in some] for defect, some in data.pairs.items()}
         found = score_defects(Path(folder), draws, real, others, options.seed, seen)
     print(machine())
