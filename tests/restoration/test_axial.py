@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 
-from microscopygan.image.tiles import BORDER, pad_plane
+from microscopygan.image.tiles import pad_plane
 from microscopygan.restoration.axial import (
     AxialTask,
     Region,
@@ -129,9 +129,7 @@ def test_the_network_sees_whole_padded_planes_with_the_axial_axis_first() -> Non
     task = AxialTask(volume.shape, 2.0, HALO, MULTIPLE)
     restore(task, volume, task.shape, keep)
     grid = interpolate(volume, np.arange(5) / 2)
-    xz, yz = (
-        np.stack([pad_plane(p, BORDER, MULTIPLE) for p in np.moveaxis(grid, a, 0)]) for a in (1, 2)
-    )
+    xz, yz = (np.stack([pad_plane(p, MULTIPLE) for p in np.moveaxis(grid, a, 0)]) for a in (1, 2))
     np.testing.assert_array_equal(seen[0][:, 0], xz)
     np.testing.assert_array_equal(seen[1][:, 0], yz)
 

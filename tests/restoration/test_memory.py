@@ -19,7 +19,7 @@ UINT16 = np.dtype(np.uint16)
 def task_of(*shape: int) -> PlaneTask:
     image = Image(np.broadcast_to(np.uint16(0), shape), "TZYX"[-len(shape) :])
     scales = Scales(image, "none", 1, 99)
-    return PlaneTask(image.axes, shape, UINT16, scales, CARD.halo, CARD.multiple, 8)
+    return PlaneTask(image.axes, shape, UINT16, scales, CARD.halo, CARD.multiple)
 
 
 @given(budget=st.integers(200, 100_000))

@@ -109,7 +109,7 @@ class Crowded:
     """A network for which windows above an area find no memory."""
 
     def __init__(self, restorer: Restorer, most: int) -> None:
-        self.card, self.border, self.most, self.failed = restorer.card, restorer.border, most, 0
+        self.card, self.most, self.failed = restorer.card, most, 0
         self.inner = restorer
 
     def run_windows(self, windows):
@@ -128,7 +128,7 @@ def test_tiles_halve_until_they_fit(restorer) -> None:
     crowded = Crowded(restorer, 180 * 180)
     work = BlockRestorer(crowded, task, array, {"Y": 512, "X": 512})
     assert np.array_equal(work(region), whole)
-    assert work.tile == {"Y": 100, "X": 75}
+    assert work.tile == {"Y": 100, "X": 150}
     failed = crowded.failed
     assert np.array_equal(work(region), whole)
     assert crowded.failed == failed, "small tiles are kept"

@@ -1,8 +1,8 @@
 """The axial task: stacks with too few planes become isotropic, restored along XZ and YZ.
 
 A stack is put on a grid with the lateral pixel size along Z by linear interpolation, as the
-restorer saw it in training (axis 0 axial), mirrored at its ends as planes are. Its XZ and its YZ
-planes are restored, and the two volumes joined by their mean::
+restorer saw it in training (axis 0 axial). Its XZ and its YZ planes are restored, and the two
+volumes joined by their mean::
 
     input planes  0           1           2           3        distance dz = step · dx
                   |           |           |           |
@@ -21,7 +21,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ..image.tiles import BORDER, Tile, mirror, plan_tiles
+from ..image.tiles import Tile, mirror, plan_tiles
 
 Volume = NDArray[np.float32]
 Region = tuple[slice, slice, slice]
@@ -274,9 +274,7 @@ class AxialTask:
         z = self._grid_planes(region[0])
         sides = [((grid[0], grid[1]), (z, y)), ((grid[0], grid[2]), (z, x))]
         (zy,), (zx,) = (
-            plan_tiles(
-                plane, max(plane), self.halo, self.multiple, border=self._border, within=part
-            )
+            plan_tiles(plane, max(plane), self.halo, self.multiple, within=part)
             for plane, part in sides
         )
         return zy, zx
@@ -285,14 +283,9 @@ class AxialTask:
         """Return the grid indices that the windows of a region show, by axis."""
         zy, zx = self._tiles(region)
         return [
-            mirror(read, length, self._border, self.multiple)
+            mirror(read, length)
             for read, length in zip((*zy.read, zx.read[1]), self._grid, strict=True)
         ]
-
-    @property
-    def _border(self) -> int:
-        """Pixels by which the grid is mirrored at its ends."""
-        return min(self.halo, BORDER)
 
 
 def _bounds(indices: NDArray[np.intp]) -> slice:

@@ -12,7 +12,7 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
-from ..image.tiles import BORDER, pad_plane, plan_tiles
+from ..image.tiles import pad_plane, plan_tiles
 from ..modelfile import KEY, ModelCard
 
 DEVICES = {
@@ -87,11 +87,6 @@ class Restorer:
         """Digest of the file, hexadecimal."""
         return hashlib.sha256(self.path.read_bytes()).hexdigest()
 
-    @property
-    def border(self) -> int:
-        """Pixels by which a plane is mirrored at its borders before it is restored."""
-        return min(self.card.halo, BORDER)
-
     def run_windows(self, windows: NDArray[np.float32]) -> NDArray[np.float32]:
         """Run the network.
 
@@ -131,11 +126,11 @@ class Restorer:
         numpy.ndarray
             (Y, X) float32 on the same scale.
         """
-        card, border = self.card, self.border
+        card = self.card
         side = tile if card.tileable else max(plane.shape)
-        padded = pad_plane(plane.astype(np.float32), border, card.multiple)
+        padded = pad_plane(plane.astype(np.float32), card.multiple)
         result = np.empty(plane.shape, np.float32)
-        for part in plan_tiles(plane.shape, side, card.halo, card.multiple, border=border):
+        for part in plan_tiles(plane.shape, side, card.halo, card.multiple):
             window = padded[part.read][None, None]
             result[part.core] = self.run_windows(window)[0, 0][part.crop]
         return result

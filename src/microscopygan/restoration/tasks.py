@@ -84,7 +84,7 @@ class PlaneTask:
         Of the output; axes and shape are those of the input.
     scales
         Intensity maps; planes without one are copied.
-    halo, multiple, border
+    halo, multiple
         See `plan_tiles`.
     """
 
@@ -96,7 +96,6 @@ class PlaneTask:
     scales: Scales
     halo: int
     multiple: int
-    border: int
 
     def source(self, region: Region) -> Region:
         """Return `region` with what its window shows along Y and X."""
@@ -134,18 +133,13 @@ class PlaneTask:
     def _tile(self, region: Region) -> Tile:
         y, x = self.axes.index("Y"), self.axes.index("X")
         plane, within = (self.shape[y], self.shape[x]), (region[y], region[x])
-        (tile,) = plan_tiles(
-            plane, max(plane), self.halo, self.multiple, border=self.border, within=within
-        )
+        (tile,) = plan_tiles(plane, max(plane), self.halo, self.multiple, within=within)
         return tile
 
     def _shown(self, tile: Tile) -> list[NDArray[np.intp]]:
         """Rows and columns of the plane that a tile's window shows."""
         lengths = (self.shape[self.axes.index(letter)] for letter in "YX")
-        return [
-            mirror(read, length, self.border, self.multiple)
-            for read, length in zip(tile.read, lengths, strict=True)
-        ]
+        return [mirror(read, length) for read, length in zip(tile.read, lengths, strict=True)]
 
 
 @dataclass(frozen=True)
@@ -232,8 +226,7 @@ def choose_task(image: Image, restorer: Restorer, options: Options) -> Task:
     shape = tuple(image.array.shape)
     dtype = np.dtype(image.array.dtype if options.dtype == "same" else np.float32)
     if options.task == "plane":
-        network = card.halo, card.multiple, restorer.border
-        return PlaneTask(image.axes, shape, dtype, scales, *network)
+        return PlaneTask(image.axes, shape, dtype, scales, card.halo, card.multiple)
     step = axial_step(image.pixel_size)
     z, y, x = (shape[image.axes.index(letter)] for letter in "ZYX")
     spacing = step if options.keep_sampling else 1.0
