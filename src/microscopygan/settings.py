@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-PRESETS = ("default", "perceptual", "paper")
+PRESETS = ("default", "paper")
 
 Weight = Annotated[float, Field(ge=0.0, le=1000.0)]
 
@@ -74,7 +74,7 @@ class Settings(_Settings):
     'unet'
     """
 
-    preset: Literal["default", "perceptual", "paper"]
+    preset: Literal["default", "paper"]
     seed: int = Field(0, ge=0, lt=2**31, description="seed of weights, draws and splits")
     alpha: float = Field(0.5, ge=0, le=1, description="share of synthetic pairs; 1 = no real pairs")
     pairs: int | None = Field(None, ge=0, description="real pairs of each defect; None = all")
@@ -91,8 +91,7 @@ def settings(preset: str = "default", **changes: object) -> Settings:
     Parameters
     ----------
     preset
-        ``default`` (sized for a laptop's CPU; the restorer minimises its error alone),
-        ``perceptual`` (the same with adversarial and content terms: crisper, less exact) or
+        ``default`` (sized for a laptop's CPU; the restorer minimises its error alone) or
         ``paper`` (the 2019 networks and losses).
     changes
         Fields of `Settings` to set otherwise.
@@ -104,8 +103,9 @@ def settings(preset: str = "default", **changes: object) -> Settings:
     """
     if preset not in PRESETS:
         raise ValueError(f"preset: expected one of {', '.join(PRESETS)}, got {preset!r}")
-    defects = _PAPER_DEFECTS if preset == "paper" else _DEFAULT_DEFECTS
-    stages = {"defects": defects, "restorer": _RESTORERS[preset]}
+    stages = {"defects": _PAPER_DEFECTS, "restorer": _PAPER_RESTORER}
+    if preset == "default":
+        stages = {"defects": _DEFAULT_DEFECTS, "restorer": _DEFAULT_RESTORER}
     return Settings.model_validate({"preset": preset, **stages, **changes})
 
 
@@ -156,10 +156,6 @@ _DEFAULT_RESTORER = RestorerSettings(
     pixel_weight=1.0,
 )
 
-_PERCEPTUAL_RESTORER = _DEFAULT_RESTORER.model_copy(
-    update={"adversarial_weight": 0.03, "content_weight": 0.3}
-)
-
 _PAPER_DEFECTS = DefectSettings(
     steps=20_000,
     batch=1,
@@ -206,9 +202,3 @@ _PAPER_RESTORER = RestorerSettings(
     content_fraction=1.0,
     pixel_weight=0.0,
 )
-
-_RESTORERS = {
-    "default": _DEFAULT_RESTORER,
-    "perceptual": _PERCEPTUAL_RESTORER,
-    "paper": _PAPER_RESTORER,
-}

@@ -50,7 +50,7 @@ def demo(
 def train(
     dataset: Annotated[Path, typer.Argument(help="Folder of images, see the README.")],
     run: Annotated[Path, typer.Option("-o", "--output", help="Run folder to make.")],
-    preset: Annotated[str, typer.Option(help="default, perceptual or paper.")] = "default",
+    preset: Annotated[str, typer.Option(help="default or paper.")] = "default",
     stage: Annotated[str, typer.Option(help="all, defects or restorer.")] = "all",
     alpha: Annotated[float, typer.Option(help="Share of synthetic pairs, 0 to 1.")] = 0.5,
     pairs: Annotated[int | None, typer.Option(help="Real pairs of each defect to use.")] = None,
