@@ -3,8 +3,8 @@
 ``python -m benchmarks.restoration_speed --peers VENVS`` times, for each size of image, medians of
 runs that take turns:
 
-- ours, from a TIFF file to a TIFF file, in a process that has the package imported, and as a
-  command from the shell;
+- ours, from a TIFF file to a TIFF file, in a process that has its model loaded, as those of the
+  others have, and as a command from the shell, which loads it;
 - the bare ONNX Runtime session, at its default options, on one window of the image's area;
 - the same weights in PyTorch, eager, on that window;
 - CARE of CSBDeep and of CAREamics, from file to file with their own defaults, plane by plane, at

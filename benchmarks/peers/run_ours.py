@@ -1,18 +1,28 @@
-"""Ours, from file to file, in a process that has the package imported."""
+"""MicroscopyGAN from file to file, the model loaded once, as `microscopygan.load` is for."""
 
 from __future__ import annotations
 
+import functools
 import sys
 from collections.abc import Callable
 
 from serve import serve
 
+import microscopygan
 from microscopygan.restoration.files import restore_file
+from microscopygan.restoration.restorer import Restorer
+
+
+@functools.cache
+def network() -> Restorer:
+    return microscopygan.load(sys.argv[1])
 
 
 def prepare(job: dict[str, str]) -> Callable[[], None]:
+    restorer = network()
+
     def run() -> None:
-        restore_file(job["source"], job["target"], model=sys.argv[1], overwrite=True)
+        restore_file(job["source"], job["target"], restorer, overwrite=True)
 
     return run
 
