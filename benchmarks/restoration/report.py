@@ -1,0 +1,144 @@
+"""What a run leaves behind: the tables, every score, and a page with pictures."""
+
+from __future__ import annotations
+
+import html
+from importlib.resources import files
+
+import numpy as np
+
+from benchmarks.peers.job import read_arrays
+from benchmarks.restoration.cells import ALL, Bench, Cell
+from benchmarks.restoration.methods import METHODS
+from benchmarks.restoration.scores import Row
+from benchmarks.restoration.tables import (
+    OURS,
+    Group,
+    Place,
+    Results,
+    Sheet,
+    group_title,
+    sheets,
+)
+from microscopygan.evaluate.charts import grey, picture
+from microscopygan.evaluate.compare import write_csv
+from microscopygan.evaluate.metrics import affine_fit, psnr_affine
+from microscopygan.evaluate.output import write_text
+
+_STYLE = ".row { grid-template-columns: repeat(auto-fill, minmax(130px, 1fr)); }"
+
+
+def write_reports(bench: Bench, scores: list[Row], costs: list[Row]) -> str:
+    """Write ``table.md``, ``scores.csv``, ``cells.csv`` and ``report.html``, each whole.
+
+    Returns
+    -------
+    The text of ``table.md``.
+    """
+    results = Results(scores, costs)
+    write_csv(scores, bench.out / "scores.csv", overwrite=True)
+    write_csv(costs, bench.out / "cells.csv", overwrite=True)
+    text = "\n".join(
+        sheet.markdown() for group in results.groups for sheet in sheets(results, group)
+    )
+    text += f"\n{conditions(bench, results)}\n"
+    write_text(bench.out / "table.md", text, overwrite=True)
+    write_text(bench.out / "report.html", page(bench, results), overwrite=True)
+    return text
+
+
+def conditions(bench: Bench, results: Results) -> str:
+    """Say under which conditions the figures came about."""
+    images = ", ".join(f"{task} {len(bench.material.test[task])}" for task in bench.material.tasks)
+    return (
+        f"Each training {bench.seconds / 60:g} min on {bench.threads} threads; test images: "
+        f"{images}. {'; '.join(results.machines)}."
+    )
+
+
+def page(bench: Bench, results: Results) -> str:
+    """Lay out the page: for each group its tables and pictures. It links to nothing outside."""
+    style = files("microscopygan.evaluate").joinpath("page.css").read_text(encoding="utf-8")
+    parts = [_section(bench, results, group) for group in results.groups]
+    return (
+        '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f"<title>Benchmark of restoration</title><style>{style}{_STYLE}</style></head><body><main>"
+        f"<h1>Benchmark of restoration</h1>"
+        f'<p class="lead">{html.escape(conditions(bench, results))}</p>'
+        f"{''.join(parts)}</main></body></html>\n"
+    )
+
+
+def _section(bench: Bench, results: Results, group: Group) -> str:
+    tables = "".join(_table(sheet) for sheet in sheets(results, group))
+    pictures = "".join(_pictures(bench, results, group, task) for task in results.tasks)
+    return f"<section><h2>{html.escape(group_title(group))}</h2>{tables}{pictures}</section>"
+
+
+def _table(sheet: Sheet) -> str:
+    head = "".join(f'<th scope="col">{html.escape(text)}</th>' for text in sheet.head)
+    rows = "".join(
+        "<tr>"
+        + "".join(
+            f'<td class="{"best" if (i, j) in sheet.best else ""}">{html.escape(text)}</td>'
+            for j, text in enumerate(row)
+        )
+        + "</tr>"
+        for i, row in enumerate(sheet.rows)
+    )
+    return (
+        f'<h3>{html.escape(sheet.title)}</h3><div class="wide"><table><thead><tr>{head}</tr>'
+        f'</thead><tbody>{rows}</tbody></table></div><p class="soft">{html.escape(sheet.note)}</p>'
+    )
+
+
+def _pictures(bench: Bench, results: Results, group: Group, task: str) -> str:
+    """Best, median and worst test image, as every method of the first draw restores them."""
+    places = [p for p in results.places(group) if results.values(p, task, "psnr_affine").get(0)]
+    if not places:
+        return ""
+    judge = (OURS, *group) if (OURS, *group) in places else places[-1]
+    scores = list(results.values(judge, task, "psnr_affine")[0].values())
+    order = np.argsort(scores)[::-1]
+    chosen = dict(zip(("best", "median", "worst"), order[[0, len(order) // 2, -1]], strict=True))
+    planes = {place[0]: _restored(bench, place, task) for place in places}
+    rows = [
+        f"<h3>{html.escape(task)}: {case} image of {html.escape(METHODS[judge[0]].title)}</h3>"
+        + _row(planes, bench.material.targets(task)[index].target, int(index))
+        for case, index in chosen.items()
+    ]
+    return "".join(rows)
+
+
+def _row(planes: dict[str, np.ndarray], target: np.ndarray, index: int) -> str:
+    low, high = (float(v) for v in np.percentile(target, [0.5, 99.8]))
+    figures = []
+    for name, stack in planes.items():
+        fitted = np.asarray(affine_fit(target, stack[index]), np.float32)
+        decibels = f"{psnr_affine(target, stack[index]):.2f} dB"
+        figures.append(_figure(grey(fitted, low, high), METHODS[name].title, decibels))
+    figures.append(_figure(grey(target, low, high), "target", ""))
+    return f'<div class="row">{"".join(figures)}</div>'
+
+
+def _figure(pixels: np.ndarray, title: str, note: str) -> str:
+    title = html.escape(title)
+    return (
+        f"<figure>{picture(pixels, title)}<figcaption>{title}<span>{note}</span></figcaption>"
+        "</figure>"
+    )
+
+
+def _restored(bench: Bench, place: Place, task: str) -> np.ndarray:
+    """Read what a method's first draw restored of a task."""
+    name, setting, pairs = place
+    single = METHODS[name].single
+    cell = Cell(
+        name,
+        setting,
+        None if pairs == "all" else int(pairs),
+        0,
+        task.rpartition("+")[2] if single else ALL,
+    )
+    return read_arrays(bench.folder(cell) / "restored.npz")[task]

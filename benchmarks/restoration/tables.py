@@ -1,0 +1,241 @@
+"""The tables of a benchmark, as texts in rows: the same for Markdown and for HTML."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from statistics import fmean
+
+from benchmarks.restoration.methods import METHODS
+from benchmarks.restoration.scores import Row
+from benchmarks.restoration.statistics import (
+    Spread,
+    over_draws,
+    paired_difference,
+    per_draw,
+    share_of_gain,
+)
+
+OURS = "default"
+ORACLE = "oracle"
+INPUT = "input"
+MEASURES = {
+    "psnr_affine": ("PSNR, dB", 2),
+    "ssim_affine": ("SSIM", 3),
+    "micro_ssim": ("MicroSSIM", 3),
+    "psnr_minmax": ("PSNR 2019, dB", 2),
+    "ssim_minmax": ("SSIM 2019", 3),
+    "ring_resolution": ("FRC, px", 2),
+}
+TYPICAL = ("ring_resolution",)  # measures whose median over images is taken
+
+Group = tuple[str, str]  # setting, number of pairs
+Place = tuple[str, str, str]  # method, setting, number of pairs
+PerDraw = dict[int, dict[str, float]]
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """A table; texts of rows that are best are in `best`, as (row, column)."""
+
+    title: str
+    head: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    best: frozenset[tuple[int, int]] = frozenset()
+    note: str = ""
+
+    def markdown(self) -> str:
+        """Write it as Markdown, the best in bold."""
+        body = [
+            [f"**{text}**" if (i, j) in self.best else text for j, text in enumerate(row)]
+            for i, row in enumerate(self.rows)
+        ]
+        lines = [self.head, ["---"] + ["---:"] * (len(self.head) - 1), *body]
+        table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
+        return f"### {self.title}\n\n{table}\n" + (f"\n{self.note}\n" if self.note else "")
+
+
+class Results:
+    """Scores and costs, found by method, setting, number of pairs, task and measure."""
+
+    def __init__(self, scores: Iterable[Row], costs: Iterable[Row]) -> None:
+        self._scores: dict[tuple[Place, str, str], PerDraw] = {}
+        self._costs: dict[tuple[Place, str], list[Row]] = {}
+        self.sources: dict[str, str] = {}
+        for row in scores:
+            self.sources[str(row["image"])] = str(row["source"])
+            for measure in MEASURES:
+                key = _place(row), str(row["task"]), measure
+                draws = self._scores.setdefault(key, {})
+                draws.setdefault(int(row["draw"]), {})[str(row["image"])] = float(row[measure])
+        for row in costs:
+            self._costs.setdefault((_place(row), str(row["cell"])), []).append(row)
+
+    @property
+    def groups(self) -> list[Group]:
+        """Settings and numbers of pairs that something was trained in, 10 pairs first."""
+        found = {p[1:] for (p, *_) in self._scores if METHODS[p[0]].trained and p[0] != ORACLE}
+        return sorted(found, key=lambda g: (g[1] != "10", g[0] != "B", len(g[1]), g[1]))
+
+    @property
+    def tasks(self) -> list[str]:
+        """Names of tasks, those with two defects last."""
+        return sorted({task for _, task, _ in self._scores}, key=lambda t: ("+" in t, t))
+
+    def places(self, group: Group) -> list[Place]:
+        """Return where the scores of a group's rows are found, in the order of the methods.
+
+        Methods without training and the oracle have a row in every group.
+        """
+        there = {p for (p, *_) in self._scores}
+        return [
+            place
+            for name in METHODS
+            for place in sorted(there)
+            if place[0] == name and (place[1:] == group or _everywhere(name))
+        ]
+
+    def values(self, place: Place, task: str, measure: str) -> PerDraw:
+        """Return scores by draw and image; nothing where there are none."""
+        return self._scores.get((place, task, measure), {})
+
+    def spread(self, place: Place, task: str, measure: str) -> Spread:
+        """Return the mean over images, as mean and standard deviation over draws."""
+        typical = measure in TYPICAL
+        return over_draws(per_draw(self.values(place, task, measure), typical=typical))
+
+    def costs(self, place: Place, task: str) -> list[Row]:
+        """Return the costs of the cells that restore a task, a row for each draw."""
+        cell = task.rpartition("+")[2] if METHODS[place[0]].single else "all"
+        return self._costs.get((place, cell), [])
+
+    @property
+    def machines(self) -> list[str]:
+        """Where cells were computed."""
+        return sorted({str(row["machine"]) for rows in self._costs.values() for row in rows})
+
+
+def _place(row: Mapping[str, str | float]) -> Place:
+    return str(row["method"]), str(row["setting"]), str(row["pairs"])
+
+
+def _everywhere(name: str) -> bool:
+    return name == ORACLE or not METHODS[name].trained
+
+
+def group_title(group: Group) -> str:
+    """Name a group."""
+    if group[0] == "B":
+        return "No pairs"
+    return "All pairs" if group[1] == "all" else f"{group[1]} pairs of each task"
+
+
+def sheets(results: Results, group: Group) -> list[Sheet]:
+    """Return the tables of a group: all tasks side by side, differences, and each task."""
+    made = [overview(results, group)]
+    made += [differences(results, group, measure) for measure in ("psnr_affine", "ssim_affine")]
+    made += [details(results, group, task) for task in results.tasks]
+    return [sheet for sheet in made if sheet.rows]
+
+
+def overview(results: Results, group: Group) -> Sheet:
+    """PSNR and SSIM of every method on every task."""
+    places, tasks = results.places(group), results.tasks
+    rows, best = [], set()
+    for place in places:
+        cells = []
+        for task in tasks:
+            psnr, ssim = (results.spread(place, task, m) for m in ("psnr_affine", "ssim_affine"))
+            known = results.values(place, task, "psnr_affine")
+            cells.append(f"{psnr.text(2)} / {ssim.text(3)}" if known else "–")
+        rows.append([METHODS[place[0]].title, *cells])
+    for column, task in enumerate(tasks, 1):
+        means = {
+            row: results.spread(place, task, "psnr_affine").mean
+            for row, place in enumerate(places)
+            if place[0] != ORACLE and results.values(place, task, "psnr_affine")
+        }
+        if means:
+            best.add((max(means, key=lambda row: means[row]), column))
+    note = (
+        "PSNR in dB / SSIM after an affine fit of each restored image to its target: mean over "
+        "test images ± sd over draws; highest PSNR in bold, the oracle left aside."
+    )
+    return Sheet(group_title(group), ["", *tasks], rows, frozenset(best), note)
+
+
+def differences(results: Results, group: Group, measure: str) -> Sheet:
+    """MicroscopyGAN minus every other method, with intervals."""
+    title, digits = MEASURES[measure]
+    ours, tasks = (OURS, *group), results.tasks
+    if not any(results.values(ours, task, measure) for task in tasks):
+        return Sheet("", [], [])
+    rows = []
+    for place in _compared(results, group):
+        cells = []
+        for task in tasks:
+            a, b = (results.values(p, task, measure) for p in (ours, place))
+            cells.append(paired_difference(a, b, results.sources).text(digits) if a and b else "–")
+        name = METHODS[place[0]].title
+        elsewhere = not _everywhere(place[0]) and place[1:] != group
+        rows.append([f"{name}, {group_title(place[1:]).lower()}" if elsewhere else name, *cells])
+    note = "Mean over test images of the difference, with its 95 % bootstrap interval."
+    heading = f"{group_title(group)}: MicroscopyGAN minus the others, {title}"
+    return Sheet(heading, ["", *tasks], rows, note=note)
+
+
+def _compared(results: Results, group: Group) -> list[Place]:
+    """Return all other rows of a group, and without pairs CARE's with ten, too."""
+    places = [place for place in results.places(group) if place[0] != OURS]
+    if group[0] == "B":
+        places += [p for p in results.places(("A", "10")) if p[0] == "care"]
+    return places
+
+
+def details(results: Results, group: Group, task: str) -> Sheet:
+    """Every measure of one task, and what each method costs."""
+    head = ["", *(title for title, _ in MEASURES.values()), "of the oracle's gain"]
+    head += ["training, s", "a test image, s", "parameters", "steps"]
+    rows = []
+    for place in results.places(group):
+        if results.values(place, task, "psnr_affine"):
+            figures = [
+                results.spread(place, task, measure).text(digits)
+                for measure, (_, digits) in MEASURES.items()
+            ]
+            gain = _gain(results, place, task)
+            rows.append(
+                [METHODS[place[0]].title, *figures, gain, *_cost_texts(results, place, task)]
+            )
+    note = (
+        "PSNR and SSIM after an affine fit; MicroSSIM; as in 2019, each image scaled by its own "
+        "extremes; FRC: where the Fourier ring correlation with the target falls below 1/7, median "
+        "over images."
+    )
+    return Sheet(f"{group_title(group)}: {task}", head, rows, note=note)
+
+
+def _gain(results: Results, place: Place, task: str) -> str:
+    places = place, (INPUT, "A", "0"), (ORACLE, "A", "all")
+    mine, untouched, best = (results.spread(p, task, "psnr_affine").mean for p in places)
+    share = share_of_gain(mine, untouched, best)
+    return "–" if math.isnan(share) else f"{share:.0%}"
+
+
+def _cost_texts(results: Results, place: Place, task: str) -> list[str]:
+    costs = results.costs(place, task)
+    if not costs:
+        return ["–"] * 4
+
+    def mean(*names: str) -> float:
+        first, *rest = names
+        over = [float(c[first]) / (float(c[rest[0]]) if rest else 1.0) for c in costs]
+        return fmean(over)
+
+    return [
+        f"{mean('training_seconds'):.0f}",
+        f"{mean('inference_seconds', 'images'):.3f}",
+        f"{mean('parameters'):,.0f}",
+        f"{mean('steps'):,.0f}",
+    ]

@@ -1,0 +1,588 @@
+"""The benchmark of restoration: fair draws, cells that count once, honest figures."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(REPOSITORY))  # the benchmarks lie beside the package
+
+from accelerate import Accelerator  # noqa: E402
+from benchmarks.peers import job as jobs  # noqa: E402
+from benchmarks.peers.job import read_arrays  # noqa: E402
+from benchmarks.restoration import __main__ as command  # noqa: E402
+from benchmarks.restoration import cells, methods, ours, protocol, scores, tables  # noqa: E402
+from benchmarks.restoration.cells import ALL, Bench, Cell  # noqa: E402
+from benchmarks.restoration.interpolation import cubic, measured_rows  # noqa: E402
+from benchmarks.restoration.methods import METHODS, PEERS, Method  # noqa: E402
+from benchmarks.restoration.microssim import micro_ssim  # noqa: E402
+from benchmarks.restoration.protocol import Material  # noqa: E402
+from benchmarks.restoration.statistics import over_draws, paired_difference  # noqa: E402
+
+from microscopygan.defects.parameters import LowResolution, Noise  # noqa: E402
+from microscopygan.defects.physics import axial_subsampling  # noqa: E402
+from microscopygan.defects.specimens import nuclei  # noqa: E402
+from microscopygan.evaluate.metrics import affine_fit  # noqa: E402
+from microscopygan.gan.training import train_restorer  # noqa: E402
+from microscopygan.image.intensity import percentile_map  # noqa: E402
+from microscopygan.restoration.restorer import Restorer  # noqa: E402
+from microscopygan.settings import Settings  # noqa: E402
+
+SIDE, TRAIN, TEST = 40, 7, 3
+DEFECTS = {"noise": Noise(photons=30), "lowres": LowResolution(sigma=1.5, binning=2)}
+STUB = """
+import os, signal
+import numpy as np
+from benchmarks.peers.job import Trained, perform, write_arrays
+
+def train(job, given, work):
+    if os.environ.get("STUB") == "killed":
+        write_arrays(work.parent / "restored.npz", {"noise": np.zeros((3, 40, 40))})
+        os.kill(os.getpid(), signal.SIGKILL)
+    if os.environ.get("STUB") == "broken":
+        raise ValueError("out of luck")
+    if os.environ.get("STUB") == "blank":
+        return Trained(lambda planes: planes * np.nan, 0, 0)
+    return Trained(lambda planes: planes + 0.001 * np.arange(40) ** 2, 12, 34)
+
+perform(train, ["numpy"])
+"""
+
+
+def write_data(folder: Path) -> Path:
+    """Write a benchmark of two tasks on small planes."""
+    rng = np.random.default_rng(0)
+    folder.mkdir()
+    for name, defect in DEFECTS.items():
+        for part, count in (("train", TRAIN), ("test", TEST)):
+            clean = np.stack([nuclei((SIDE, SIDE), rng) for _ in range(count)])
+            bad = np.stack([defect.apply(plane, rng) for plane in clean])
+            np.save(folder / f"{name}_{part}_X.npy", 500 * bad)
+            np.save(folder / f"{name}_{part}_Y.npy", (300 * clean + 20).astype(np.uint16))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_data(tmp_path_factory.mktemp("benchmark") / "data")
+
+
+@pytest.fixture(scope="module")
+def material(data: Path) -> Material:
+    return protocol.read_material(data)
+
+
+@pytest.fixture
+def bench(material: Material, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
+    """A benchmark with two stubs as further methods: one for each task, and one for all."""
+    script = tmp_path / "stub"
+    script.with_suffix(".py").write_text(STUB)
+    stubs = {"each": True, "every": False}
+    for name, single in stubs.items():
+        stub = Method(f"stub for {name}", "peers", {}, single=single, script=str(script))
+        monkeypatch.setitem(METHODS, name, stub)
+    monkeypatch.setattr(protocol, "calibrate_noise", lambda *_: [Noise(photons=40)])
+    composed = protocol.two_defects(material, tmp_path / "two.npz")
+    return Bench(material, composed, tmp_path / "out", 0.5, 1, {})
+
+
+def run(data: Path, bench: Bench, *more: str) -> int:
+    arguments = [str(data), "-o", str(bench.out), "--minutes", "0.01", "--threads", "1", *more]
+    return command.main(arguments)
+
+
+@settings(max_examples=10, deadline=None)
+@given(st.integers(1, TRAIN), st.integers(1, TRAIN), st.integers(0, 5))
+def test_fewer_pairs_are_the_first_of_more(material: Material, a: int, b: int, draw: int) -> None:
+    few, many = sorted((a, b))
+    less, more = (protocol.given(material, "noise", "A", n, draw) for n in (few, many))
+    everything = protocol.given(material, "noise", "A", None, draw)
+    for side, planes in less.items():
+        assert np.array_equal(planes, more[side][:few])
+        assert np.array_equal(more[side], everything[side][:many])
+    assert len(everything["noise/input"]) == TRAIN
+
+
+def test_draws_differ_and_pairs_stay_pairs(material: Material) -> None:
+    draws = [protocol.given(material, "noise", "A", None, draw) for draw in range(4)]
+    assert len({planes["noise/input"].tobytes() for planes in draws}) == 4
+    known = {p.input.tobytes(): p.target for p in material.pairs["noise"]}
+    for planes in draws:
+        for image, target in zip(planes["noise/input"], planes["noise/target"], strict=True):
+            assert np.array_equal(known[image.tobytes()], target)
+
+
+@pytest.mark.parametrize("draw", range(4))
+def test_without_pairs_no_image_is_seen_in_both_states(material: Material, draw: int) -> None:
+    planes = protocol.given(material, "noise", "B", 0, draw)
+    pairs = material.pairs["noise"]
+    inputs = {p.input.tobytes(): p.image for p in pairs}
+    targets = {percentile_map(p.target).apply(p.target).tobytes(): p.image for p in pairs}
+    bad = {inputs[plane.tobytes()] for plane in planes["noise/input"]}
+    clean = {targets[plane.tobytes()] for plane in planes["noise/target"]}
+    assert not bad & clean
+    assert (len(bad), len(clean)) == (TRAIN // 2, TRAIN - TRAIN // 2)
+
+
+def test_more_pairs_than_there_are_is_one_line(material: Material) -> None:
+    with pytest.raises(ValueError, match=r"^pairs: expected at most 7 \(noise\), got 8; try all$"):
+        protocol.given(material, "noise", "A", 8, 0)
+
+
+def test_two_defects_are_kept_and_normalised(bench: Bench, tmp_path: Path) -> None:
+    made = bench.composed["noise+lowres"]
+    again = protocol.two_defects(bench.material, tmp_path / "two.npz")["noise+lowres"]
+    assert np.array_equal(made, again)
+    assert np.allclose([np.percentile(p, [1, 99.8]) for p in made], [[0, 1]] * TEST, atol=1e-4)
+    assert bench.material.targets("noise+lowres") is bench.material.test["lowres"]
+
+
+def every_kind_of_cell() -> list[Cell]:
+    each = [Cell("each", s, n, 0, t) for s, n in (("A", 2), ("B", 0)) for t in DEFECTS]
+    every = [Cell("every", "A", None, 1, ALL), Cell("every", "B", 0, 1, ALL)]
+    return [Cell("input", "A", 0, 0, "noise"), *each, *every]
+
+
+def test_no_process_gets_a_test_target(bench: Bench) -> None:
+    targets = [p.target for name in DEFECTS for p in bench.material.test[name]]
+    for cell in every_kind_of_cell():
+        finish(bench, cell._replace(task="noise"))
+        cells.write_job(bench, cell)
+        folder = bench.folder(cell)
+        assert {path.name for path in folder.iterdir()} == {"job.json", "given.npz", "test.npz"}
+        seen = [read_arrays(folder / name) for name in ("given.npz", "test.npz")]
+        for plane in (p for arrays in seen for planes in arrays.values() for p in planes):
+            for target in targets:
+                misfit = np.abs(affine_fit(target, plane) - target).max() / np.ptp(target)
+                assert misfit > 0.02
+
+
+def finish(bench: Bench, cell: Cell) -> None:
+    """Write what a finished cell leaves of two defects."""
+    folder = bench.folder(cell)
+    folder.mkdir(parents=True, exist_ok=True)
+    jobs.write_arrays(folder / "restored.npz", {k: v**2 for k, v in bench.composed.items()})
+    (folder / "about.json").write_text("{}")
+
+
+def test_given_images_do_not_depend_on_the_method(bench: Bench) -> None:
+    for task in DEFECTS:
+        wanted = protocol.given(bench.material, task, "A", 3, 2)
+        finish(bench, Cell("each", "A", 3, 2, "noise"))
+        for cell in (Cell("each", "A", 3, 2, task), Cell("every", "A", 3, 2, ALL)):
+            cells.write_job(bench, cell)
+            found = read_arrays(bench.folder(cell) / "given.npz")
+            assert all(np.array_equal(found[name], planes) for name, planes in wanted.items())
+
+
+def test_a_job_says_what_its_process_needs(bench: Bench) -> None:
+    cells.write_job(bench, Cell("every", "B", 0, 2, ALL))
+    told = json.loads((bench.folder(Cell("every", "B", 0, 2, ALL)) / "job.json").read_text())
+    assert told["tasks"] == ["noise", "lowres"]
+    wanted = {"method": "every", "task": ALL, "setting": "B", "seconds": 0.5, "seed": 2}
+    assert told | wanted == told
+    assert told["threads"] == 1
+
+
+def test_the_second_network_gets_what_the_first_made(bench: Bench) -> None:
+    finish(bench, Cell("each", "A", 2, 0, "noise"))
+    second = Cell("each", "A", 2, 0, "lowres")
+    cells.write_job(bench, second)
+    found = read_arrays(bench.folder(second) / "test.npz")
+    assert set(found) == {"lowres", "noise+lowres"}
+    first = bench.composed["noise+lowres"] ** 2
+    assert np.allclose(found["noise+lowres"], protocol.normalised(first), atol=1e-6)
+    names = ["noise", "noise+lowres"]
+    assert list(scores.scored(second, names)) == names
+    assert list(scores.scored(second._replace(task="noise"), names)) == ["noise"]
+    assert list(scores.scored(Cell("every", "A", 2, 0, ALL), names)) == names
+
+
+def test_plan_has_every_cell_once() -> None:
+    there = ("noise", "axial", "lowres")
+    names = ["input", "cubic", "care", "n2v", "default", "oracle"]
+    planned = cells.plan(names, ["A", "B"], [1, None], 2, there)
+    assert len(planned) == len(set(planned)) == 3 + 1 + 2 * 2 * 3 + 2 * 3 + 2 * 3 + 1
+    assert planned.index(Cell("care", "A", 1, 0, "noise")) < planned.index(
+        Cell("care", "A", 1, 0, "lowres")
+    )
+    assert {c.setting for c in planned if c.method == "care"} == {"A"}
+    assert [c for c in planned if c.method == "oracle"] == [Cell("oracle", "A", None, 0, ALL)]
+
+
+def test_a_run_is_whole_and_counts_once(
+    data: Path, bench: Bench, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chosen = ["--methods", "input,each,every", "--pairs", "2", "--draws", "1", "--settings", "A"]
+    monkeypatch.setenv("STUB", "killed")
+    assert run(data, bench, *chosen) == 1
+    printed = capsys.readouterr()
+    assert printed.out.count("FAILED") == 3
+    assert "needs each, 2 pairs, draw 0, noise, which failed" in printed.out
+    counted = sorted((bench.out / "cells").glob("*/*/about.json"))
+    assert [path.parents[1].name for path in counted] == ["input", "input"]
+    before = [path.stat().st_mtime_ns for path in counted]
+
+    monkeypatch.delenv("STUB")
+    assert run(data, bench, *chosen) == 0
+    printed = capsys.readouterr()
+    assert "3 of 5 cells to compute" in printed.out
+    assert [path.stat().st_mtime_ns for path in counted] == before
+    left = {p.name for p in (bench.out / "cells/each").glob("*-noise-0.6s/*")}
+    assert left == {"job.json", "log.txt", "restored.npz", "about.json"}
+    check_reports(bench, printed.out)
+
+    monkeypatch.setenv("STUB", "broken")  # nothing is left to compute, so nothing can fail
+    assert run(data, bench, *chosen) == 0
+    assert "0 of 5 cells" in capsys.readouterr().out
+    assert run(data, bench, *chosen, "--threads", "2") == 2
+    assert re.match(r"^\S+: computed with other threads; .*\n$", capsys.readouterr().err)
+
+
+def check_reports(bench: Bench, printed: str) -> None:
+    text = (bench.out / "table.md").read_text(encoding="utf-8")
+    assert text in printed
+    for name in ("untouched input", "stub for each", "stub for every"):
+        assert re.search(rf"^\| {name} \| [\d.*]+ / [\d.*]+", text, re.MULTILINE)
+    assert "| untouched input | " in text.split("noise+lowres")[2]
+    page = (bench.out / "report.html").read_text(encoding="utf-8")
+    assert page.startswith("<!DOCTYPE html>")
+    assert page.endswith("</html>\n")
+    assert page.count("<img") == 3 * 3 * 4
+    assert not re.search(r"(href|src)=\"(?!data:)", page)
+    with (bench.out / "scores.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == TEST * 3 * 3
+    assert {"psnr_affine", "micro_ssim", "ring_resolution"} <= rows[0].keys()
+    assert all(np.isfinite(float(row["psnr_affine"])) for row in rows)
+    with (bench.out / "cells.csv").open(newline="") as file:
+        assert {float(row["parameters"]) for row in csv.DictReader(file)} == {0.0, 12.0}
+
+
+@pytest.mark.parametrize(
+    ("how", "reason"),
+    [("broken", "ValueError: out of luck"), ("blank", "expected finite pixels, got NaN")],
+)
+def test_a_cell_that_fails_says_why(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, how: str, reason: str
+) -> None:
+    monkeypatch.setenv("STUB", how)
+    cell = Cell("each", "A", 1, 0, "noise")
+    with pytest.raises(RuntimeError, match=reason):
+        cells.compute(bench, cell)
+    assert not bench.finished(cell)
+
+
+def test_a_missing_peer_is_a_reason(bench: Bench) -> None:
+    bench.pythons["care"] = "cannot be installed: no network"
+    with pytest.raises(RuntimeError, match="no network"):
+        cells.compute(bench, Cell("care", "A", 1, 0, "noise"))
+
+
+def test_results_of_other_data_are_not_mixed(
+    data: Path, bench: Bench, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bench.out.mkdir()
+    (bench.out / "data.txt").write_text("another digest")
+    assert run(data, bench) == 2
+    assert len(capsys.readouterr().err.splitlines()) == 1
+
+
+@pytest.mark.skipif(os.name == "nt", reason="needs a parent that is replaced")
+def test_a_process_ends_with_the_one_that_started_it(tmp_path: Path) -> None:
+    child = "from benchmarks.peers.job import leave_with_parent as f; import time; f(); "
+    child += f"open({str(tmp_path / 'up')!r}, 'w'); time.sleep(60)"
+    parent = f"import subprocess, sys; p = subprocess.Popen([sys.executable, '-c', {child!r}]); "
+    parent += "print(p.pid, flush=True); p.wait()"
+    env = os.environ | {"PYTHONPATH": str(REPOSITORY)}
+    started = subprocess.Popen([sys.executable, "-c", parent], stdout=subprocess.PIPE, env=env)
+    assert started.stdout
+    with started.stdout:
+        pid = int(started.stdout.readline())
+    wait_until((tmp_path / "up").exists)
+    started.kill()
+    started.wait()
+    wait_until(lambda: not alive(pid))
+
+
+def alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    state = Path(f"/proc/{pid}/stat")
+    return not (state.exists() and state.read_text().rsplit(")", 1)[1].split()[0] == "Z")
+
+
+def wait_until(holds: Callable[[], bool], seconds: float = 30) -> None:
+    end = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+
+@settings(deadline=None)
+@given(st.integers(2, 400), st.integers(0, 9))
+def test_a_tenth_is_held_back(count: int, seed: int) -> None:
+    kept, held = jobs.split(count, seed)
+    assert sorted([*kept, *held]) == list(range(count))
+    assert len(held) == max(1, round(count / 10))
+
+
+def test_one_pair_serves_as_both() -> None:
+    assert [list(part) for part in jobs.split(1, 0)] == [[0], [0]]
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.floats(-3, 3), st.integers(0, 99))
+def test_a_constant_difference_is_certain(shift: float, seed: int) -> None:
+    theirs = {str(k): v for k, v in enumerate(np.random.default_rng(seed).normal(25, 3, 20))}
+    ours = {name: value + shift for name, value in theirs.items()}
+    found = paired_difference({0: ours}, {0: theirs}, {name: name for name in theirs})
+    assert np.allclose(found, shift, atol=1e-9)
+
+
+def test_the_interval_is_that_of_a_mean() -> None:
+    rng = np.random.default_rng(0)
+    noise = rng.normal(0.5, 1.0, 400)
+    ours = {0: {str(k): 20 + v for k, v in enumerate(noise)}}
+    theirs = {draw: {str(k): 20.0 + draw for k in range(400)} for draw in (-1, 0, 1)}
+    found = paired_difference(ours, theirs, {str(k): str(k) for k in range(400)})
+    half = 1.96 * noise.std() / 20
+    assert np.allclose(found, [noise.mean(), noise.mean() - half, noise.mean() + half], atol=0.015)
+    assert found == paired_difference(ours, theirs, {str(k): str(k) for k in range(400)})
+
+
+def test_planes_of_one_source_count_as_one() -> None:
+    values = np.random.default_rng(1).normal(0, 1, 15)
+    zero = {str(k): 0.0 for k in range(60)}
+    four = {str(k): values[k // 4] for k in range(60)}
+    once = paired_difference(
+        {0: {k: four[k] for k in list(four)[::4]}},
+        {0: {k: 0.0 for k in list(four)[::4]}},
+        {k: k for k in zero},
+    )
+    assert np.allclose(
+        paired_difference({0: four}, {0: zero}, {k: str(int(k) // 4) for k in zero}), once
+    )
+
+
+def test_other_images_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"^expected scores of the same images, got 1 and 1"):
+        paired_difference({0: {"a": 1.0}}, {0: {"b": 1.0}}, {"a": "a", "b": "b"})
+
+
+def test_spread_is_over_draws() -> None:
+    assert over_draws([20.0, 21.0, 22.0]).text(1) == "21.0 ± 1.0"
+    assert over_draws([]).text(1) == "–"
+
+
+def rows_of(method: str, setting: str, pairs: str, means: list[float]) -> list[scores.Row]:
+    """Scores of three images with these means, a draw each."""
+    return [
+        {"method": method, "setting": setting, "pairs": pairs, "draw": float(draw), "task": "noise"}
+        | {"image": str(k), "source": str(k)}
+        | {measure: mean + k for measure in tables.MEASURES}
+        for draw, mean in enumerate(means)
+        for k in range(3)
+    ]
+
+
+def test_tables_hold_the_figures() -> None:
+    results = tables.Results(
+        rows_of("input", "A", "0", [10.0])
+        + rows_of("care", "A", "10", [17.0, 19.0])
+        + rows_of("default", "A", "10", [18.0, 20.0])
+        + rows_of("default", "B", "0", [16.0, 16.0])
+        + rows_of("oracle", "A", "all", [20.0]),
+        [],
+    )
+    assert results.groups == [("A", "10"), ("B", "0")]
+    overview, psnr, _, details = tables.sheets(results, ("A", "10"))
+    titles = [METHODS[name].title for name in ("input", "care", "default", "oracle")]
+    assert [row[0] for row in overview.rows] == titles
+    assert [row[1].split(" /")[0] for row in overview.rows] == [
+        "11.00",
+        "19.00 ± 1.41",
+        "20.00 ± 1.41",
+        "21.00",
+    ]
+    assert overview.best == {(2, 1)}
+    assert "| **20.00 ± 1.41 /" in overview.markdown()
+    assert [row[1] for row in psnr.rows] == [
+        "+9.00 [+9.00, +9.00]",
+        "+1.00 [+1.00, +1.00]",
+        "-1.00 [-1.00, -1.00]",
+    ]
+    share = details.head.index("of the oracle's gain")
+    assert [row[share] for row in details.rows] == ["0%", "80%", "90%", "100%"]
+    without = tables.differences(results, ("B", "0"), "psnr_affine")
+    assert without.rows[-1] == ["CARE (CSBDeep), 10 pairs of each task", "-2.00 [-2.00, -2.00]"]
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_every_method_can_start(name: str) -> None:
+    method = METHODS[name]
+    started = method.command(Path("python"))
+    assert started[0] == ("python" if method.peer else sys.executable)
+    assert set(method.settings) <= set(protocol.SETTINGS)
+    if method.peer:
+        assert (PEERS / f"{method.peer}.txt").exists()
+        assert Path(started[1]).exists()
+    if method.options.get("kind") == "baseline":
+        module = REPOSITORY / "benchmarks" / "baselines" / f"{method.options['module']}.py"
+        assert module.exists()
+
+
+def test_methods_are_chosen_by_name_and_group() -> None:
+    assert methods.choose("oracle,input,reference") == ["oracle", "input", "classical", "cubic"]
+    with pytest.raises(ValueError, match=r"^methods: expected some of .*; got 'dinner'$"):
+        methods.choose("input,dinner")
+
+
+@settings(max_examples=8, deadline=None)
+@given(st.integers(2, 8), st.integers(0, 7), st.integers(0, 99))
+def test_measured_rows_are_found(step: int, phase: int, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    plane = nuclei((96, 40), rng) + 0.1 * rng.random((96, 40), np.float32)
+    phase %= step
+    found = measured_rows(axial_subsampling(plane, sigma_z=0.5, step=step, phase=phase))
+    assert found is not None
+    assert np.array_equal(found, np.arange(phase, 96, step))
+
+
+def test_cubic_is_exact_on_a_cubic() -> None:
+    z = np.linspace(-1, 1, 61)[:, None] * np.ones((1, 3))
+    plane = (z**3 - 0.5 * z).astype(np.float32)
+    coarse = axial_subsampling(plane, sigma_z=0, step=6)
+    assert np.abs(coarse - plane).max() > 0.005
+    assert np.allclose(cubic(coarse), plane, atol=1e-5)
+    assert np.array_equal(cubic(plane), plane)  # no pattern, no change
+
+
+def test_micro_ssim_agrees_with_its_authors_package() -> None:
+    y, x = np.mgrid[:48, :40]
+    target = np.exp(-((y - 20) ** 2 + (x - 15) ** 2) / 60)
+    target += 0.5 * np.exp(-((y - 35) ** 2 + (x - 30) ** 2) / 20)
+    restored = 2 * target + 0.3 + 0.2 * np.sin(x * 1.3) * np.cos(y * 0.9)
+    (found,) = micro_ssim([target], [restored])
+    assert found == pytest.approx(0.591588, abs=3e-4)  # microssim 0.0.5
+    (again,) = micro_ssim([100 * target + 7], [0.01 * restored - 3])
+    assert again == pytest.approx(found, abs=1e-6)
+
+
+TINY = {"batch": 3, "patch": 32, "log_every": 1}
+OPTIONS = {
+    "kind": "ours",
+    "defects": TINY | {"channels": 4, "blocks": 1},
+    "restorer": TINY | {"channels": (4, 4, 4)},
+}
+
+
+def tiny_job(material: Material, setting: str, **options: object) -> tuple[jobs.Job, jobs.Arrays]:
+    """A job of two tasks without a physical model, which need no calibration."""
+    names = {"spots": "noise", "stripes": "lowres"}
+    images: jobs.Arrays = {}
+    for name, task in names.items():
+        planes = protocol.given(material, task, setting, 4 if setting == "A" else 0, 0)
+        images |= {key.replace(task, name): value for key, value in planes.items()}
+    chosen = methods.settings_of(OPTIONS | options, setting, 3).model_dump(mode="json")
+    told = {"options": OPTIONS | options, "settings": chosen, "tasks": list(names)}
+    told |= {"task": ALL, "setting": setting}
+    return told | {"seconds": 1.0, "seed": 3, "threads": 1}, images
+
+
+@pytest.mark.parametrize("setting", ["A", "B"])
+def test_each_image_gets_its_role(material: Material, setting: str) -> None:
+    job, images = tiny_job(material, setting)
+    chosen = Settings.model_validate(job["settings"])
+    assert chosen.seed == 3
+    assert chosen.restorer.channels == (4, 4, 4)
+    found = ours.gather_given(job, images, chosen)
+    for task in job["tasks"]:
+        inputs, targets = images[f"{task}/input"], images[f"{task}/target"]
+        assert np.array_equal(found.defective[task], inputs)
+        assert np.array_equal(found.own_clean[task], targets)
+        assert len(found.pairs[task]) == (0 if setting == "B" else len(inputs))
+        assert not found.validation[task]
+    assert (chosen.alpha == 1) == (setting == "B")
+
+
+def test_ablations_change_what_they_say() -> None:
+    def chosen(name: str) -> Settings:
+        return methods.settings_of(METHODS[name].options, "A", 0)
+
+    default = chosen("default")
+    assert chosen("no-content").restorer.content_weight == 0
+    assert chosen("no-adversarial").restorer.adversarial_weight == 0
+    assert not chosen("no-physics").defects.physics
+    assert chosen("alpha-0").alpha == 0
+    assert chosen("paper").preset == "paper"
+    assert chosen("physics-only") == chosen("oracle") == default
+    assert METHODS["physics-only"].options["cin_gan"] is False
+
+
+def test_ours_trains_and_restores(material: Material, tmp_path: Path) -> None:
+    job, images = tiny_job(material, "B")
+    trained = ours.train_ours(job, images, tmp_path)
+    planes = material.test["noise"][0].input[None]
+    assert trained.restore(planes).shape == planes.shape
+    assert trained.steps >= 1
+    assert trained.parameters > 100
+
+
+def test_without_synthetic_pairs_drafts_make_no_difference(
+    material: Material, tmp_path: Path
+) -> None:
+    job, images = tiny_job(material, "A", alpha=0.0)
+    chosen = ours.with_steps(Settings.model_validate(job["settings"]), "restorer", 2)
+    found, accelerator = ours.gather_given(job, images, chosen), Accelerator()
+    planes = []
+    for name, train in (("product", train_restorer), ("drafts", ours.train_on_drafts)):
+        (tmp_path / name).mkdir()
+        more = {"quiet": True} if name == "product" else {}
+        train(found, tmp_path / name, chosen, accelerator, **more)
+        restorer = Restorer(tmp_path / name / "restorer.onnx", threads=1)
+        planes.append(restorer.restore_plane(images["spots/input"][0]))
+    assert np.array_equal(*planes)
+
+
+def test_steps_are_timed_as_they_are() -> None:
+    class Slow:
+        product = "network"
+        networks: ClassVar[dict[str, nn.Module]] = {"network": nn.Linear(1, 1)}
+
+        def step(self, batch: object, rng: object, step: int) -> dict[str, float]:
+            time.sleep(0.3 if step < 7 + 2 else 0.02)  # the first two warm up
+            return {}
+
+    begun = time.perf_counter()
+    pace = ours.seconds_per_step(Slow(), lambda *_: {}, Accelerator(), 7, 0.8)  # type: ignore[arg-type]
+    assert 0.02 <= pace < 0.1
+    assert time.perf_counter() - begun > 0.8
+
+
+def test_the_page_names_options_and_methods_that_exist() -> None:
+    text = (REPOSITORY / "docs" / "benchmark.md").read_text(encoding="utf-8")
+    with pytest.raises(SystemExit):
+        command.main(["--help"])
+    parser_options = set(re.findall(r'"(--[a-z-]+)"', Path(command.__file__).read_text()))
+    assert set(re.findall(r"(?<![\w-])--[a-z][a-z-]*", text)) <= parser_options
+    table = re.findall(r"^\| `([\w.…-]+)` \|", text, re.MULTILINE)[1:]  # less its head
+    assert set(table) == {name for name in METHODS if not name.startswith("alpha-")} | {"alpha-…"}
+    assert "<!-- figures -->" in text
