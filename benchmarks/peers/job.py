@@ -51,6 +51,7 @@ def perform(train: Callable[[Job, Arrays, Path], Trained], packages: Sequence[st
     given, test = read_arrays(folder / "given.npz"), read_arrays(folder / "test.npz")
     work = folder / "work"
     work.mkdir(exist_ok=True)
+    versions = {name: version(name) for name in packages}
     begun = time.perf_counter()
     trained = train(job, given, work)
     ready = time.perf_counter()
@@ -63,7 +64,7 @@ def perform(train: Callable[[Job, Arrays, Path], Trained], packages: Sequence[st
         "images": sum(len(planes) for planes in test.values()),
         "parameters": trained.parameters,
         "steps": trained.steps,
-        "versions": {name: version(name) for name in packages},
+        "versions": versions,
     }
     write_arrays(folder / "restored.npz", restored)
     write_json(folder / "about.json", about)
