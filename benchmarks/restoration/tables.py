@@ -31,6 +31,7 @@ MEASURES = {
 TYPICAL = ("ring_resolution",)  # measures whose median over images is taken
 
 Group = tuple[str, str]  # setting, number of pairs
+UNTRAINED: Group = ("A", "0")
 Place = tuple[str, str, str]  # method, setting, number of pairs
 PerDraw = dict[int, dict[str, float]]
 
@@ -74,9 +75,9 @@ class Results:
 
     @property
     def groups(self) -> list[Group]:
-        """Settings and numbers of pairs that something was trained in, 10 pairs first."""
+        """Settings and numbers of pairs of trainings, 10 pairs first; else the untrained ones."""
         found = {p[1:] for (p, *_) in self._scores if METHODS[p[0]].trained and p[0] != ORACLE}
-        return sorted(found, key=lambda g: (g[1] != "10", g[0] != "B", len(g[1]), g[1]))
+        return sorted(found or {UNTRAINED}, key=lambda g: (g[1] != "10", g[0] != "B", len(g[1]), g[1]))
 
     @property
     def tasks(self) -> list[str]:
@@ -128,6 +129,8 @@ def group_title(group: Group) -> str:
     """Name a group."""
     if group[0] == "B":
         return "No pairs"
+    if group == UNTRAINED:
+        return "Without training"
     return "All pairs" if group[1] == "all" else f"{group[1]} pairs of each task"
 
 
@@ -217,7 +220,7 @@ def details(results: Results, group: Group, task: str) -> Sheet:
 
 
 def _gain(results: Results, place: Place, task: str) -> str:
-    places = place, (INPUT, "A", "0"), (ORACLE, "A", "all")
+    places = place, (INPUT, *UNTRAINED), (ORACLE, "A", "all")
     mine, untouched, best = (results.spread(p, task, "psnr_affine").mean for p in places)
     share = share_of_gain(mine, untouched, best)
     return "–" if math.isnan(share) else f"{share:.0%}"
