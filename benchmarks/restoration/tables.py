@@ -77,7 +77,9 @@ class Results:
     def groups(self) -> list[Group]:
         """Settings and numbers of pairs of trainings, 10 pairs first; else the untrained ones."""
         found = {p[1:] for (p, *_) in self._scores if METHODS[p[0]].trained and p[0] != ORACLE}
-        return sorted(found or {UNTRAINED}, key=lambda g: (g[1] != "10", g[0] != "B", len(g[1]), g[1]))
+        return sorted(
+            found or {UNTRAINED}, key=lambda g: (g[1] != "10", g[0] != "B", len(g[1]), g[1])
+        )
 
     @property
     def tasks(self) -> list[str]:
