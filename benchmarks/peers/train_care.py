@@ -8,6 +8,7 @@ normalised again: the images are normalised, and the targets fitted to them, alr
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from collections.abc import Callable
@@ -55,7 +56,7 @@ def train(job: Job, given: Arrays, work: Path) -> Trained:
     deadline = Deadline(end)
     care.prepare_for_training()
     care.callbacks.append(deadline)
-    steps = max(1, int((epoch - check) / step))
+    steps = max(1, math.ceil((epoch - check) / step))  # the deadline cuts the last epochs
     care.train(x, y, validation_data=held_back, steps_per_epoch=steps)
     return Trained(
         lambda planes: np.stack([care.predict(p, "YX", normalizer=None) for p in planes]),

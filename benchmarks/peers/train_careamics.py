@@ -8,6 +8,7 @@ a callback ends the training when the time is over. Noise2Void gets the inputs a
 
 from __future__ import annotations
 
+import math
 import sys
 import time
 import types
@@ -114,7 +115,7 @@ def repeats_of(planes: np.ndarray, steps: float) -> int:
     """Return how often the images have to come in an epoch of so many steps."""
     count, height, width = planes.shape
     patches = count * -(-height // PATCH) * -(-width // PATCH)
-    return max(1, round(steps * BATCH / patches))
+    return max(1, math.ceil(steps * BATCH / patches))
 
 
 if __name__ == "__main__":

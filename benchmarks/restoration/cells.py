@@ -15,9 +15,11 @@ import json
 import os
 import shutil
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import IO, Any, NamedTuple
 
 from benchmarks import machine
 from benchmarks.material import environment
@@ -246,28 +248,35 @@ def _environment(threads: int, python: Path | None) -> dict[str, str]:
 
 
 def _run(
-    command: list[str], variables: dict[str, str], log: Any, limit: float, threads: int
+    command: list[str], variables: dict[str, str], log: IO[str], limit: float, threads: int
 ) -> int:
-    """Run a process on as many processors as threads, where the system can tell it so."""
-
-    def stay() -> None:
-        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:threads])
-
-    try:
-        done = subprocess.run(
-            command,
-            env=variables,
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            timeout=limit,
-            preexec_fn=stay if hasattr(os, "sched_setaffinity") else None,
-            check=False,
+    """Run a process, for so long at most; return its exit code."""
+    with _processors(threads):
+        process = subprocess.Popen(
+            command, env=variables, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT
         )
+    try:
+        return process.wait(limit)
     except subprocess.TimeoutExpired:
         log.write(f"\nstopped after {limit:.0f} seconds\n")
         return -1
-    return done.returncode
+    finally:
+        process.kill()
+        process.wait()
+
+
+@contextmanager
+def _processors(count: int) -> Iterator[None]:
+    """Start processes on so many processors, where the system can be told so."""
+    if not hasattr(os, "sched_setaffinity"):
+        yield
+        return
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, sorted(before)[:count])
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
 
 
 def _last_words(log: Path) -> str:
