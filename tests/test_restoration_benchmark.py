@@ -1,4 +1,4 @@
-"""The benchmark of restoration: fair draws, cells that count once, honest figures."""
+"""The benchmark of restoration: fair draws, and cells that are computed once."""
 
 from __future__ import annotations
 
@@ -11,37 +11,27 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import ClassVar
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch import nn
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(REPOSITORY))  # the benchmarks lie beside the package
 
-from accelerate import Accelerator  # noqa: E402
 from benchmarks.peers import job as jobs  # noqa: E402
 from benchmarks.peers.job import read_arrays  # noqa: E402
 from benchmarks.restoration import __main__ as command  # noqa: E402
-from benchmarks.restoration import cells, methods, ours, protocol, scores, tables  # noqa: E402
+from benchmarks.restoration import cells, protocol, scores  # noqa: E402
 from benchmarks.restoration.cells import ALL, Bench, Cell  # noqa: E402
-from benchmarks.restoration.interpolation import cubic, measured_rows  # noqa: E402
-from benchmarks.restoration.methods import METHODS, PEERS, Method  # noqa: E402
-from benchmarks.restoration.microssim import micro_ssim  # noqa: E402
+from benchmarks.restoration.methods import METHODS, Method  # noqa: E402
 from benchmarks.restoration.protocol import Material  # noqa: E402
-from benchmarks.restoration.statistics import over_draws, paired_difference  # noqa: E402
 
 from microscopygan.defects.parameters import LowResolution, Noise  # noqa: E402
-from microscopygan.defects.physics import axial_subsampling  # noqa: E402
 from microscopygan.defects.specimens import nuclei  # noqa: E402
 from microscopygan.evaluate.metrics import affine_fit  # noqa: E402
-from microscopygan.gan.training import train_restorer  # noqa: E402
 from microscopygan.image.intensity import percentile_map  # noqa: E402
-from microscopygan.restoration.restorer import Restorer  # noqa: E402
-from microscopygan.settings import Settings  # noqa: E402
 
 SIDE, TRAIN, TEST = 40, 7, 3
 DEFECTS = {"noise": Noise(photons=30), "lowres": LowResolution(sigma=1.5, binning=2)}
@@ -365,243 +355,3 @@ def test_a_tenth_is_held_back(count: int, seed: int) -> None:
 
 def test_one_pair_serves_as_both() -> None:
     assert [list(part) for part in jobs.split(1, 0)] == [[0], [0]]
-
-
-@settings(max_examples=20, deadline=None)
-@given(st.floats(-3, 3), st.integers(0, 99))
-def test_a_constant_difference_is_certain(shift: float, seed: int) -> None:
-    theirs = {str(k): v for k, v in enumerate(np.random.default_rng(seed).normal(25, 3, 20))}
-    ours = {name: value + shift for name, value in theirs.items()}
-    found = paired_difference({0: ours}, {0: theirs}, {name: name for name in theirs})
-    assert np.allclose(found, shift, atol=1e-9)
-
-
-def test_the_interval_is_that_of_a_mean() -> None:
-    rng = np.random.default_rng(0)
-    noise = rng.normal(0.5, 1.0, 400)
-    ours = {0: {str(k): 20 + v for k, v in enumerate(noise)}}
-    theirs = {draw: {str(k): 20.0 + draw for k in range(400)} for draw in (-1, 0, 1)}
-    found = paired_difference(ours, theirs, {str(k): str(k) for k in range(400)})
-    half = 1.96 * noise.std() / 20
-    assert np.allclose(found, [noise.mean(), noise.mean() - half, noise.mean() + half], atol=0.015)
-    assert found == paired_difference(ours, theirs, {str(k): str(k) for k in range(400)})
-
-
-def test_planes_of_one_source_count_as_one() -> None:
-    values = np.random.default_rng(1).normal(0, 1, 15)
-    zero = {str(k): 0.0 for k in range(60)}
-    four = {str(k): values[k // 4] for k in range(60)}
-    once = paired_difference(
-        {0: {k: four[k] for k in list(four)[::4]}},
-        {0: {k: 0.0 for k in list(four)[::4]}},
-        {k: k for k in zero},
-    )
-    assert np.allclose(
-        paired_difference({0: four}, {0: zero}, {k: str(int(k) // 4) for k in zero}), once
-    )
-
-
-def test_other_images_are_refused() -> None:
-    with pytest.raises(ValueError, match=r"^expected scores of the same images, got 1 and 1"):
-        paired_difference({0: {"a": 1.0}}, {0: {"b": 1.0}}, {"a": "a", "b": "b"})
-
-
-def test_spread_is_over_draws() -> None:
-    assert over_draws([20.0, 21.0, 22.0]).text(1) == "21.0 ± 1.0"
-    assert over_draws([]).text(1) == "–"
-
-
-def rows_of(method: str, setting: str, pairs: str, means: list[float]) -> list[scores.Row]:
-    """Scores of three images with these means, a draw each."""
-    return [
-        {"method": method, "setting": setting, "pairs": pairs, "draw": float(draw), "task": "noise"}
-        | {"image": str(k), "source": str(k)}
-        | {measure: mean + k for measure in tables.MEASURES}
-        for draw, mean in enumerate(means)
-        for k in range(3)
-    ]
-
-
-def test_tables_hold_the_figures() -> None:
-    results = tables.Results(
-        rows_of("input", "A", "0", [10.0])
-        + rows_of("care", "A", "10", [17.0, 19.0])
-        + rows_of("default", "A", "10", [18.0, 20.0])
-        + rows_of("default", "B", "0", [16.0, 16.0])
-        + rows_of("oracle", "A", "all", [20.0]),
-        [],
-    )
-    assert results.groups == [("A", "10"), ("B", "0")]
-    overview, psnr, _, details = tables.sheets(results, ("A", "10"))
-    titles = [METHODS[name].title for name in ("input", "care", "default", "oracle")]
-    assert [row[0] for row in overview.rows] == titles
-    assert [row[1].split(" /")[0] for row in overview.rows] == [
-        "11.00",
-        "19.00 ± 1.41",
-        "20.00 ± 1.41",
-        "21.00",
-    ]
-    assert overview.best == {(2, 1)}
-    assert "| **20.00 ± 1.41 /" in overview.markdown()
-    assert [row[1] for row in psnr.rows] == [
-        "+9.00 [+9.00, +9.00]",
-        "+1.00 [+1.00, +1.00]",
-        "-1.00 [-1.00, -1.00]",
-    ]
-    share = details.head.index("of the oracle's gain")
-    assert [row[share] for row in details.rows] == ["0%", "80%", "90%", "100%"]
-    without = tables.differences(results, ("B", "0"), "psnr_affine")
-    assert without.rows[-1] == ["CARE (CSBDeep), 10 pairs of each task", "-2.00 [-2.00, -2.00]"]
-
-
-@pytest.mark.parametrize("name", METHODS)
-def test_every_method_can_start(name: str) -> None:
-    method = METHODS[name]
-    started = method.command(Path("python"))
-    assert started[0] == ("python" if method.peer else sys.executable)
-    assert set(method.settings) <= set(protocol.SETTINGS)
-    if method.peer:
-        assert (PEERS / f"{method.peer}.txt").exists()
-        assert Path(started[1]).exists()
-    if method.options.get("kind") == "baseline":
-        module = REPOSITORY / "benchmarks" / "baselines" / f"{method.options['module']}.py"
-        assert module.exists()
-
-
-def test_methods_are_chosen_by_name_and_group() -> None:
-    assert methods.choose("oracle,input,reference") == ["oracle", "input", "classical", "cubic"]
-    with pytest.raises(ValueError, match=r"^methods: expected some of .*; got 'dinner'$"):
-        methods.choose("input,dinner")
-
-
-@settings(max_examples=8, deadline=None)
-@given(st.integers(2, 8), st.integers(0, 7), st.integers(0, 99))
-def test_measured_rows_are_found(step: int, phase: int, seed: int) -> None:
-    rng = np.random.default_rng(seed)
-    plane = nuclei((96, 40), rng) + 0.1 * rng.random((96, 40), np.float32)
-    phase %= step
-    found = measured_rows(axial_subsampling(plane, sigma_z=0.5, step=step, phase=phase))
-    assert found is not None
-    assert np.array_equal(found, np.arange(phase, 96, step))
-
-
-def test_cubic_is_exact_on_a_cubic() -> None:
-    z = np.linspace(-1, 1, 61)[:, None] * np.ones((1, 3))
-    plane = (z**3 - 0.5 * z).astype(np.float32)
-    coarse = axial_subsampling(plane, sigma_z=0, step=6)
-    assert np.abs(coarse - plane).max() > 0.005
-    assert np.allclose(cubic(coarse), plane, atol=1e-5)
-    assert np.array_equal(cubic(plane), plane)  # no pattern, no change
-
-
-def test_micro_ssim_agrees_with_its_authors_package() -> None:
-    y, x = np.mgrid[:48, :40]
-    target = np.exp(-((y - 20) ** 2 + (x - 15) ** 2) / 60)
-    target += 0.5 * np.exp(-((y - 35) ** 2 + (x - 30) ** 2) / 20)
-    restored = 2 * target + 0.3 + 0.2 * np.sin(x * 1.3) * np.cos(y * 0.9)
-    (found,) = micro_ssim([target], [restored])
-    assert found == pytest.approx(0.591588, abs=3e-4)  # microssim 0.0.5
-    (again,) = micro_ssim([100 * target + 7], [0.01 * restored - 3])
-    assert again == pytest.approx(found, abs=1e-6)
-
-
-TINY = {"batch": 3, "patch": 32, "log_every": 1}
-OPTIONS = {
-    "kind": "ours",
-    "defects": TINY | {"channels": 4, "blocks": 1},
-    "restorer": TINY | {"channels": (4, 4, 4)},
-}
-
-
-def tiny_job(material: Material, setting: str, **options: object) -> tuple[jobs.Job, jobs.Arrays]:
-    """A job of two tasks without a physical model, which need no calibration."""
-    names = {"spots": "noise", "stripes": "lowres"}
-    images: jobs.Arrays = {}
-    for name, task in names.items():
-        planes = protocol.given(material, task, setting, 4 if setting == "A" else 0, 0)
-        images |= {key.replace(task, name): value for key, value in planes.items()}
-    chosen = methods.settings_of(OPTIONS | options, setting, 3).model_dump(mode="json")
-    told = {"options": OPTIONS | options, "settings": chosen, "tasks": list(names)}
-    told |= {"task": ALL, "setting": setting}
-    return told | {"seconds": 1.0, "seed": 3, "threads": 1}, images
-
-
-@pytest.mark.parametrize("setting", ["A", "B"])
-def test_each_image_gets_its_role(material: Material, setting: str) -> None:
-    job, images = tiny_job(material, setting)
-    chosen = Settings.model_validate(job["settings"])
-    assert chosen.seed == 3
-    assert chosen.restorer.channels == (4, 4, 4)
-    found = ours.gather_given(job, images, chosen)
-    for task in job["tasks"]:
-        inputs, targets = images[f"{task}/input"], images[f"{task}/target"]
-        assert np.array_equal(found.defective[task], inputs)
-        assert np.array_equal(found.own_clean[task], targets)
-        assert len(found.pairs[task]) == (0 if setting == "B" else len(inputs))
-        assert not found.validation[task]
-    assert (chosen.alpha == 1) == (setting == "B")
-
-
-def test_ablations_change_what_they_say() -> None:
-    def chosen(name: str) -> Settings:
-        return methods.settings_of(METHODS[name].options, "A", 0)
-
-    default = chosen("default")
-    assert chosen("content").restorer.content_weight > 0
-    assert chosen("adversarial").restorer.adversarial_weight > 0
-    assert not chosen("no-physics").defects.physics
-    assert chosen("alpha-0").alpha == 0
-    assert chosen("paper").preset == "paper"
-    assert chosen("physics-only") == chosen("oracle") == default
-    assert METHODS["physics-only"].options["cin_gan"] is False
-
-
-def test_ours_trains_and_restores(material: Material, tmp_path: Path) -> None:
-    job, images = tiny_job(material, "B")
-    trained = ours.train_ours(job, images, tmp_path)
-    planes = material.test["noise"][0].input[None]
-    assert trained.restore(planes).shape == planes.shape
-    assert trained.steps >= 1
-    assert trained.parameters > 100
-
-
-def test_without_synthetic_pairs_drafts_make_no_difference(
-    material: Material, tmp_path: Path
-) -> None:
-    job, images = tiny_job(material, "A", alpha=0.0)
-    chosen = ours.with_steps(Settings.model_validate(job["settings"]), "restorer", 2)
-    found, accelerator = ours.gather_given(job, images, chosen), Accelerator()
-    planes = []
-    for name, train in (("product", train_restorer), ("drafts", ours.train_on_drafts)):
-        (tmp_path / name).mkdir()
-        more = {"quiet": True} if name == "product" else {}
-        train(found, tmp_path / name, chosen, accelerator, **more)
-        restorer = Restorer(tmp_path / name / "restorer.onnx", threads=1)
-        planes.append(restorer.restore_plane(images["spots/input"][0]))
-    assert np.array_equal(*planes)
-
-
-def test_steps_are_timed_as_they_are() -> None:
-    class Slow:
-        product = "network"
-        networks: ClassVar[dict[str, nn.Module]] = {"network": nn.Linear(1, 1)}
-
-        def step(self, batch: object, rng: object, step: int) -> dict[str, float]:
-            time.sleep(0.3 if step < 7 + 2 else 0.02)  # the first two warm up
-            return {}
-
-    begun = time.perf_counter()
-    pace = ours.seconds_per_step(Slow(), lambda *_: {}, Accelerator(), 7, 0.8)  # type: ignore[arg-type]
-    assert 0.02 <= pace < 0.1
-    assert time.perf_counter() - begun > 0.8
-
-
-def test_the_page_names_options_and_methods_that_exist() -> None:
-    text = (REPOSITORY / "docs" / "benchmark.md").read_text(encoding="utf-8")
-    with pytest.raises(SystemExit):
-        command.main(["--help"])
-    parser_options = set(re.findall(r'"(--[a-z-]+)"', Path(command.__file__).read_text()))
-    assert set(re.findall(r"(?<![\w-])--[a-z][a-z-]*", text)) <= parser_options
-    table = re.findall(r"^\| `([\w.…-]+)` \|", text, re.MULTILINE)[1:]  # less its head
-    assert set(table) == {name for name in METHODS if not name.startswith("alpha-")} | {"alpha-…"}
-    assert "<!-- figures -->" in text

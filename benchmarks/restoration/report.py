@@ -25,7 +25,8 @@ from microscopygan.evaluate.compare import write_csv
 from microscopygan.evaluate.metrics import affine_fit, psnr_affine
 from microscopygan.evaluate.output import write_text
 
-_STYLE = ".row { grid-template-columns: repeat(auto-fill, minmax(130px, 1fr)); }"
+_STYLE = "main { max-width: 1500px; } "
+_STYLE += ".row { grid-template-columns: repeat(auto-fill, minmax(130px, 1fr)); }"
 
 
 def write_reports(bench: Bench, scores: list[Row], costs: list[Row]) -> str:

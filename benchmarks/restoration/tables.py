@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
@@ -108,10 +108,11 @@ class Results:
         typical = measure in TYPICAL
         return over_draws(per_draw(self.values(place, task, measure), typical=typical))
 
-    def costs(self, place: Place, task: str) -> list[Row]:
-        """Return the costs of the cells that restore a task, a row for each draw."""
-        cell = task.rpartition("+")[2] if METHODS[place[0]].single else "all"
-        return self._costs.get((place, cell), [])
+    def costs(self, place: Place, task: str) -> list[tuple[Row, ...]]:
+        """Return for each draw the costs of the cells that restore a task: of one, or of two."""
+        names = task.split("+") if METHODS[place[0]].single else ["all"]
+        rows = (self._costs.get((place, name), []) for name in names)
+        return list(zip(*(sorted(r, key=lambda row: row["draw"]) for r in rows), strict=False))
 
     @property
     def machines(self) -> list[str]:
@@ -233,14 +234,12 @@ def _cost_texts(results: Results, place: Place, task: str) -> list[str]:
     if not costs:
         return ["–"] * 4
 
-    def mean(*names: str) -> float:
-        first, *rest = names
-        over = [float(c[first]) / (float(c[rest[0]]) if rest else 1.0) for c in costs]
-        return fmean(over)
+    def mean(name: str, per: Callable[[Row], float] = lambda row: 1.0) -> float:
+        return fmean(sum(float(row[name]) / per(row) for row in rows) for rows in costs)
 
     return [
         f"{mean('training_seconds'):.0f}",
-        f"{mean('inference_seconds', 'images'):.3f}",
+        f"{mean('inference_seconds', lambda row: float(row['images'])):.3f}",
         f"{mean('parameters'):,.0f}",
         f"{mean('steps'):,.0f}",
     ]
