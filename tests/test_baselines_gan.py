@@ -244,10 +244,10 @@ def test_any_size_is_restored_the_same_each_time(shape: tuple[int, int]) -> None
     trained = training.finish(network, training.SignedScale(0, 1), 32, 0, 1)
     plane = np.random.default_rng(0).random(shape, np.float32)
     before, state = plane.copy(), torch.get_rng_state()
-    restored = trained.restore(plane)
+    (restored,) = trained.restore(plane[None])
     assert restored.shape == shape
     assert restored.dtype == np.float32
-    assert np.array_equal(restored, trained.restore(plane))
+    assert np.array_equal(restored, trained.restore(plane[None])[0])
     assert np.array_equal(plane, before)
     assert torch.equal(state, torch.get_rng_state())
     assert trained.parameters == parameters(network)
@@ -265,8 +265,8 @@ def test_training_is_a_function_of_seed_and_steps(method) -> None:
     )
     assert torch.equal(state, torch.get_rng_state())
     assert first.steps == 3
-    assert np.array_equal(first.restore(plane), again.restore(plane))
-    assert not np.array_equal(first.restore(plane), other.restore(plane))
+    assert np.array_equal(first.restore(plane[None]), again.restore(plane[None]))
+    assert not np.array_equal(first.restore(plane[None]), other.restore(plane[None]))
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -297,7 +297,7 @@ def test_pix2pix_learns_to_remove_noise() -> None:
     rng = np.random.default_rng(1)
     noisy = [(x + rng.normal(0, 0.3, x.shape)).astype(np.float32) for x in clean]
     trained = pix2pix.train(noisy[:10], clean[:10], seconds=1e9, steps=120, seed=0, width=8)
-    restored = [trained.restore(plane) for plane in noisy[10:]]
+    restored = trained.restore(np.stack(noisy[10:]))
     assert psnr(restored, clean[10:]) > psnr(noisy[10:], clean[10:]) + 4
     assert psnr(restored, clean[10:]) > psnr(flat(clean[10:]), clean[10:]) + 2
 
@@ -306,7 +306,7 @@ def test_deblurgan_learns_to_remove_background_light() -> None:
     clean = specimens(membranes, 14, 32)
     bright = [x + np.float32(0.5) for x in clean]
     trained = deblurgan.train(bright[:10], clean[:10], seconds=1e9, steps=50, seed=0, width=8)
-    restored = [trained.restore(plane) for plane in bright[10:]]
+    restored = trained.restore(np.stack(bright[10:]))
     assert psnr(restored, clean[10:]) > psnr(bright[10:], clean[10:]) + 2
     kept = [
         np.corrcoef(a.ravel(), b.ravel())[0, 1] for a, b in zip(restored, clean[10:], strict=True)
@@ -318,7 +318,7 @@ def test_cyclegan_learns_the_intensities_of_the_clean_images_and_keeps_content()
     clean = specimens(nuclei, 14, 32)
     faded = [0.4 * x + np.float32(0.5) for x in clean]
     trained = cyclegan.train(faded[:5], clean[5:10], seconds=1e9, steps=160, seed=0, width=8)
-    restored = [trained.restore(plane) for plane in faded[10:]]
+    restored = trained.restore(np.stack(faded[10:]))
     gap = abs(np.mean(restored) - np.mean(clean[5:10]))
     assert gap < 0.2 * abs(np.mean(faded[10:]) - np.mean(clean[5:10]))
     assert psnr(restored, clean[10:]) > psnr(faded[10:], clean[10:]) + 4

@@ -209,7 +209,7 @@ def test_a_baseline_gets_its_task_alone(tmp_path: Path) -> None:
             inputs: list[np.ndarray], targets: list[np.ndarray], *, seconds: float, seed: int
         ) -> Trained:
             seen.update(inputs=inputs, targets=targets, seconds=seconds, seed=seed)
-            return Trained(lambda plane: plane.T, 5, 6)
+            return Trained(lambda planes: planes.swapaxes(1, 2), 5, 6)
 
     told = {"task": "stripes", "seconds": 2.0, "seed": 4}
     images = given_images("A")

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from benchmarks.baselines import training
 from benchmarks.baselines.networks import PatchDiscriminator, ResNetGenerator
-from benchmarks.baselines.trained import Trained
+from benchmarks.peers.job import Trained
 
 _RATE = 2e-4
 _CYCLE = 10.0

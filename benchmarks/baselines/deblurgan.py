@@ -29,7 +29,7 @@ from torch import Tensor, nn
 
 from benchmarks.baselines import training
 from benchmarks.baselines.networks import PatchDiscriminator, ResNetGenerator
-from benchmarks.baselines.trained import Trained
+from benchmarks.peers.job import Trained
 from microscopygan.gan.losses import (
     VGGFeatures,
     content_loss,

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from benchmarks.baselines import training
 from benchmarks.baselines.networks import PatchDiscriminator, UNetGenerator
-from benchmarks.baselines.trained import Trained
+from benchmarks.peers.job import Trained
 from microscopygan.gan.losses import critic_loss, generator_loss
 
 _RATE = 2e-4

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.baselines.networks import initialise
-from benchmarks.baselines.trained import Trained
+from benchmarks.peers.job import Trained
 from microscopygan.gan.networks import Network
 from microscopygan.gan.patches import crop
 
@@ -223,8 +223,6 @@ def finish(
     """
 
     def restore(plane: np.ndarray) -> np.ndarray:
-        if plane.ndim != 2:
-            raise ValueError(f"expected a plane (Y, X), got shape {plane.shape}; give one plane")
         height, width = plane.shape
         padded = np.pad(plane, ((0, -height % multiple), (0, -width % multiple)), "symmetric")
         with seeded(seed), torch.inference_mode():
@@ -232,4 +230,4 @@ def finish(
         return scale.inverse(restored)[:height, :width].astype(np.float32)
 
     parameters = sum(weight.numel() for weight in generator.parameters())
-    return Trained(restore, parameters, steps)
+    return Trained(lambda planes: np.stack([restore(p) for p in planes]), parameters, steps)

@@ -27,7 +27,18 @@ Arrays = dict[str, np.ndarray]
 
 @dataclass(frozen=True)
 class Trained:
-    """A trained method: it restores planes (K, Y, X) float32, about 0..1, to the same."""
+    """A trained method.
+
+    Attributes
+    ----------
+    restore
+        Planes (K, Y, X), about 0..1 and not clipped, to the restored ones: same shape and scale,
+        float32. The same planes give the same result each time.
+    parameters
+        Of the network that restores; those needed for training only do not count.
+    steps
+        Updates of that network.
+    """
 
     restore: Callable[[np.ndarray], np.ndarray]
     parameters: int

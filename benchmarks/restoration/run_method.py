@@ -39,7 +39,7 @@ def trainer(options: dict[str, Any]) -> Callable[[Job, Arrays, Path], Trained]:
     restore = _untrained(options["kind"])
 
     def train(job: Job, given: Arrays, work: Path) -> Trained:
-        return _plane_by_plane(lambda plane: restore(plane, job["task"]), 0, 0)
+        return Trained(lambda planes: np.stack([restore(p, job["task"]) for p in planes]), 0, 0)
 
     return train
 
@@ -60,16 +60,10 @@ def _untrained(kind: str) -> Callable[[np.ndarray, str], np.ndarray]:
 def _baseline(module: Any) -> Callable[[Job, Arrays, Path], Trained]:
     def train(job: Job, given: Arrays, work: Path) -> Trained:
         inputs, targets = (list(given[f"{job['task']}/{side}"]) for side in ("input", "target"))
-        made = module.train(inputs, targets, seconds=job["seconds"], seed=job["seed"])
-        return _plane_by_plane(made.restore, made.parameters, made.steps)
+        made: Trained = module.train(inputs, targets, seconds=job["seconds"], seed=job["seed"])
+        return made
 
     return train
-
-
-def _plane_by_plane(
-    restore: Callable[[np.ndarray], np.ndarray], parameters: int, steps: int
-) -> Trained:
-    return Trained(lambda planes: np.stack([restore(p) for p in planes]), parameters, steps)
 
 
 if __name__ == "__main__":

@@ -73,9 +73,8 @@ def calibrate_noise(
     grid = product(PHOTONS, READ_NOISE, BACKGROUND)
     candidates = [Noise(photons=p, read_noise=r, background=b) for p, r, b in grid]
     curves = [_simulated_curve(noise, crops, rng) for noise in candidates]
-    chosen = rng.permutation(len(defective))[:keep]
     found = []
-    for index in chosen:
+    for index in rng.permutation(len(defective))[:keep]:
         real = noise_curve([np.asarray(defective[int(index)])], bins=BINS)
         misfits = [_misfit(real, curve) for curve in curves]
         found.append(candidates[int(np.argmin(misfits))])
