@@ -1,11 +1,15 @@
 """Material and batches: roles of images, alpha, determinism, the axial direction."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from microscopygan.defects.parameters import Noise
+from microscopygan.gan.networks import DefectGenerator
 from microscopygan.gan.patches import DefectBatches, PairBatches, crop, flip, gather
+from microscopygan.gan.training import save_draws
 from microscopygan.image.dataset import Dataset, Pair, Sample, load_dataset
 from microscopygan.settings import Settings
 
@@ -93,3 +97,19 @@ def test_crops_of_a_pair_lie_at_one_place() -> None:
     one, two = crop([plane, plane + 1], 32, np.random.default_rng(1))
     assert one.shape == (32, 32)
     np.testing.assert_array_equal(one + 1, two)
+
+
+def test_each_kept_draw_has_a_noise_of_its_own(tmp_path: Path, tiny: Settings) -> None:
+    smooth = [np.outer(np.hanning(128), np.hanning(128)).astype(np.float32)] * 2
+    data = Dataset(
+        [Sample(p, "a", "a") for p in smooth], {"noise": [Sample(smooth[0], "b", "b")]}, {}, {}
+    )
+    material = replace(gather(data, tiny), physics={"noise": [Noise(photons=20)]})
+    generator = DefectGenerator(tiny.defects, 1)  # gives its draft back before it is trained
+    save_draws(tmp_path / "draws.npz", generator, material, seed=0)
+    with np.load(tmp_path / "draws.npz") as kept:
+        first, second = (kept[f"noise/synthetic{k}"] - kept["noise/clean"] for k in (1, 2))
+        assert np.allclose(kept["noise/synthetic1"], kept["noise/physics"], atol=1e-6)
+    assert first.std() > 0.05
+    assert second.std() == pytest.approx(first.std(), rel=0.2)
+    assert abs(np.corrcoef(first.ravel(), second.ravel())[0, 1]) < 0.1

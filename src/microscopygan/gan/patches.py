@@ -261,6 +261,13 @@ def draw_field(
     own = material.own_clean[name]
     planes = own if own and rng.random() < own_share else material.clean
     clean = flip(crop([planes[rng.integers(len(planes))]], size, rng), name, rng)[0]
+    return draft_of(material, name, clean, rng)
+
+
+def draft_of(
+    material: Material, name: str, clean: np.ndarray, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """Draw a physical draft of a clean field; return both on the draft's intensity scale."""
     known = material.physics.get(name)
     if not known:
         return clean, clean

@@ -30,6 +30,7 @@ from .patches import (
     Material,
     PairBatches,
     calibrate_physics,
+    draft_of,
     draw_field,
     draw_physics,
     gather,
@@ -207,9 +208,10 @@ def save_draws(
 ) -> None:
     """Keep synthetic fields with their clean and physical origins, to compare with real ones.
 
-    `first` is the generator's index of the material's first defect.
+    Each clean field gets the defect twice, from another draft each time. `first` is the
+    generator's index of the material's first defect.
     """
-    rng = np.random.default_rng([seed, 3])
+    rng, again = (np.random.default_rng([seed, stream]) for stream in (3, 4))
     noise = torch.Generator().manual_seed(seed)
     generator = generator.cpu()
     arrays = {}
@@ -218,8 +220,9 @@ def save_draws(
         draft = np.stack([a for a, _ in fields]).astype(np.float32)
         clean = np.stack([b for _, b in fields]).astype(np.float32)
         arrays[f"{name}/clean"], arrays[f"{name}/physics"] = clean, draft
-        for draw in ("synthetic1", "synthetic2"):
-            arrays[f"{name}/{draw}"] = degrade(generator, draft, number, noise)
+        other = np.stack([draft_of(material, name, b, again)[0] for _, b in fields])
+        for draw, drafts in (("synthetic1", draft), ("synthetic2", other.astype(np.float32))):
+            arrays[f"{name}/{draw}"] = degrade(generator, drafts, number, noise)
     partial = path.with_name("draws.partial.npz")
     np.savez_compressed(partial, **arrays)  # type: ignore[arg-type]
     partial.replace(path)
