@@ -7,7 +7,7 @@ STAMP := .venv/.installed
 .DELETE_ON_ERROR:
 
 help:
-	@echo "make demo    train and restore on the shipped samples; pictures and report in demo/"
+	@echo "make demo    restore the shipped samples, adapt, restore again; pictures and report in demo/"
 	@echo "make test    lint, format check, types, tests"
 	@echo "make clean   remove .venv, demo/ and caches"
 

@@ -117,7 +117,7 @@ def _samples(kind: str, planes: list[np.ndarray]) -> list[Sample]:
 
 
 def _settings(options: argparse.Namespace) -> Settings:
-    chosen = settings("default", alpha=1.0, seed=options.seed, validation=0.0)
+    chosen = settings("default", "scratch", alpha=1.0, seed=options.seed, validation=0.0)
     restorer = chosen.restorer.model_copy(update={"steps": options.steps})
     defects = chosen.defects.model_copy(update={"steps": options.defect_steps})
     return chosen.model_copy(update={"restorer": restorer, "defects": defects})

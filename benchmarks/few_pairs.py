@@ -22,7 +22,9 @@ from microscopygan.evaluate.metrics import psnr_affine, ssim_affine
 from microscopygan.gan.training import train
 from microscopygan.image.dataset import load_dataset
 from microscopygan.restoration.restorer import Restorer
-from microscopygan.settings import settings
+from microscopygan.settings import STARTS, settings
+
+_SCORED = 60  # training pairs of each task that validation scores
 
 
 def main() -> None:
@@ -33,24 +35,27 @@ def main() -> None:
     given, rest = {}, {}
     for name, pairs in train_set.pairs.items():
         order = shuffle.permutation(len(pairs))
-        count = len(pairs) // 2 if options.pairs == 0 else options.pairs
+        spare = _SCORED if options.part == "validation" else 0
+        count = options.pairs or len(pairs) - spare  # no pairs: their halves, in other states
         given[name] = [pairs[i] for i in order[:count]]
-        rest[name] = [pairs[i] for i in order[count:]][:60]
-    if options.pairs == 0:  # no pairs: clean and defective patches from different halves
-        given = train_set.pairs
+        rest[name] = [pairs[i] for i in order[count:]][:_SCORED]
     scored = train_set.test if options.part == "test" else rest
-    chosen = settings(options.preset, alpha=options.alpha, seed=options.draw, validation=0.0)
+    chosen = settings(options.preset, options.start, alpha=options.alpha, seed=options.draw)
+    if chosen.start == "scratch":  # which makes no choice on validation images
+        chosen = chosen.model_copy(update={"validation": 0.0})
     if options.steps:
         chosen = chosen.model_copy(
             update={"restorer": chosen.restorer.model_copy(update={"steps": options.steps})}
         )
     begun = time.perf_counter()
     data, resume = replace(train_set, pairs=given), options.resume
-    train(data, options.run, chosen, resume=resume, overwrite=not resume)
+    minutes = options.minutes
+    train(data, options.run, chosen, minutes=minutes, resume=resume, overwrite=not resume)
+    taken = (time.perf_counter() - begun) / 60
     print(machine())
     print(
         f"pairs {options.pairs or 'none'}, alpha {options.alpha}, draw {options.draw}, "
-        f"{chosen.preset}, trained {(time.perf_counter() - begun) / 60:.1f} min, {options.part}"
+        f"{chosen.preset} from {chosen.start}, trained {taken:.1f} min, {options.part}"
     )
     restorer = Restorer(options.run / "restorer.onnx")
     print(f"{'':8} {'input':>20} {'classical':>20} {'restored':>20}   gain dB")
@@ -75,6 +80,8 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--pairs", type=int, default=10, help="0 = none, with --alpha 1")
     parser.add_argument("--alpha", type=float, default=0.5)
     parser.add_argument("--draw", type=int, default=0, help="seed of the draw and of the run")
+    parser.add_argument("--from", dest="start", choices=STARTS, default="scratch")
+    parser.add_argument("--minutes", type=float, help="at most, for both stages")
     parser.add_argument("--steps", type=int, help="steps of the restorer")
     parser.add_argument("--preset", default="default")
     parser.add_argument("--part", choices=("validation", "test"), default="validation")

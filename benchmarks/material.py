@@ -36,7 +36,7 @@ def network() -> UNetRestorer:
     from microscopygan.settings import settings
 
     torch.manual_seed(0)
-    restorer = UNetRestorer(settings("default").restorer)
+    restorer = UNetRestorer(settings("default", "scratch").restorer)
     torch.nn.init.normal_(restorer.last.weight, std=0.02)  # zero where training begins
     return restorer.eval()
 

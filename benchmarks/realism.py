@@ -18,7 +18,7 @@ import torch
 
 from benchmarks import machine
 from microscopygan.evaluate.scoring import score_defects
-from microscopygan.gan.training import Degrader
+from microscopygan.gan.degrading import Degrader
 from microscopygan.image.dataset import load_dataset
 from microscopygan.image.intensity import percentile_map
 

@@ -24,7 +24,8 @@ from microscopygan.apps.demo import write_dataset
 from microscopygan.gan.cgan import CGan
 from microscopygan.gan.cin_gan import CinGan
 from microscopygan.gan.loop import Adversaries, Batch, prefetch, step_generator
-from microscopygan.gan.patches import DefectBatches, PairBatches, calibrate_physics, gather
+from microscopygan.gan.material import calibrate_physics, gather
+from microscopygan.gan.patches import DefectBatches, PairBatches
 from microscopygan.image.dataset import load_dataset
 from microscopygan.settings import settings
 
@@ -38,7 +39,7 @@ def main() -> None:
     parser.add_argument("--preset", default="default")
     parser.add_argument("--steps", type=int, default=20)
     options = parser.parse_args()
-    chosen = settings(options.preset)
+    chosen = settings(options.preset, "scratch")
     with tempfile.TemporaryDirectory() as folder:
         if options.dataset is None:
             write_dataset(Path(folder), np.random.default_rng(0))

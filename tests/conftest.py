@@ -1,5 +1,7 @@
 """Small data and settings that several rooms' tests share."""
 
+import os
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -17,7 +19,7 @@ from microscopygan.settings import Settings, settings
 @pytest.fixture
 def tiny() -> Settings:
     """Settings of a run of seconds: all terms of the losses, few channels and steps."""
-    chosen = settings("default", validation=0.0, specimens=2)
+    chosen = settings("default", "scratch", validation=0.0, specimens=2)
     terms = {"adversarial_weight": 0.03, "content_weight": 0.3}
     often = {"steps": 4, "batch": 3, "patch": 32, "save_every": 2, "log_every": 1}
     often |= {"picture_every": 4}
@@ -28,6 +30,15 @@ def tiny() -> Settings:
             "restorer": chosen.restorer.model_dump() | often | terms | {"channels": (4, 4, 4)},
         }
     )
+
+
+@pytest.fixture
+def brief() -> Settings:
+    """Settings of an adaptation of seconds: the networks that ship, few steps."""
+    chosen = settings("default", seed=1)
+    few = {"steps": 10, "batch": 2, "save_every": 5, "picture_every": 10, "log_every": 1}
+    stages = {name: getattr(chosen, name).model_dump() | few for name in ("defects", "restorer")}
+    return Settings.model_validate(chosen.model_dump() | stages)
 
 
 def write_dataset(folder: Path, seed: int = 0) -> Path:
@@ -63,6 +74,25 @@ def dataset(tmp_path: Path) -> Path:
 def python() -> str:
     """This interpreter, for tests that need a process of their own."""
     return sys.executable
+
+
+@pytest.fixture
+def launch(python: str) -> Callable[..., None]:
+    """Run a script or module (``-m``, NAME) with arguments in two processes.
+
+    ``--multi_gpu`` means several processes to the launcher; without a GPU they share the CPU.
+    """
+
+    def run(*arguments: object) -> None:
+        command = [python, "-m", "accelerate.commands.launch", "--multi_gpu"]
+        command += ["--num_processes", "2", "--num_machines", "1", "--main_process_port", "0"]
+        command += ["--mixed_precision", "no", "--dynamo_backend", "no"]
+        command += [str(argument) for argument in arguments]
+        on_cpu = os.environ | {"ACCELERATE_USE_CPU": "true"}  # else each trains on its own
+        done = subprocess.run(command, env=on_cpu, capture_output=True, check=False, timeout=240)
+        assert done.returncode == 0, done.stderr.decode()
+
+    return run
 
 
 @pytest.fixture

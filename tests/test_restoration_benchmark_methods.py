@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import re
 import sys
-import time
 from pathlib import Path
-from typing import ClassVar
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch import nn
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(REPOSITORY))  # the benchmarks lie beside the package
@@ -31,6 +28,7 @@ from benchmarks.restoration.statistics import over_draws, paired_difference  # n
 from microscopygan.defects.parameters import LowResolution, Noise  # noqa: E402
 from microscopygan.defects.physics import axial_subsampling  # noqa: E402
 from microscopygan.defects.specimens import nuclei  # noqa: E402
+from microscopygan.gan.pacing import with_steps  # noqa: E402
 from microscopygan.gan.training import train_restorer  # noqa: E402
 from microscopygan.restoration.restorer import Restorer  # noqa: E402
 from microscopygan.settings import Settings  # noqa: E402
@@ -225,6 +223,7 @@ def test_a_baseline_gets_its_task_alone(tmp_path: Path) -> None:
 TINY = {"batch": 3, "patch": 32, "log_every": 1}
 OPTIONS = {
     "kind": "ours",
+    "start": "scratch",
     "defects": TINY | {"channels": 4, "blocks": 1},
     "restorer": TINY | {"channels": (4, 4, 4)},
 }
@@ -264,7 +263,9 @@ def test_ablations_change_what_they_say() -> None:
     assert not chosen("no-physics").defects.physics
     assert chosen("alpha-0").alpha == 0
     assert chosen("paper").preset == "paper"
-    assert chosen("physics-only") == chosen("oracle") == default
+    assert chosen("physics-only") == default
+    assert chosen("oracle").restorer.steps == 10 * default.restorer.steps
+    assert (default.start, chosen("scratch").start) == ("generalist", "scratch")
     assert METHODS["physics-only"].options["cin_gan"] is False
 
 
@@ -279,31 +280,17 @@ def test_ours_trains_and_restores(tmp_path: Path) -> None:
 
 def test_without_synthetic_pairs_drafts_make_no_difference(tmp_path: Path) -> None:
     job, images = tiny_job("A", alpha=0.0), given_images("A")
-    chosen = ours.with_steps(Settings.model_validate(job["settings"]), "restorer", 2)
+    chosen = with_steps(Settings.model_validate(job["settings"]), "restorer", 2)
     found, accelerator = ours.gather_given(job, images, chosen), Accelerator()
     planes = []
-    for name, train in (("product", train_restorer), ("drafts", ours.train_on_drafts)):
+    for name in ("product", "drafts"):
         (tmp_path / name).mkdir()
-        more = {"quiet": True} if name == "product" else {}
-        train(found, tmp_path / name, chosen, accelerator, **more)
+        train_restorer(
+            found, tmp_path / name, chosen, accelerator, drafts=name == "drafts", quiet=True
+        )
         restorer = Restorer(tmp_path / name / "restorer.onnx", threads=1)
         planes.append(restorer.restore_plane(images["spots/input"][0]))
     assert np.array_equal(*planes)
-
-
-def test_steps_are_timed_as_they_are() -> None:
-    class Slow:
-        product = "network"
-        networks: ClassVar[dict[str, nn.Module]] = {"network": nn.Linear(1, 1)}
-
-        def step(self, batch: object, rng: object, step: int) -> dict[str, float]:
-            time.sleep(0.3 if step < 7 + 2 else 0.02)  # the first two warm up
-            return {}
-
-    begun = time.perf_counter()
-    pace = ours.seconds_per_step(Slow(), lambda *_: {}, Accelerator(), 7, 0.8)  # type: ignore[arg-type]
-    assert 0.02 <= pace < 0.1
-    assert time.perf_counter() - begun > 0.8
 
 
 def test_the_page_names_options_and_methods_that_exist() -> None:

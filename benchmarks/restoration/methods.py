@@ -13,6 +13,7 @@ from microscopygan.settings import Settings, settings
 OURS = "benchmarks.restoration.run_method"  # a module of this program's own environment
 PEERS = Path(__file__).parents[1] / "peers"
 ALPHAS = (0.0, 0.3, 0.5, 0.7, 1.0)
+ORACLE_TIMES = 10
 
 
 @dataclass(frozen=True)
@@ -66,10 +67,13 @@ class Method:
 def settings_of(options: Mapping[str, Any], setting: str, seed: int) -> Settings:
     """Return the settings of a training of ours: a preset, with what the options change.
 
-    Without pairs all training pairs are synthetic. Nothing is held back, as no choice is made on
-    validation images.
+    Without pairs all training pairs are synthetic. From scratch nothing is held back, as no choice
+    is made on validation images.
     """
-    chosen = settings(options.get("preset", "default"), seed=seed, validation=0.0)
+    preset, start = options.get("preset", "default"), options.get("start", "generalist")
+    chosen = settings(preset, start, seed=seed)
+    if chosen.start == "scratch":
+        chosen = chosen.model_copy(update={"validation": 0.0})
     stages = {
         stage: getattr(chosen, stage).model_dump() | options.get(stage, {})
         for stage in ("defects", "restorer")
@@ -119,6 +123,7 @@ METHODS: dict[str, Method] = {
     "deblurgan": _baseline("DeblurGAN", "deblurgan", "A"),
     "cyclegan": _baseline("CycleGAN", "cyclegan", "AB"),
     "paper": _ours("MicroscopyGAN, paper", "ours", preset="paper"),
+    "scratch": _ours("MicroscopyGAN from scratch", "ours", start="scratch"),
     "default": _ours("MicroscopyGAN", "ours"),
     "physics-only": _ours("physics in place of CIN-GAN", cin_gan=False),
     "no-physics": _ours("CIN-GAN without physics", defects={"physics": False}),
@@ -131,10 +136,14 @@ METHODS: dict[str, Method] = {
         for alpha in ALPHAS
         if alpha != settings().alpha
     },
-    "oracle": _ours("oracle: all pairs, ten times as long", "oracle", "A"),
+    "oracle": _ours(
+        "oracle: all pairs, ten times as long",
+        "oracle",
+        "A",
+        restorer={"steps": ORACLE_TIMES * settings().restorer.steps},
+    ),
 }
 GROUPS = tuple(dict.fromkeys(method.group for method in METHODS.values()))
-ORACLE_TIMES = 10
 
 
 def choose(names: str) -> list[str]:

@@ -28,6 +28,7 @@ class ModelCard(BaseModel):
     low: float = Field(1.0, ge=0, le=100, description="percentile that maps to intensity 0")
     high: float = Field(99.8, ge=0, le=100, description="percentile that maps to intensity 1")
     defects: tuple[str, ...] = Field(description="defects that the training data held")
+    hints: tuple[str, ...] = Field((), description="defects that the network may be told of")
     training: dict[str, object] = Field(default_factory=dict, description="summary of the run")
     licence: str = "MIT (weights); the training data keep their own licences"
 

@@ -10,6 +10,8 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 PRESETS = ("default", "paper")
+STARTS = ("generalist", "scratch")
+HINTS = ("noise", "axial", "lowres", "haze")  # defects that the generalist may be told of
 
 Weight = Annotated[float, Field(ge=0.0, le=1000.0)]
 
@@ -56,6 +58,7 @@ class RestorerSettings(StageSettings):
     network: Literal["unet", "resnet"] = Field(description="resnet holds instance statistics")
     channels: tuple[int, int, int] = Field(description="channels at full, half, quarter size")
     blocks: int = Field(ge=1, le=32, description="residual blocks at the coarsest scale")
+    hints: tuple[str, ...] = Field(description="defects that the network may be told of; unet only")
     discriminator: Literal["patch", "dense"]
     adversarial: Literal["hinge", "bce"]
     adversarial_weight: Weight
@@ -63,6 +66,7 @@ class RestorerSettings(StageSettings):
     content_weight: Weight = Field(description="VGG16 block3_conv3 distance to the clean target")
     content_fraction: float = Field(gt=0, le=1, description="share of a batch it is measured on")
     pixel_weight: Weight = Field(description="log RMSE to the clean target, sample by sample")
+    error_floor: float = Field(gt=0, le=1, description="RMSE below which errors lose weight")
 
 
 class Settings(_Settings):
@@ -75,6 +79,7 @@ class Settings(_Settings):
     """
 
     preset: Literal["default", "paper"]
+    start: Literal["generalist", "scratch"] = Field(description="weights that training starts from")
     seed: int = Field(0, ge=0, lt=2**31, description="seed of weights, draws and splits")
     alpha: float = Field(0.5, ge=0, le=1, description="share of synthetic pairs; 1 = no real pairs")
     pairs: int | None = Field(None, ge=0, description="real pairs of each defect; None = all")
@@ -85,7 +90,7 @@ class Settings(_Settings):
     restorer: RestorerSettings
 
 
-def settings(preset: str = "default", **changes: object) -> Settings:
+def settings(preset: str = "default", start: str = "generalist", **changes: object) -> Settings:
     """Return the settings of a preset.
 
     Parameters
@@ -93,20 +98,29 @@ def settings(preset: str = "default", **changes: object) -> Settings:
     preset
         ``default`` (sized for a laptop's CPU; the restorer minimises its error alone) or
         ``paper`` (the 2019 networks and losses).
+    start
+        ``generalist`` (adapt the networks that ship, in some minutes) or ``scratch``. The preset
+        ``paper`` has networks of its own and always starts from scratch.
     changes
         Fields of `Settings` to set otherwise.
 
     Raises
     ------
     ValueError
-        Unknown preset, unknown field, or a value out of bounds.
+        Unknown preset or start, unknown field, or a value out of bounds.
     """
-    if preset not in PRESETS:
-        raise ValueError(f"preset: expected one of {', '.join(PRESETS)}, got {preset!r}")
-    stages = {"defects": _PAPER_DEFECTS, "restorer": _PAPER_RESTORER}
-    if preset == "default":
-        stages = {"defects": _DEFAULT_DEFECTS, "restorer": _DEFAULT_RESTORER}
-    return Settings.model_validate({"preset": preset, **stages, **changes})
+    for name, value, known in (("preset", preset, PRESETS), ("start", start, STARTS)):
+        if value not in known:
+            raise ValueError(f"{name}: expected one of {', '.join(known)}, got {value!r}")
+    chosen: dict[str, object] = {"preset": preset, "start": start}
+    if preset == "paper":
+        chosen |= {"start": "scratch", "defects": _PAPER_DEFECTS, "restorer": _PAPER_RESTORER}
+    elif start == "scratch":
+        chosen |= {"defects": _DEFAULT_DEFECTS, "restorer": _DEFAULT_RESTORER}
+    else:
+        restorer = _DEFAULT_RESTORER.model_copy(update=_ADAPTATION)
+        chosen |= {"defects": _DEFAULT_DEFECTS, "restorer": restorer, "validation": 0.2}
+    return Settings.model_validate(chosen | changes)
 
 
 _DEFAULT_DEFECTS = DefectSettings(
@@ -147,6 +161,7 @@ _DEFAULT_RESTORER = RestorerSettings(
     network="unet",
     channels=(16, 32, 96),
     blocks=2,
+    hints=(),
     discriminator="patch",
     adversarial="hinge",
     adversarial_weight=0.0,
@@ -154,7 +169,10 @@ _DEFAULT_RESTORER = RestorerSettings(
     content_weight=0.0,
     content_fraction=0.125,
     pixel_weight=1.0,
+    error_floor=0.003,
 )
+
+_ADAPTATION = {"steps": 4000, "learning_rate": 5e-4, "error_floor": 0.01, "hints": HINTS}
 
 _PAPER_DEFECTS = DefectSettings(
     steps=20_000,
@@ -194,6 +212,7 @@ _PAPER_RESTORER = RestorerSettings(
     network="resnet",
     channels=(64, 128, 256),
     blocks=12,
+    hints=(),
     discriminator="dense",
     adversarial="bce",
     adversarial_weight=1.0,
@@ -201,4 +220,5 @@ _PAPER_RESTORER = RestorerSettings(
     content_weight=100.0,
     content_fraction=1.0,
     pixel_weight=0.0,
+    error_floor=0.003,
 )

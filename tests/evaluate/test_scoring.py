@@ -22,7 +22,8 @@ def pairs() -> list[Pair]:
 
 def test_a_perfect_restorer_scores_best(tmp_path: Path, pairs: list[Pair]) -> None:
     answers = {p.input.tobytes(): p.target for p in pairs}
-    rows = score_restorer(tmp_path, {"noise": pairs}, lambda x: answers[x.tobytes()] * 0.99)
+    restorers = {"restored": lambda x: answers[x.tobytes()] * 0.99}
+    rows = score_restorer(tmp_path, {"noise": pairs}, restorers)
     assert len(rows) == 12
     quality = {
         method: [r["psnr_affine"] for r in rows if r["method"] == method]

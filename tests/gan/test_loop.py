@@ -22,9 +22,8 @@ def batches(step: int, process: int) -> dict[str, np.ndarray]:
     planes = rng.random((4, 3, 1, 32, 32), dtype=np.float32)
     names = ("clean", "draft", "real", "input")
     defect = rng.integers(2, size=3)
-    return {**dict(zip(names, planes, strict=True)), "target": planes[0], "defect": defect} | {
-        "synthetic": np.zeros(3, np.int64)
-    }
+    told = {"synthetic": np.zeros(3, np.int64), "hint": np.zeros((3, 0), np.float32)}
+    return {**dict(zip(names, planes, strict=True)), "target": planes[0], "defect": defect} | told
 
 
 def stage(tiny: Settings, steps: int) -> DefectSettings:
@@ -154,12 +153,12 @@ def test_terms_of_weight_zero_are_left_out(tiny: Settings) -> None:
 
 
 def test_only_cin_rows_of_a_new_defect_train(tiny: Settings) -> None:
-    from microscopygan.gan.networks import DefectGenerator, add_defect, cin_parameters
+    from microscopygan.gan.networks import DefectGenerator, choose_rows, cin_parameters
 
     generator = DefectGenerator(tiny.defects, 2)
     for parameter in generator.parameters():
         torch.nn.init.normal_(parameter, std=0.2)
-    add_defect(generator)
+    choose_rows(generator, [0, 1, None])
     gan = CinGan(tiny.defects, ("a", "b", "c"), Accelerator(cpu=True), 0, extend=generator)
     before = {k: v.clone() for k, v in generator.state_dict().items()}
     rows = cin_parameters(generator)
@@ -256,11 +255,8 @@ name = f"{{accelerator.process_index}}-of-{{accelerator.num_processes}}.json"
 """
 
 
-def test_two_processes_train_one_network(tmp_path: Path, tiny: Settings, python: str) -> None:
-    """Slow (about 15 s): two interpreters start and load torch.
-
-    ``--multi_gpu`` means several processes to the launcher; without a GPU they share the CPU.
-    """
+def test_two_processes_train_one_network(tmp_path: Path, tiny: Settings, launch) -> None:
+    """Slow (about 15 s): two interpreters start and load torch."""
     (tmp_path / "settings.json").write_text(tiny.model_dump_json())
     script = tmp_path / "script.py"
     script.write_text(
@@ -270,24 +266,7 @@ def test_two_processes_train_one_network(tmp_path: Path, tiny: Settings, python:
             folder=str(tmp_path / "run"),
         )
     )
-    command = [python, "-m", "accelerate.commands.launch", "--multi_gpu"]
-    command += [
-        "--num_processes",
-        "2",
-        "--num_machines",
-        "1",
-        "--mixed_precision",
-        "no",
-        "--dynamo_backend",
-        "no",
-    ]
-    done = subprocess.run(
-        [*command, "--main_process_port", "0", str(script)],
-        capture_output=True,
-        check=False,
-        timeout=240,
-    )
-    assert done.returncode == 0, done.stderr.decode()
+    launch(script)
     totals = [json.loads(p.read_text()) for p in sorted((tmp_path / "run").glob("*-of-2.json"))]
     assert len(totals) == 2
     assert totals[0] == totals[1]

@@ -11,14 +11,14 @@ from microscopygan.gan.networks import (
     DefectCritic,
     DefectGenerator,
     UNetRestorer,
-    add_defect,
     build_discriminator,
     build_restorer,
+    choose_rows,
     cin_parameters,
 )
 from microscopygan.settings import settings
 
-DEFAULT, PAPER = settings("default"), settings("paper")
+DEFAULT, PAPER = settings("default", "scratch"), settings("paper")
 
 
 def random_generator(defects: int = 3) -> DefectGenerator:
@@ -90,16 +90,17 @@ def test_an_untrained_generator_returns_its_draft() -> None:
     torch.testing.assert_close(made, draft)
 
 
-def test_add_defect_keeps_every_other_weight() -> None:
+def test_new_rows_keep_every_other_weight() -> None:
     generator = random_generator()
     before = {k: v.clone() for k, v in generator.state_dict().items()}
-    add_defect(generator, like=1)
+    choose_rows(generator, [0, 1, 2, 1, None])
     rows = cin_parameters(generator)
     for name, value in generator.state_dict().items():
         kept = value[:3] if name in rows else value
         assert torch.equal(kept, before[name])
         if name in rows:
             assert torch.equal(value[3], before[name][1])
+            torch.testing.assert_close(value[4], before[name].mean(0))
 
 
 def test_the_default_restorer_fits_a_laptop() -> None:

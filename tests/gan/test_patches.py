@@ -1,4 +1,4 @@
-"""Material and batches: roles of images, alpha, determinism, the axial direction."""
+"""Batches: alpha, determinism, the axial direction."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 
 from microscopygan.defects.parameters import Noise
+from microscopygan.gan.degrading import save_draws
+from microscopygan.gan.material import gather
 from microscopygan.gan.networks import DefectGenerator
-from microscopygan.gan.patches import DefectBatches, PairBatches, crop, flip, gather
-from microscopygan.gan.training import save_draws
+from microscopygan.gan.patches import DefectBatches, PairBatches, crop, flip
 from microscopygan.image.dataset import Dataset, Pair, Sample, load_dataset
 from microscopygan.settings import Settings
 
@@ -20,47 +21,6 @@ def planes(count: int, seed: int = 0) -> list[np.ndarray]:
 
 def pairs(count: int) -> list[Pair]:
     return [Pair(p, p + 1, f"{k}", f"{k}") for k, p in enumerate(planes(count))]
-
-
-def test_alpha_one_never_sees_an_image_in_both_states(tiny: Settings) -> None:
-    chosen = tiny.model_copy(update={"alpha": 1.0})
-    material = gather(Dataset([], {}, {"noise": pairs(10)}, {}), chosen)
-    assert material.pairs == {"noise": []}
-    seen = {p.tobytes() for p in material.defective["noise"]}
-    hidden = {(p - 1).tobytes() for p in material.own_clean["noise"]}
-    assert len(seen) == len(hidden) == 5
-    originals = {p.tobytes() for p in planes(10)}
-    assert seen <= originals
-    assert not any(
-        np.allclose(np.frombuffer(a, "f4"), np.frombuffer(b, "f4")) for a in seen for b in hidden
-    )
-
-
-def test_validation_pairs_are_held_back(tiny: Settings) -> None:
-    chosen = tiny.model_copy(update={"validation": 0.2})
-    material = gather(Dataset([], {}, {"noise": pairs(10)}, {}), chosen)
-    held = {p.image for p in material.validation["noise"]}
-    assert len(held) == 2
-    assert not held & {p.image for p in material.pairs["noise"]}
-    assert len(material.defective["noise"]) == 8
-
-
-def test_pairs_limits_the_real_pairs(tiny: Settings) -> None:
-    chosen = tiny.model_copy(update={"pairs": 3})
-    assert len(gather(Dataset([], {}, {"noise": pairs(10)}, {}), chosen).pairs["noise"]) == 3
-
-
-def test_alpha_zero_without_pairs_is_refused(tiny: Settings) -> None:
-    samples = [Sample(p, "a", "a") for p in planes(2)]
-    data = Dataset(samples, {"noise": samples}, {}, {})
-    with pytest.raises(ValueError, match="alpha 0 needs real pairs"):
-        gather(data, tiny.model_copy(update={"alpha": 0.0}))
-
-
-def test_no_clean_image_is_refused(tiny: Settings) -> None:
-    data = Dataset([], {"noise": [Sample(p, "a", "a") for p in planes(2)]}, {}, {})
-    with pytest.raises(ValueError, match="expected clean images"):
-        gather(data, tiny)
 
 
 @pytest.mark.parametrize(("alpha", "expected"), [(0.0, 0.0), (0.5, 0.5), (1.0, 1.0)])

@@ -17,13 +17,37 @@ from microscopygan.settings import Settings
 def command(tiny: Settings, monkeypatch, run_command):
     """Run the command line with tiny networks; gives (exit code, output, error)."""
 
-    def changed(preset: str, steps: int | None, **changes: object) -> Settings:
-        flow.settings(preset, **changes)  # the real check of the values
+    def changed(preset: str, start: str, steps: int | None, **changes: object) -> Settings:
+        flow.settings(preset, start, **changes)  # the real check of the values
         return Settings.model_validate(tiny.model_dump() | changes)
 
     monkeypatch.setattr(flow, "changed_steps", changed)
 
     return run_command
+
+
+def test_a_few_images_adapt_the_generalist(run_command, dataset: Path, tmp_path: Path) -> None:
+    """Slow (about 20 s): the command as a user gives it, but for its ten steps."""
+    run = tmp_path / "run"
+    code, shown, _ = run_command("train", dataset, "-o", run, "--steps", 10, "--quiet")
+    assert code == 0
+    assert "the generalist" in shown.lower()
+    assert "Judged on specimens (lowres, noise)." in shown  # two pairs each: all of them train
+    scores = (run / "evaluation" / "scores.csv").read_text()
+    assert ",generalist," in scores
+    assert ",restored," in scores
+    assert json.loads((run / "steps.json").read_text())["minutes"] == 5
+    model = run / "restorer.onnx"
+    before = model.read_bytes()
+    again = ("train", dataset, "-o", run, "--quiet")
+    assert run_command(*again, "--steps", 10, "--resume")[0] == 0
+    assert model.read_bytes() == before
+    code, _, error = run_command(*again, "--add-to", run, "--minutes", 1, "--overwrite")
+    assert code == 2
+    assert "leave --minutes" in error
+    source, out = dataset / "test" / "noise" / "input", tmp_path / "out"
+    given = ("restore", source, "-o", out, "--model", model, "--defect", "noise + lowres")
+    assert run_command(*given)[0] == 0
 
 
 def test_from_a_dataset_to_a_report(command, dataset: Path, tmp_path: Path) -> None:

@@ -25,11 +25,14 @@ def test_no_image_is_on_two_sides(tmp_path: Path) -> None:
         assert len(set.union(*roles)) == 24
 
 
-def test_the_demo_ends_with_a_report(tmp_path: Path, tiny: Settings, monkeypatch, capsys) -> None:
-    """Slow (about 20 s): calibration, both trainings, restoring and scoring."""
-    monkeypatch.setattr(demo, "demo_settings", lambda seed: tiny)
+def test_the_demo_ends_with_a_report(tmp_path: Path, brief: Settings, monkeypatch) -> None:
+    """Slow (about 30 s): restoring, calibration, both adaptations and scoring."""
+    monkeypatch.setattr(demo, "demo_settings", lambda seed: brief)
     demo.run_demo(tmp_path / "demo", quiet=True)
     page = (tmp_path / "demo" / "report.html").read_text()
+    assert "Generalist" in page
+    assert "Adaptation" in page
+    assert len(list((tmp_path / "demo" / "restored-at-once" / "noise").iterdir())) == 6
     assert all(defect in page for defect in ("noise", "axial", "lowres"))
     assert len(list((tmp_path / "demo" / "restored" / "axial").iterdir())) == 6
     with pytest.raises(FileExistsError, match="--overwrite"):

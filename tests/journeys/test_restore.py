@@ -22,7 +22,9 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A restorer with random weights."""
     torch.manual_seed(0)
     network = build_restorer(
-        settings("default").restorer.model_copy(update={"channels": (4, 4, 4), "blocks": 1})
+        settings("default", "scratch").restorer.model_copy(
+            update={"channels": (4, 4, 4), "blocks": 1}
+        )
     )
     torch.nn.init.normal_(network.last.weight, std=0.1)
     path = tmp_path_factory.mktemp("model") / "restorer.onnx"
@@ -160,3 +162,39 @@ def test_an_image_is_not_its_own_output(restore, stack: Path) -> None:
     assert code == 2
     assert "the output is the input" in error
     assert stack.read_bytes() == before
+
+
+def test_out_of_the_box(run_command, stack: Path, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    before = stack.read_bytes()
+    assert run_command("restore", stack)[0] == 0
+    assert stack.read_bytes() == before
+    found = read(tmp_path / "restored" / "stack.ome.tif")
+    assert found.array.shape == (2, 5, 40, 52)
+    about = found.provenance["restoration"]["model"]
+    assert (about["file"], about["told"], about["strength"]) == ("generalist.onnx", [], 1.0)
+    told = ("--defect", "noise,axial", "--strength", 0.5)
+    assert run_command("restore", stack, "-o", "told.ome.tif", *told)[0] == 0
+    other = read(tmp_path / "told.ome.tif")
+    about = other.provenance["restoration"]["model"]
+    assert (about["told"], about["strength"]) == (["noise", "axial"], 0.5)
+    assert not np.array_equal(other.array, found.array)
+    assert run_command("restore", stack, "-o", "same.tif", "--strength", 0)[0] == 0
+    given = read(stack)
+    same = read(tmp_path / "same.tif")
+    order = [same.axes.index(letter) for letter in given.axes]
+    np.testing.assert_array_equal(same.array.transpose(order), given.array)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (("--defect", "blur"), "defect: expected some of noise, axial, lowres, haze, got 'blur'"),
+        (("--strength", 2), "strength: expected 0 (the input) to 1 (restored), got 2"),
+    ],
+)
+def test_bad_hints_get_one_line(run_command, stack: Path, tmp_path: Path, arguments, line) -> None:
+    code, _, error = run_command("restore", stack, "-o", tmp_path / "out.tif", *arguments)
+    assert code == 2
+    assert line in error.replace("\n", " ")
+    assert not (tmp_path / "out.tif").exists()

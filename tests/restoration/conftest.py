@@ -16,7 +16,7 @@ from microscopygan.settings import settings
 def export(path: Path, preset: str, channels: tuple[int, int, int], blocks: int) -> Path:
     torch.manual_seed(0)
     changes = {"channels": channels, "blocks": blocks}
-    network = build_restorer(settings(preset).restorer.model_copy(update=changes))
+    network = build_restorer(settings(preset, "scratch").restorer.model_copy(update=changes))
     if network.tileable:
         torch.nn.init.normal_(network.last.weight, std=0.1)
     halo = receptive_field(network, 4) if network.tileable else 0

@@ -138,3 +138,18 @@ def test_a_model_for_whole_planes(whole_model, stack) -> None:
     lazy = da.from_array(stack, chunks=(1, 2, 1, 48, 70))
     restored = restore(lazy, model=whole_model, axes="TZCYX").compute()
     assert np.array_equal(restored, restore(stack, model=whole_model, axes="TZCYX"))
+
+
+def test_hints_and_strength_belong_to_the_opened_model(stack) -> None:
+    plane = stack[0, 0, 0]
+    blended = restore(plane, strength=0.5, defect="noise")
+    opened = load(strength=0.5, defect=("noise",))
+    assert np.array_equal(restore(plane, model=opened), blended)
+    with pytest.raises(ValueError, match="open already"):
+        restore(plane, model=opened, defect="noise")
+    with pytest.raises(ValueError, match="open already"):
+        load(opened, strength=0.2)
+    lazy = da.from_array(stack[0, 0], chunks=(2, 30, 70))
+    told = restore(lazy, axes="ZYX", defect="noise")
+    assert told.name != restore(lazy, axes="ZYX").name
+    assert np.array_equal(told.compute(), restore(stack[0, 0], axes="ZYX", defect="noise"))

@@ -126,3 +126,36 @@ def test_refusals(model: Path, tmp_path: Path) -> None:
     onnx.save(other, tmp_path / "newer.onnx")
     with pytest.raises(ValueError, match="format 1, got 99"):
         Restorer(tmp_path / "newer.onnx")
+
+
+def test_the_generalist_is_the_default_and_takes_hints() -> None:
+    plane = plane_of(60, 72)
+    blind, noise = Restorer(), Restorer(defect="noise")
+    both = Restorer(defect=("noise", "lowres", "noise"))
+    assert blind.card.hints
+    assert both.told == ("noise", "lowres")
+    results = [r.restore_plane(plane) for r in (blind, noise, both)]
+    assert not np.array_equal(results[0], results[1])
+    assert not np.array_equal(results[1], results[2])
+    assert len({str(r.identity) for r in (blind, noise, both)}) == 3
+    again = pickle.loads(pickle.dumps(both))
+    assert np.array_equal(again.restore_plane(plane), results[2])
+
+
+@pytest.mark.parametrize("strength", [0.0, 0.25, 1.0])
+def test_strength_blends_input_and_result(model: Path, strength: float) -> None:
+    plane = plane_of(60, 72)
+    whole = Restorer(model).restore_plane(plane)
+    blended = Restorer(model, strength=strength)
+    assert blended.identity["strength"] == strength
+    found = pickle.loads(pickle.dumps(blended)).restore_plane(plane)
+    np.testing.assert_allclose(found, plane + strength * (whole - plane), atol=1e-6)
+
+
+def test_hints_and_strengths_that_do_not_fit(model: Path) -> None:
+    with pytest.raises(ValueError, match=r"expected some of noise, .*, got 'stripes'"):
+        Restorer(defect=("noise", "stripes"))
+    with pytest.raises(ValueError, match=r"takes no hints, got 'noise'"):
+        Restorer(model, defect="noise")
+    with pytest.raises(ValueError, match="0 \\(the input\\) to 1"):
+        Restorer(model, strength=1.5)

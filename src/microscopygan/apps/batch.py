@@ -17,13 +17,14 @@ from .flow import outputs_of
 if TYPE_CHECKING:
     from ..restoration.restorer import Restorer
 
+_OF_MODEL = {"device", "threads", "defect", "strength"}
 _UNITS = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
 
 
 def restore_batch(
     images: Sequence[Path | str],
     output: Path,
-    model: Path,
+    model: Path | None = None,
     *,
     overwrite: bool = False,
     resume: bool = False,
@@ -40,7 +41,7 @@ def restore_batch(
     output
         A folder; or, for one image, a file or Zarr name.
     model
-        A ``restorer.onnx``.
+        A ``restorer.onnx``; the generalist that ships where not given.
     overwrite
         Replace outputs that exist.
     resume
@@ -59,15 +60,15 @@ def restore_batch(
     """
     from ..restoration.api import load
     from ..restoration.files import restore_file
+    from ..restoration.restorer import GENERALIST
 
     console = Console(quiet=quiet, soft_wrap=True)
     chosen = outputs_of(images, output, overwrite=overwrite or resume)
     if resume:
         chosen = [(source, path) for source, path in chosen if not path.exists()]
-    network: Path | Restorer = model
+    network: Path | Restorer = model or GENERALIST
     if options.get("scheduler") is None and options.get("workers", 1) == 1:  # opened once for all
-        how = {name: options.get(name) for name in ("device", "threads")}
-        network = load(model, **{name: value for name, value in how.items() if value is not None})
+        network = load(network, **{name: options.pop(name) for name in _OF_MODEL & set(options)})
     for source, path in chosen:
         with _progress(str(source), quiet or as_json) as progress, _how_to_go_on(path, console):
             done = restore_file(

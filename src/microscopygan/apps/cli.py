@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -39,7 +40,7 @@ def demo(
     overwrite: Overwrite = False,
     quiet: Quiet = False,
 ) -> None:
-    """Train on the shipped images, restore others of them, and write a report."""
+    """Restore shipped images, adapt to others of them, restore again, and write a report."""
     _need_training()
     from .demo import run_demo
 
@@ -52,6 +53,13 @@ def train(
     run: Annotated[Path, typer.Option("-o", "--output", help="Run folder to make.")],
     preset: Annotated[str, typer.Option(help="default or paper.")] = "default",
     stage: Annotated[str, typer.Option(help="all, defects or restorer.")] = "all",
+    start: Annotated[
+        str, typer.Option("--from", help="generalist (adapt what ships) or scratch.")
+    ] = "generalist",
+    minutes: Annotated[
+        float | None,
+        typer.Option(min=0.1, help="At most so long; 5 from the generalist if not given."),
+    ] = None,
     alpha: Annotated[float, typer.Option(help="Share of synthetic pairs, 0 to 1.")] = 0.5,
     pairs: Annotated[int | None, typer.Option(help="Real pairs of each defect to use.")] = None,
     steps: Annotated[int | None, typer.Option(help="Steps of each stage that is run.")] = None,
@@ -66,25 +74,33 @@ def train(
     overwrite: Overwrite = False,
     quiet: Quiet = False,
 ) -> None:
-    """Learn the defects (CIN-GAN), then train the restorer (cGAN)."""
+    """Adapt the generalist, or train from scratch: defects (CIN-GAN), then restorer (cGAN)."""
     _need_training()
     from ..gan.training import extend_defects
     from ..gan.training import train as train_run
     from ..image.dataset import load_dataset
-    from .flow import changed_steps, evaluate_run
+    from .flow import changed_steps, evaluate_run, told_of
 
     chosen = changed_steps(
-        preset, steps, alpha=alpha, pairs=pairs, seed=seed, match_pairs=match_pairs
+        preset, start, steps, alpha=alpha, pairs=pairs, seed=seed, match_pairs=match_pairs
     )
+    if add_to is not None and (minutes is not None or stage != "all"):
+        raise ValueError(
+            "--add-to trains CIN-GAN's new rows alone; leave --minutes and --stage out"
+        )
+    if minutes is None and chosen.start == "generalist" and not (resume and run.exists()):
+        minutes = 5.0
     data = load_dataset(dataset, match_pairs=match_pairs)
     again = {"resume": resume, "overwrite": overwrite, "quiet": quiet}
     if add_to is not None:
         extend_defects(add_to, data, run, chosen, **again)
         console.print(f"Run written to {run}. Next: microscopygan synthesize {run} ...")
         return
-    train_run(data, run, chosen, stage=stage, **again)
+    train_run(data, run, chosen, stage=stage, minutes=minutes, **again)
     if int(os.environ.get("RANK", "0")) == 0:
         evaluate_run(run, data, chosen)
+        for line in told_of(run):
+            console.print(line)
         console.print(f"Run written to {run}. Next: microscopygan report {run}")
 
 
@@ -109,6 +125,11 @@ def synthesize(
 Images = Annotated[
     list[str], typer.Argument(help="Images, folders, quoted patterns, Zarr folders or URLs.")
 ]
+Hint = Annotated[
+    str | None,
+    typer.Option("--defect", help="What they have, of noise, axial, lowres, haze: noise,axial."),
+]
+Strength = Annotated[float, typer.Option(help="0 (the input) to 1 (restored).")]
 Task = Annotated[str, typer.Option(help="plane, or axial: stacks become isotropic.")]
 Axes = Annotated[
     str | None, typer.Option(help="Letters of TCZYX, if the file does not name its axes.")
@@ -138,8 +159,14 @@ Json = Annotated[bool, typer.Option("--json", help="One JSON object a line for e
 @app.command()
 def restore(
     images: Images,
-    output: Annotated[Path, typer.Option("-o", "--output", help="File, or folder for several.")],
-    model: Annotated[Path, typer.Option(help="restorer.onnx of a run.")],
+    output: Annotated[
+        Path, typer.Option("-o", "--output", help="File, or folder for several.")
+    ] = Path("restored"),
+    model: Annotated[
+        Path | None, typer.Option(help="restorer.onnx of a run; the generalist if not given.")
+    ] = None,
+    defect: Hint = None,
+    strength: Strength = 1.0,
     task: Task = "plane",
     axes: Axes = None,
     voxel_size: VoxelSize = None,
@@ -164,6 +191,8 @@ def restore(
         images,
         output,
         model,
+        defect=() if defect is None else tuple(re.split(r"\s*[,+]\s*", defect.strip())),
+        strength=strength,
         task=task,
         axes=axes,
         pixel_size=None if voxel_size is None else parse_voxel_size(voxel_size),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -16,9 +17,9 @@ from ..image.ngff import is_zarr
 from ..settings import Settings, settings
 
 
-def changed_steps(preset: str, steps: int | None, **changes: object) -> Settings:
+def changed_steps(preset: str, start: str, steps: int | None, **changes: object) -> Settings:
     """Return a preset with other steps in both stages."""
-    chosen = settings(preset, **changes)
+    chosen = settings(preset, start, **changes)
     if steps is None:
         return chosen
     stages = {
@@ -31,7 +32,7 @@ def changed_steps(preset: str, steps: int | None, **changes: object) -> Settings
 def evaluate_run(run: Path, dataset: Dataset, chosen: Settings) -> None:
     """Score a run on its held-out pairs, or on those held back for validation."""
     from ..evaluate.scoring import score_defects, score_restorer
-    from ..gan.patches import gather
+    from ..gan.material import gather
     from ..restoration.restorer import Restorer
 
     material = gather(dataset, chosen)
@@ -39,13 +40,36 @@ def evaluate_run(run: Path, dataset: Dataset, chosen: Settings) -> None:
     held = {name: pairs for name, pairs in held.items() if pairs}
     (run / "evaluation").mkdir(exist_ok=True)
     if held and (run / "restorer.onnx").exists():
-        score_restorer(run, held, Restorer(run / "restorer.onnx").restore_plane)
+        restorers = {"generalist": Restorer().restore_plane} if chosen.start == "generalist" else {}
+        restorers["restored"] = Restorer(run / "restorer.onnx").restore_plane
+        score_restorer(run, held, restorers)
     if (run / "draws.npz").exists():
         with np.load(run / "draws.npz", allow_pickle=False) as file:
             draws = dict(file)
         real = material.defective
         pairs = {name: material.pairs[name] or held.get(name, []) for name in material.defects}
         score_defects(run, draws, real, pairs, chosen.seed)
+
+
+def told_of(run: Path) -> list[str]:
+    """Return what a user should know of a training: a line for each."""
+    about = json.loads((run / "run.json").read_text())
+    judged = about["adaptation"]
+    if judged is None:
+        return []
+    kept, gains = judged["kept_after_steps"], ""
+    if "kept_gain_db" in judged:
+        gains = ", {kept_gain_db} dB over the input, the generalist {generalist_gain_db} dB"
+    said = "The generalist was kept, no adaptation did better" if not kept else "Adapted"
+    lines = [said + gains.format(**judged) + "."]
+    places: dict[str, list[str]] = {}
+    for defect, place in judged["judged_on"].items():
+        places.setdefault(place, []).append(defect)
+    judges = ", ".join(f"{place} ({', '.join(names)})" for place, names in places.items())
+    lines.append(f"Judged on {judges}.")
+    if not about["dataset"]["clean"]:
+        lines.append("No clean image was given: the noise was learned from itself.")
+    return lines
 
 
 def outputs_of(
@@ -119,7 +143,7 @@ def synthesize_files(
     """Put a learned defect into files, `draws` times each, yielding each output."""
     import torch
 
-    from ..gan.training import Degrader
+    from ..gan.degrading import Degrader
 
     degrader = Degrader(run, defect)
     chosen = outputs_of(clean, output, overwrite=True)

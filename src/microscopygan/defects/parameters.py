@@ -274,10 +274,9 @@ class Bleaching(Defect):
         return np.asarray(lit * np.exp(-self.decay * self.frame), dtype=np.float32)
 
 
-class Composition(BaseModel):
+class Composition(Defect):
     """Several defects, applied one after the other."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
     steps: tuple[SerializeAsAny[Defect], ...] = Field(
         min_length=1, description="defects in the order in which they arise"
     )
@@ -308,6 +307,10 @@ class Composition(BaseModel):
         for step in self.steps:
             result = step.apply(result, rng)
         return result
+
+    def jitter(self, rng: np.random.Generator, scale: float) -> Self:
+        """Move the drawn fields of every step a little: see :meth:`Defect.jitter`."""
+        return type(self)(steps=tuple(step.jitter(rng, scale) for step in self.steps))
 
 
 DEFECTS: dict[str, type[Defect]] = {

@@ -17,7 +17,12 @@ from microscopygan.evaluate.run_folder import Run, Table, column, read_run
 
 Planes = dict[str, NDArray[np.float32]]
 
-METHODS = {"input": "Defective", "classical": "Classical", "restored": "Restored"}
+METHODS = {
+    "input": "Defective",
+    "classical": "Classical",
+    "generalist": "Generalist",
+    "restored": "Restored",
+}
 ROWS_SHOWN = 4
 
 
@@ -66,11 +71,11 @@ def render(run: Run) -> str:
     """
     style = files("microscopygan.evaluate").joinpath("page.css").read_text(encoding="utf-8")
     sections = (
-        _headline(run.scores),
+        _headline(run.scores, run.record),
         _examples(run),
         _synthetic(run),
         _training(run.record),
-        _losses(run.logs),
+        _losses(run.logs, run.record.get("adaptation") or {}),
         _reading(),
         _settings(run),
     )
@@ -124,7 +129,7 @@ def _spread(values: NDArray[np.float64], digits: int) -> str:
 # Scores
 
 
-def _headline(scores: Table) -> str:
+def _headline(scores: Table, record: dict[str, Any]) -> str:
     title = "How well it restores"
     if not scores:
         return _section(title, _absent("This run has no scores: it has not been evaluated yet."))
@@ -133,10 +138,17 @@ def _headline(scores: Table) -> str:
     head = ["Defect", "Images", *(METHODS.get(m, m) for m in present), "Gain"]
     defects = _ordered([row["defect"] for row in scores])
     rows = [_defect_row(d, [r for r in scores if r["defect"] == d], present) for d in defects]
+    counts = ((record.get("dataset") or {}).get("defects") or {}).items()
+    untested = [name for name, n in counts if name in defects and not n.get("test")]
     note = (
         '<p class="soft">PSNR in dB, with SSIM below it, on test images after an affine fit: '
         "mean ± standard deviation. Best in bold. Gain: restored over defective.</p>"
     )
+    if untested:
+        note += (
+            f'<p class="soft">Without test images: {_text(", ".join(untested))}. Held-back pairs '
+            "stand in for them, which have chosen the restorer as well.</p>"
+        )
     return _section(title, note + _table(head, rows))
 
 
@@ -192,7 +204,7 @@ def _example_row(defect: str, planes: Planes) -> str:
         top = 0.5 * (high - low)
         image = picture(heat(np.abs(planes["restored"] - clean), top), "Restored minus clean")
         figures.append(_figure(image, "|Restored − clean|", "white: half the range"))
-    return f'<div class="row n5">{"".join(figures)}</div>'
+    return f'<div class="row n{min(max(len(figures), 4), 6)}">{"".join(figures)}</div>'
 
 
 def _examples(run: Run) -> str:
@@ -282,7 +294,9 @@ def _facts(record: dict[str, Any], dataset: dict[str, Any]) -> str:
     def listed(key: str, unit: str = "") -> str:
         return ", ".join(f"{name} {value}{unit}" for name, value in (record.get(key) or {}).items())
 
+    judged = record.get("adaptation") or {}
     facts = {
+        "Adaptation": _adaptation(judged) if judged else None,
         "Clean images": dataset.get("clean"),
         "Ratio of real to synthetic pairs (α)": dataset.get("alpha"),
         "Seed": record.get("seed"),
@@ -295,8 +309,22 @@ def _facts(record: dict[str, Any], dataset: dict[str, Any]) -> str:
     return "".join(f'<p class="soft">{_text(fact)}</p>' for fact in known)
 
 
-def _losses(logs: dict[str, Table]) -> str:
-    titles = {"defects": "CIN-GAN (defects)", "restorer": "cGAN (restorer)"}
+def _adaptation(judged: dict[str, Any]) -> str:
+    steps, known = judged.get("kept_after_steps"), judged.get("generalist_gain_db")
+    said = f"kept after {steps} steps" if steps else "none did better than the generalist: kept"
+    if known is not None:
+        said += f", {judged.get('kept_gain_db')} dB over the input; the generalist {known} dB"
+    judges = ", ".join(f"{name} on {place}" for name, place in judged["judged_on"].items())
+    return f"{said}; judged: {judges}"
+
+
+def _losses(logs: dict[str, Table], judged: dict[str, Any]) -> str:
+    titles = {
+        "defects": "CIN-GAN (defects)",
+        "restorer": "cGAN (restorer)",
+    }
+    if "kept_gain_db" in judged:
+        titles["judged"] = "Gain over the input where it was judged, dB"
     blocks = []
     for part, title in titles.items():
         table = logs.get(part, [])

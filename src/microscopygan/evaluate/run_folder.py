@@ -16,6 +16,12 @@ Pictures = dict[str, dict[str, dict[str, NDArray[np.float32]]]]
 
 PARTS = ("settings.json", "run.json", "defects/log.csv", "restorer/log.csv", "evaluation")
 
+LOGS = {
+    "defects": "defects/log.csv",
+    "restorer": "restorer/log.csv",
+    "judged": "restorer/judged.csv",
+}
+
 
 @dataclass(frozen=True)
 class Run:
@@ -64,7 +70,7 @@ def read_run(folder: Path) -> Run:
         folder.resolve().name,
         _read_json(folder / "settings.json"),
         _read_json(folder / "run.json"),
-        {part: _read_table(folder / part / "log.csv") for part in ("defects", "restorer")},
+        {part: _read_table(folder / path) for part, path in LOGS.items()},
         _read_table(evaluation / "scores.csv", ("defect", "method")),
         _read_json(evaluation / "realism.json", levels=3),
         _read_pictures(evaluation / "examples.npz"),

@@ -6,7 +6,7 @@ Both functions write what `report` shows into ``run/evaluation``.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -26,9 +26,9 @@ _EXAMPLES = 4  # pictures of each defect in the report
 
 
 def score_restorer(
-    run: Path, pairs: dict[str, list[Pair]], restore: Callable[[Plane], Plane]
+    run: Path, pairs: dict[str, list[Pair]], restorers: Mapping[str, Callable[[Plane], Plane]]
 ) -> Rows:
-    """Score the input, a classical method and the restorer on pairs never trained on.
+    """Score the input, a classical method and restorers on pairs never trained on.
 
     Parameters
     ----------
@@ -36,8 +36,8 @@ def score_restorer(
         Gets ``evaluation/scores.csv`` and ``evaluation/examples.npz``.
     pairs
         By defect; planes (Y, X) float32 on about 0..1.
-    restore
-        The restorer, plane to plane.
+    restorers
+        Plane to plane, by their names: ``restored`` for the run's own.
 
     Returns
     -------
@@ -50,7 +50,7 @@ def score_restorer(
             made = {
                 "input": pair.input,
                 "classical": classical(pair.input, defect),
-                "restored": restore(pair.input),
+                **{name: restore(pair.input) for name, restore in restorers.items()},
             }
             for method, plane in made.items():
                 about: dict[str, str | float] = {

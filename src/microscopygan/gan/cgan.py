@@ -1,4 +1,4 @@
-"""Stage two, cGAN: paired, from defective images to restored ones, blind to the defect's name.
+"""Stage two, cGAN: paired, from defective images to restored ones, blind but for hints.
 
 The loss is pixel + content + adversarial; a term of weight 0 is not computed.
 """
@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from ..settings import RestorerSettings
 from .loop import update
 from .losses import VGGFeatures, content_loss, critic_loss, generator_loss, log_error
-from .networks import build_discriminator, build_restorer, place
+from .networks import build_discriminator, build_restorer, fast_arithmetic, place
 
 _FIT_SCALE = 8  # pixels averaged before the gain and offset of a synthetic pair are fitted
 
@@ -32,6 +32,8 @@ class CGan:
     generator
         CIN-GAN's generator, which turns the drafts of synthetic pairs into defective images;
         None where all pairs are real or the drafts are used as they are.
+    start
+        A trained restorer to go on from; one with random weights where not given.
     """
 
     product = "restorer"
@@ -42,12 +44,13 @@ class CGan:
         accelerator: Accelerator,
         seed: int,
         generator: nn.Module | None = None,
+        start: nn.Module | None = None,
     ) -> None:
         self.settings, self.accelerator = settings, accelerator
         device = accelerator.device
         with torch.random.fork_rng():
             torch.manual_seed(seed)
-            restorer = place(build_restorer(settings), device)
+            restorer = place(build_restorer(settings) if start is None else start, device)
             discriminator = place(build_discriminator(settings), device)
         self.vgg = place(VGGFeatures(), device) if settings.content_weight else None
         self.generator = place(generator, device) if generator is not None else None
@@ -78,7 +81,8 @@ class CGan:
     def step(self, batch: dict[str, Tensor], rng: torch.Generator, step: int) -> dict[str, float]:
         """One update of the discriminator, once it counts, and one of the restorer.
 
-        The batch holds ``input``, ``target`` (B, 1, Y, X), ``defect`` and ``synthetic`` (B,).
+        The batch holds ``input``, ``target`` (B, 1, Y, X), ``defect`` and ``synthetic`` (B,),
+        and ``hint`` (B, hints).
         """
         image, target = self.pair(batch, rng)
         adversarial = (
@@ -86,7 +90,8 @@ class CGan:
             and step >= self.settings.adversarial_start * self.settings.steps
         )
         losses = {"discriminator": 0.0}
-        restored = self.networks["restorer"](image)
+        with fast_arithmetic(image.device):
+            restored = self.networks["restorer"](image, batch["hint"])
         if adversarial:
             losses = self._discriminator_step(image, target, restored.detach())
         return losses | self._restorer_step(image, target, restored, adversarial)
@@ -104,7 +109,10 @@ class CGan:
         self, image: Tensor, target: Tensor, restored: Tensor, adversarial: bool
     ) -> dict[str, float]:
         s = self.settings
-        terms = {"pixel": log_error(restored, target), "content": restored.new_zeros(())}
+        terms = {
+            "pixel": log_error(restored, target, s.error_floor),
+            "content": restored.new_zeros(()),
+        }
         terms["adversarial"] = restored.new_zeros(())
         total = s.pixel_weight * terms["pixel"]
         if self.vgg is not None:
@@ -121,7 +129,8 @@ class CGan:
     def pictures(self, batch: dict[str, Tensor], rng: torch.Generator) -> Tensor:
         """Rows of defective, restored, clean, one row a sample."""
         image, target = self.pair(batch, rng)
-        return torch.cat((image, self.networks["restorer"](image), target), 1)[:8]
+        restored = self.networks["restorer"](image, batch["hint"])
+        return torch.cat((image, restored, target), 1)[:8]
 
 
 def match_coarse(target: Tensor, reference: Tensor) -> Tensor:

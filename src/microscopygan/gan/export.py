@@ -66,7 +66,7 @@ def export_restorer(network: nn.Module, path: Path, card: ModelCard) -> float:
     """
     network = network.cpu().eval()
     payload = _onnx_bytes(network, card)
-    difference = _difference(network, payload)
+    difference = _difference(network, payload, len(card.hints))
     if difference > _TOLERANCE:
         raise RuntimeError(f"exported restorer differs from torch by {difference:.2g} of the range")
     partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
@@ -84,11 +84,11 @@ def _onnx_bytes(network: nn.Module, card: ModelCard) -> bytes:
         warnings.simplefilter("ignore")  # the exporter speaks of its own successor
         torch.onnx.export(
             network,
-            (torch.rand(2, 1, 64, 48),),
+            (torch.rand(2, 1, 64, 48), *([torch.zeros(2, len(card.hints))] if card.hints else [])),
             Path(folder) / "restorer.onnx",
-            input_names=["image"],
+            input_names=["image", "hint"] if card.hints else ["image"],
             output_names=["restored"],
-            dynamic_axes={"image": sizes, "restored": sizes},
+            dynamic_axes={"image": sizes, "restored": sizes, "hint": {0: "batch"}},
             opset_version=17,
             dynamo=False,
         )
@@ -98,14 +98,16 @@ def _onnx_bytes(network: nn.Module, card: ModelCard) -> bytes:
     return bytes(model.SerializeToString())
 
 
-def _difference(network: nn.Module, payload: bytes) -> float:
+def _difference(network: nn.Module, payload: bytes, hints: int) -> float:
     session = onnxruntime.InferenceSession(payload, providers=["CPUExecutionProvider"])
     rng = np.random.default_rng(0)
     worst = 0.0
     for shape in ((1, 1, 64, 64), (2, 1, 96, 44)):
-        image = rng.random(shape, dtype=np.float32)
+        given = {"image": rng.random(shape, dtype=np.float32)}
+        if hints:
+            given["hint"] = rng.integers(2, size=(shape[0], hints)).astype(np.float32)
         with torch.no_grad():
-            wanted = network(torch.from_numpy(image)).numpy()
-        found = session.run(None, {"image": image})[0]
+            wanted = network(*(torch.from_numpy(a) for a in given.values())).numpy()
+        found = session.run(None, given)[0]
         worst = max(worst, float(np.abs(found - wanted).max() / (np.ptp(wanted) + 1e-12)))
     return worst

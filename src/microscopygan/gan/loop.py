@@ -47,6 +47,15 @@ class Adversaries(Protocol):
         """Return a grid (rows, columns, Y, X) to look at."""
 
 
+class Judge(Protocol):
+    """What looks at the averaged network every so many steps, in the main process."""
+
+    every: int
+
+    def __call__(self, network: nn.Module, step: int) -> bool:
+        """Judge the network after `step` steps; True ends the training."""
+
+
 def train(
     gan: Adversaries,
     batches: Callable[[int, int], Batch],
@@ -55,6 +64,7 @@ def train(
     *,
     seed: int,
     accelerator: Accelerator,
+    judge: Judge | None = None,
     resume: bool = False,
     quiet: bool = False,
 ) -> nn.Module:
@@ -74,6 +84,8 @@ def train(
         With step and process number, the seed of all randomness.
     accelerator
         Device and processes.
+    judge
+        Called after its number of steps and after the last one; may end the training.
     resume
         Go on from ``state.safetensors`` where there is one.
     quiet
@@ -110,13 +122,23 @@ def train(
             if log and (done % settings.picture_every == 0 or done == settings.steps):
                 with torch.no_grad():
                     save_grid(gan.pictures(tensors, rng), folder / "pictures" / f"{done:07d}.png")
+            due = judge is not None and (done % judge.every == 0 or done == settings.steps)
+            ended = main and judge is not None and due and judge(average.network, done)
             if main and (done % settings.save_every == 0 or done == settings.steps):
                 save_state(state, gan, average, done)
             progress.update(bar, completed=done)
+            if due and _agreed(ended, accelerator):
+                break
     if log:
         log.close()
     accelerator.wait_for_everyone()
     return average.network
+
+
+def _agreed(ended: bool, accelerator: Accelerator) -> bool:
+    """Return the main process's verdict in every process."""
+    said = torch.tensor([float(ended)], device=accelerator.device)
+    return bool(accelerator.reduce(said, reduction="sum").item() > 0)
 
 
 def prefetch(

@@ -14,7 +14,6 @@ _MEAN = (0.485, 0.456, 0.406)
 _STD = (0.229, 0.224, 0.225)
 _POOL_BEFORE = (2, 4)  # convolutions preceded by a 2×2 max-pooling
 _STYLE_LAYERS = (1, 3)  # relu1_2, relu2_2
-_FAINTEST = 0.003  # intensity units; smaller errors are not worth the full weight
 
 
 class VGGFeatures(nn.Module):
@@ -67,13 +66,15 @@ def content_loss(vgg: VGGFeatures, image: Tensor, target: Tensor) -> Tensor:
     return F.mse_loss(vgg(image)[-1], wanted)
 
 
-def log_error(image: Tensor, target: Tensor) -> Tensor:
+def log_error(image: Tensor, target: Tensor, floor: float) -> Tensor:
     """Mean over samples of ln(RMSE), in nepers, a scalar: minus the PSNR but for its unit.
+
+    Errors below `floor`, in intensity units, lose weight.
 
     A faint defect (a few missing planes) weighs as much as a strong one (noise), which would
     drown it in a mean of errors (PSNR loss, Chen et al. 2022, arXiv 2204.04676).
     """
-    return 0.5 * (image - target).pow(2).mean((1, 2, 3)).add(_FAINTEST**2).log().mean()
+    return 0.5 * (image - target).pow(2).mean((1, 2, 3)).add(floor**2).log().mean()
 
 
 def gram(features: Tensor) -> Tensor:

@@ -6,6 +6,7 @@ sample, (B,) int64. Only `ConditionalInstanceNorm` knows of defects.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import TypeVar
 
@@ -21,6 +22,20 @@ Network = TypeVar("Network", bound=nn.Module)
 def place(network: Network, device: torch.device) -> Network:
     """Move a network to its device, channels last, which is twice as fast on CPUs."""
     return network.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
+
+
+def fast_arithmetic(device: torch.device) -> torch.autocast:
+    """Within it, networks compute in bfloat16 where the device is faster at that.
+
+    Weights and sums stay in single precision. Processors with AVX-512 BF16 take 1.7 times as
+    many training steps.
+    """
+    if device.type == "cpu":
+        known = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
+        able = bool(known.get("avx512_bf16", False))
+    else:
+        able = device.type == "cuda" and torch.cuda.is_bf16_supported()
+    return torch.autocast(device.type, torch.bfloat16, enabled=able)
 
 
 class ConditionalInstanceNorm(nn.Module):
@@ -131,18 +146,17 @@ def cin_parameters(generator: nn.Module) -> dict[str, nn.Parameter]:
     }
 
 
-def add_defect(generator: DefectGenerator, like: int | None = None) -> None:
-    """Give the generator a further defect: new CIN rows, every other weight untouched.
+def choose_rows(generator: DefectGenerator, like: Sequence[int | None]) -> None:
+    """Give the generator a defect for each entry of `like`, every other weight untouched.
 
-    The new rows start as those of the defect `like`, or as the mean of all.
+    Its CIN rows start as those of the defect that has this index now, or as the mean of all.
     """
     for module in generator.modules():
-        if not isinstance(module, ConditionalInstanceNorm):
-            continue
-        for name in ("gamma", "beta"):
-            rows = getattr(module, name).data
-            new = rows.mean(0, keepdim=True) if like is None else rows[like : like + 1]
-            setattr(module, name, nn.Parameter(torch.cat((rows, new))))
+        if isinstance(module, ConditionalInstanceNorm):
+            for name in ("gamma", "beta"):
+                rows = getattr(module, name).data
+                chosen = [rows.mean(0) if index is None else rows[index] for index in like]
+                setattr(module, name, nn.Parameter(torch.stack(chosen)))
 
 
 class DefectCritic(nn.Module):
@@ -182,13 +196,18 @@ class ResidualBlock(nn.Module):
 
 
 class UNetRestorer(nn.Module):
-    """Residual U-Net of three scales without any normalisation; sizes in multiples of 4."""
+    """Residual U-Net of three scales without any normalisation; sizes in multiples of 4.
+
+    It may be told which defects an image has: each of ``settings.hints`` adds a constant of its
+    own to every channel of the two coarser scales. All zero, the network is blind.
+    """
 
     multiple = 4
     tileable = True
 
     def __init__(self, settings: RestorerSettings) -> None:
         super().__init__()
+        self.settings = settings
         fine, middle, coarse = settings.channels
         self.stem = nn.Conv2d(1, fine, 3, padding=1)
         self.fine = ResidualBlock(fine)
@@ -203,12 +222,23 @@ class UNetRestorer(nn.Module):
         self.last = nn.Conv2d(fine, 1, 3, padding=1)
         nn.init.zeros_(self.last.weight)
         nn.init.zeros_(self.last.bias)  # type: ignore[arg-type]
+        self.hint = nn.ParameterList(
+            nn.Parameter(torch.zeros(len(settings.hints), width))
+            for width in (middle, coarse)
+            if settings.hints
+        )
 
-    def forward(self, image: Tensor) -> Tensor:
-        """(B, 1, Y, X) to the same, restored."""
+    def forward(self, image: Tensor, hint: Tensor | None = None) -> Tensor:
+        """(B, 1, Y, X) to the same, restored; hint (B, hints), 1 for each defect told of."""
         x1 = self.fine(self.stem(image))  # (B, fine, Y, X)
-        x2 = self.middle(self.down1(x1))  # (B, middle, Y/2, X/2)
-        x = self.coarse(self.down2(x2))  # (B, coarse, Y/4, X/4)
+        x2, told = self.down1(x1), list(self.hint) if hint is not None else []
+        if hint is not None and told:
+            x2 = x2 + (hint @ told[0])[:, :, None, None]
+        x2 = self.middle(x2)  # (B, middle, Y/2, X/2)
+        x = self.down2(x2)
+        if hint is not None and told:
+            x = x + (hint @ told[1])[:, :, None, None]
+        x = self.coarse(x)  # (B, coarse, Y/4, X/4)
         x = self.middle_up(x2 + self.up2(x))
         x = self.fine_up(x1 + self.up1(x))
         return image + self.last(x)  # type: ignore[no-any-return]
@@ -222,6 +252,7 @@ class ResNetRestorer(nn.Module):
 
     def __init__(self, settings: RestorerSettings) -> None:
         super().__init__()
+        self.settings = settings
         fine, middle, coarse = settings.channels
         layers: list[nn.Module] = [_conv_norm(1, fine, 7), _conv_norm(fine, middle, 3, 2)]
         layers.append(_conv_norm(middle, coarse, 3, 2))
@@ -231,8 +262,8 @@ class ResNetRestorer(nn.Module):
         layers.append(nn.Conv2d(fine, 1, 7, padding=3))
         self.layers = nn.Sequential(*layers)
 
-    def forward(self, image: Tensor) -> Tensor:
-        """(B, 1, Y, X) to the same, restored."""
+    def forward(self, image: Tensor, hint: Tensor | None = None) -> Tensor:
+        """(B, 1, Y, X) to the same, restored; it takes no hint."""
         return image + self.layers(image)  # type: ignore[no-any-return]
 
 

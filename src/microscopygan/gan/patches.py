@@ -1,149 +1,24 @@
-"""Training material: which images serve which stage, and the batches drawn from them.
+"""Batches of both stages, drawn from a run's material.
 
-A batch is a function of (seed, step, process), see `loop`. Every crop comes from the training
-part of the images; images held back for validation never appear here.
+A batch is a function of (seed, step, process), see `loop`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 
 import numpy as np
 
-from ..defects.calibration import calibrate
-from ..defects.noise_calibration import calibrate_noise
-from ..defects.pair_calibration import calibrate_pairs
-from ..defects.parameters import (
-    DEFECTS,
-    Axial,
-    Bleaching,
-    Defect,
-    LowResolution,
-    Noise,
-    UnevenIllumination,
-)
-from ..defects.specimens import draw_specimen
-from ..image.dataset import Dataset, Pair, split
+from ..defects.parameters import Defect, Noise
 from ..image.intensity import percentile_map
-from ..settings import Settings
 from .loop import Batch, step_seed
+from .material import Material
 
 _FIELD = 128  # side of the fields that are degraded and normalised, as a whole, in pixels
-_FEW_CLEAN = 50  # below this many clean planes, simulated specimens join them
 _OWN_CLEAN = 0.75  # how often a synthetic pair starts from the defect's own kind of clean image
 _JITTER = 0.03  # spread of the calibrated physical parameters, as a part of their ranges
-_FEW_PAIRS = 3  # below this many, calibration is blind
+TOLD = 0.3  # share of samples whose defects the network is told of
 _CROPS = 4  # patches cut from one degraded field
-
-
-@dataclass(frozen=True)
-class Material:
-    """The planes of one run, by role; float32 (Y, X) on about 0..1.
-
-    Attributes
-    ----------
-    defects
-        Names, in the order of their indices.
-    clean
-        Clean planes of any kind.
-    own_clean
-        Clean planes known to be of the same kind as a defect's images; may be empty.
-    defective
-        Unpaired defective planes by defect.
-    pairs
-        Real training pairs by defect; empty where alpha is 1.
-    validation
-        Pairs held back, by defect; never trained on.
-    physics
-        Calibrated physical parameters by defect; empty where no physics is known or wanted.
-    """
-
-    defects: tuple[str, ...]
-    clean: list[np.ndarray]
-    own_clean: dict[str, list[np.ndarray]]
-    defective: dict[str, list[np.ndarray]]
-    pairs: dict[str, list[Pair]]
-    validation: dict[str, list[Pair]]
-    physics: dict[str, list[Defect]] = field(default_factory=dict)
-
-
-def gather(dataset: Dataset, settings: Settings) -> Material:
-    """Give each image of a dataset its role.
-
-    With ``alpha == 1`` there are no real pairs: the clean images of one half of a defect's pairs
-    and the defective ones of the other half are used, so that no image is seen in both states.
-
-    Raises
-    ------
-    ValueError
-        No clean image; or no real pair of some defect where alpha is 0.
-    """
-    rng = np.random.default_rng([settings.seed, 1])
-    clean = [s.plane for s in dataset.clean]
-    own: dict[str, list[np.ndarray]] = {}
-    defective: dict[str, list[np.ndarray]] = {}
-    pairs: dict[str, list[Pair]] = {}
-    validation: dict[str, list[Pair]] = {}
-    for name in dataset.defects:
-        train, validation[name] = _hold_back(dataset.pairs.get(name, []), settings, rng)
-        half = len(train) // 2
-        seen, hidden = (train[:half], train[half:]) if settings.alpha == 1 else (train, train)
-        pairs[name] = [] if settings.alpha == 1 else train
-        own[name] = [p.target for p in hidden]
-        unpaired = [s.plane for s in dataset.defective.get(name, [])]
-        defective[name] = unpaired + [p.input for p in seen]
-        if settings.alpha == 0 and not train:
-            raise ValueError(f"{name}: alpha 0 needs real pairs, got none; add pairs/{name}/")
-        if not defective[name]:
-            raise ValueError(f"{name}: expected a defective image, got none; add some to {name}/")
-    clean = clean + [plane for planes in own.values() for plane in planes]
-    if not clean:
-        raise ValueError("expected clean images (clean/ or the targets of pairs), got none")
-    if len(clean) < _FEW_CLEAN:
-        clean = clean + [draw_specimen((_FIELD, _FIELD), rng) for _ in range(settings.specimens)]
-    return Material(tuple(dataset.defects), clean, own, defective, pairs, validation)
-
-
-def _hold_back(
-    pairs: list[Pair], settings: Settings, rng: np.random.Generator
-) -> tuple[list[Pair], list[Pair]]:
-    """Choose the pairs of a run and hold a part of them back, by image."""
-    if settings.pairs is not None:
-        order = rng.permutation(len(pairs))[: settings.pairs]
-        pairs = [pairs[i] for i in order]
-    if len(pairs) < 5 or settings.validation == 0:
-        return pairs, []
-    kept, held = split(pairs, settings.validation, rng)
-    return kept, held
-
-
-def calibrate_physics(material: Material, seed: int) -> dict[str, list[Defect]]:
-    """Fit the physical model of each defect that has one to its pairs, or else unpaired."""
-    found: dict[str, list[Defect]] = {}
-    for number, name in enumerate(material.defects):
-        if name in DEFECTS:
-            rng = np.random.default_rng([seed, 2, number])
-            kind, pairs = DEFECTS[name], material.pairs[name]
-            if kind in (Axial, LowResolution) and len(pairs) >= _FEW_PAIRS:
-                found[name] = calibrate_pairs(kind, [(p.input, p.target) for p in pairs], rng)
-                continue
-            clean = material.own_clean[name] or material.clean
-            found[name] = _calibrated(kind, clean, material.defective[name], rng)
-    return found
-
-
-def _calibrated(
-    kind: type[Defect],
-    clean: list[np.ndarray],
-    defective: list[np.ndarray],
-    rng: np.random.Generator,
-) -> list[Defect]:
-    if kind is Noise:
-        return [*calibrate_noise(clean, defective, rng)]
-    if kind in (UnevenIllumination, Bleaching):  # they leave no trace in unpaired images
-        return [kind.draw(rng) for _ in range(32)]
-    return calibrate(kind, clean, defective, rng)
 
 
 class DefectBatches:
@@ -181,11 +56,21 @@ class PairBatches:
     """Batches of stage two: ``input``, ``target`` (B, 1, y, x), ``defect``, ``synthetic`` (B,).
 
     Each sample is synthetic with probability `alpha`; always where a defect has no real pair.
+    ``hint`` (B, hints) tells which of the defects `hints` a sample has, for some of the samples.
     """
 
-    def __init__(self, material: Material, batch: int, patch: int, alpha: float, seed: int) -> None:
+    def __init__(
+        self,
+        material: Material,
+        batch: int,
+        patch: int,
+        alpha: float,
+        seed: int,
+        hints: tuple[str, ...] = (),
+    ) -> None:
         self.material, self.batch, self.patch = material, batch, patch
         self.alpha, self.seed = alpha, seed
+        self.told = np.array([hint_for(name, hints) for name in material.defects], np.float32)
 
     def __call__(self, step: int, process: int) -> Batch:
         """Return the batch of one step of one process."""
@@ -201,11 +86,13 @@ class PairBatches:
             for index, fake in zip(defect, synthetic, strict=True)
         ]
         made = [_rescale(*pair, rng) for pair in made]
+        hint = self.told[defect] * (rng.random((self.batch, 1)) < TOLD)
         return {
             "input": _stack([a for a, _ in made]),
             "target": _stack([b for _, b in made]),
             "defect": defect.astype(np.int64),
             "synthetic": synthetic.astype(np.int64),
+            "hint": hint.astype(np.float32),
         }
 
     def _real(self, name: str, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
@@ -213,6 +100,17 @@ class PairBatches:
         pair = pairs[rng.integers(len(pairs))]
         image, target = flip(crop([pair.input, pair.target], self.patch, rng), name, rng)
         return image, target
+
+
+def hint_for(name: str, hints: tuple[str, ...]) -> list[float]:
+    """Return 1 for each of `hints` that a defect is or, joined by +, consists of, else 0.
+
+    Examples
+    --------
+    >>> hint_for("noise+axial", ("noise", "axial", "lowres"))
+    [1.0, 1.0, 0.0]
+    """
+    return [float(hint in name.split("+")) for hint in hints]
 
 
 def draw_drafts(
@@ -293,7 +191,7 @@ def flip(planes: Sequence[np.ndarray], name: str, rng: np.random.Generator) -> l
     """Flip at random, and turn by 90° too unless axis 0 is the axial direction."""
     y, x = (int(v) for v in rng.choice((-1, 1), size=2))
     planes = [p[::y, ::x] for p in planes]
-    if name != "axial" and rng.random() < 0.5:
+    if "axial" not in name.split("+") and rng.random() < 0.5:
         planes = [p.T for p in planes]
     return list(planes)
 

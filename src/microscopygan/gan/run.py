@@ -10,6 +10,7 @@ from ..defects.parameters import DEFECTS, Defect
 from ..settings import Settings
 
 STAGES = ("all", "defects", "restorer")
+_PACE = "steps.json"  # the time that a run has, and the steps that fit it
 
 
 def open_run(run: Path, settings: Settings, stage: str, *, resume: bool, overwrite: bool) -> None:
@@ -20,6 +21,8 @@ def open_run(run: Path, settings: Settings, stage: str, *, resume: bool, overwri
     fresh = not run.exists() or not any(run.iterdir())
     if stage == "restorer" and saved.exists() and not (run / "restorer.onnx").exists():
         fresh = True  # the second stage of a run whose first one is done
+        if not resume:
+            _clear(run, stage)
     if not fresh and resume:
         _check_same(saved, settings)
     elif not fresh and not overwrite:
@@ -54,10 +57,46 @@ def _clear(run: Path, stage: str) -> None:
     names = ["restorer", "restorer.onnx", "evaluation", "report.html"]
     if stage != "restorer":
         names += ["defects", "defects.safetensors", "physics.json", "draws.npz"]
+        names += [_PACE]
         names += ["run.json", "settings.json"]
     for name in names:
         path = run / name
         shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+    if pace := read_pace(run):
+        pace.pop("minutes", None)
+        pace.pop("restorer", None)
+        write_json(run / _PACE, pace)
+
+
+def keep_minutes(run: Path, minutes: float | None) -> float | None:
+    """Keep the time that a run was begun with, in minutes; return it.
+
+    Raises
+    ------
+    ValueError
+        It was begun with another one.
+    """
+    pace = read_pace(run)
+    known = pace.get("minutes")
+    if known is not None and minutes is not None and minutes != known:
+        raise ValueError(
+            f"{run}: expected the {known:g} minutes that it was begun with, got {minutes:g}; "
+            "leave --minutes out, or give another run folder"
+        )
+    if known is None and minutes is not None:
+        write_json(run / _PACE, pace | {"minutes": minutes})
+    return minutes if known is None else known
+
+
+def keep_steps(run: Path, stage: str, steps: int) -> None:
+    """Keep how many steps of a stage fit a run's time."""
+    write_json(run / _PACE, read_pace(run) | {stage: steps})
+
+
+def read_pace(run: Path) -> dict[str, float]:
+    """Return the minutes and the steps of each stage that a run's time was set to."""
+    path = run / _PACE
+    return json.loads(path.read_text()) if path.exists() else {}
 
 
 def write_physics(run: Path, physics: dict[str, list[Defect]]) -> None:

@@ -6,38 +6,44 @@ import json
 import os
 import platform
 import time
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 
-import numpy as np
-import torch
 from accelerate import Accelerator
 from torch import nn
 
 from .. import __version__
 from ..image.dataset import Dataset
-from ..image.intensity import AffineMap, percentile_map
 from ..modelfile import ModelCard
 from ..settings import Settings
+from .adaptation import as_generalist, generalist, generator_for, judges
 from .cgan import CGan
-from .cin_gan import CinGan, degrade, load_defects, save_defects
+from .cin_gan import CinGan, load_defects, save_defects
+from .degrading import save_draws
 from .export import export_restorer, receptive_field
+from .judging import Held, HeldBack, mean_gain, read_judgements
+from .loop import Batch
 from .loop import train as run_loop
-from .networks import DefectGenerator, add_defect, build_restorer
-from .patches import (
-    DefectBatches,
-    Material,
-    PairBatches,
-    calibrate_physics,
-    draft_of,
-    draw_field,
-    draw_physics,
-    gather,
+from .material import Material, calibrate_physics, gather, judged_on
+from .networks import DefectGenerator, build_restorer, choose_rows, place
+from .noisy import RecorruptedBatches, measure_noise, noisy_judges
+from .pacing import Clock, fit_defects, fit_restorer, with_steps
+from .patches import DefectBatches, PairBatches
+from .run import (
+    keep_minutes,
+    keep_steps,
+    open_run,
+    read_pace,
+    read_physics,
+    write_json,
+    write_physics,
 )
-from .run import open_run, read_physics, write_json, write_physics
 
-_DRAWS = 24  # synthetic fields of each defect kept for the realism measures
+_JUDGEMENTS = 10  # by held-back images, in an adaptation
+_PATIENCE = 5  # judgements without a better one that end it
 
 
 def train(
@@ -46,11 +52,17 @@ def train(
     settings: Settings,
     *,
     stage: str = "all",
+    minutes: float | None = None,
     resume: bool = False,
     overwrite: bool = False,
     quiet: bool = False,
 ) -> None:
     """Train CIN-GAN, then the restorer, into the folder `run`.
+
+    Where ``settings.start`` is ``generalist``, the networks that ship are adapted: of CIN-GAN the
+    rows of the dataset's defects only, and of the restorer's states the one that does best on
+    held-back images is kept, be it the one that ships. From noisy images alone, without a clean
+    one, the restorer is adapted by self-supervision.
 
     Parameters
     ----------
@@ -63,6 +75,8 @@ def train(
         All settings.
     stage
         ``all``, ``defects`` (CIN-GAN only) or ``restorer`` (takes the run's CIN-GAN).
+    minutes
+        Both stages' steps are lowered so that they take this long at most, in all.
     resume
         Go on with an interrupted run of the same settings; without a saved state, start.
     overwrite
@@ -79,23 +93,36 @@ def train(
     FileNotFoundError
         Stage ``restorer`` without a trained CIN-GAN.
     """
-    accelerator = Accelerator()
+    accelerator, begun = Accelerator(), time.perf_counter()
+    if settings.start == "generalist":
+        settings = as_generalist(settings)
     material = gather(dataset, settings)
+    synthetic = needs_defects(settings) and bool(material.clean)
+    if stage == "defects" and not synthetic:
+        raise ValueError("CIN-GAN needs clean images and alpha above 0; leave --stage out")
     saved = run / "defects.safetensors"
-    if stage == "restorer" and needs_defects(settings) and not saved.exists():
+    if stage == "restorer" and synthetic and not saved.exists():
         raise FileNotFoundError(f"{saved} is missing: run --stage defects first, or set --alpha 0")
     if accelerator.is_main_process:
         open_run(run, settings, stage, resume=resume, overwrite=overwrite)
+        keep_minutes(run, minutes)
     accelerator.wait_for_everyone()
+    minutes = read_pace(run).get("minutes")
+    clock = None if minutes is None else Clock(60 * minutes - time.perf_counter() + begun)
     material = _with_physics(material, settings, run, accelerator)
     seconds = {}
-    if stage in ("all", "defects") and needs_defects(settings):
+    if stage in ("all", "defects") and synthetic:
         begun = time.perf_counter()
-        train_defects(material, run, settings, accelerator, resume=resume, quiet=quiet)
+        fit = partial(fit_defects, settings.defects, material, accelerator)
+        settings = _fitted(run, "defects", settings, fit, accelerator, clock)
+        extend = generator_for(material.defects) if settings.start == "generalist" else None
+        train_defects(
+            material, run, settings, accelerator, extend=extend, resume=resume, quiet=quiet
+        )
         seconds["defects"] = time.perf_counter() - begun
     if stage in ("all", "restorer"):
         begun = time.perf_counter()
-        train_restorer(material, run, settings, accelerator, resume=resume, quiet=quiet)
+        train_restorer(material, run, settings, accelerator, clock, resume=resume, quiet=quiet)
         seconds["restorer"] = time.perf_counter() - begun
     if accelerator.is_main_process:
         _describe(run, dataset, material, settings, seconds)
@@ -106,11 +133,27 @@ def needs_defects(settings: Settings) -> bool:
     return settings.alpha > 0
 
 
+def _fitted(
+    run: Path,
+    stage: str,
+    settings: Settings,
+    fit: Callable[[Clock], int],
+    accelerator: Accelerator,
+    clock: Clock | None,
+) -> Settings:
+    """Lower the steps of a stage to what fits: timed once a run, the same for every process."""
+    if clock is not None and stage not in read_pace(run) and accelerator.is_main_process:
+        keep_steps(run, stage, min(fit(clock), getattr(settings, stage).steps))
+    accelerator.wait_for_everyone()
+    steps = read_pace(run).get(stage)
+    return settings if steps is None else with_steps(settings, stage, int(steps))
+
+
 def _with_physics(
     material: Material, settings: Settings, run: Path, accelerator: Accelerator
 ) -> Material:
     """Calibrate the physical drafts once a run; every process reads the same ones."""
-    if not (settings.defects.physics and needs_defects(settings)):
+    if not (settings.defects.physics and needs_defects(settings) and material.clean):
         return material
     path = run / "physics.json"
     if accelerator.is_main_process and not path.exists():
@@ -132,7 +175,8 @@ def train_defects(
 ) -> None:
     """Stage one: train CIN-GAN and keep its averaged generator and some of its draws.
 
-    `extend` is a generator trained on the defects `known`, with rows for the material's too.
+    `extend` is a trained generator with rows for the defects `known`, which stay as they are, and
+    for the material's; nothing but its rows is trained.
     """
     stage, names = settings.defects, known + material.defects
     gan = CinGan(stage, names, accelerator, settings.seed, extend=extend)
@@ -150,6 +194,7 @@ def train_defects(
     if accelerator.is_main_process:
         save_defects(run / "defects.safetensors", generator, names, stage)
         save_draws(run / "draws.npz", generator, material, settings.seed, first=len(known))
+    accelerator.wait_for_everyone()  # the others read what was saved
 
 
 def extend_defects(
@@ -181,15 +226,17 @@ def extend_defects(
         raise FileNotFoundError(f"{saved} is missing: train with --stage defects first")
     generator, known = load_defects(saved)
     settings = _with_architecture(settings, generator)
-    material, accelerator = gather(dataset, settings), Accelerator()
+    material, accelerator = (
+        gather(dataset, settings.model_copy(update={"start": "scratch"})),
+        Accelerator(),
+    )
     twice = sorted(set(known) & set(material.defects))
     if twice:
         raise ValueError(f"{old} knows {', '.join(twice)} already; leave only new defects in")
     if accelerator.is_main_process:
         open_run(run, settings, "defects", resume=resume, overwrite=overwrite)
     material = _with_physics(material, settings, run, accelerator)
-    for _ in material.defects:
-        add_defect(generator)
+    choose_rows(generator, [*range(len(known)), *(None for _ in material.defects)])
     how = {"resume": resume, "quiet": quiet}
     train_defects(material, run, settings, accelerator, known=known, extend=generator, **how)
     if accelerator.is_main_process:
@@ -203,118 +250,89 @@ def _with_architecture(settings: Settings, generator: DefectGenerator) -> Settin
     return settings.model_copy(update={"defects": settings.defects.model_copy(update=same)})
 
 
-def save_draws(
-    path: Path, generator: nn.Module, material: Material, seed: int, first: int = 0
-) -> None:
-    """Keep synthetic fields with their clean and physical origins, to compare with real ones.
-
-    Each clean field gets the defect twice, from another draft each time. `first` is the
-    generator's index of the material's first defect.
-    """
-    rng, again = (np.random.default_rng([seed, stream]) for stream in (3, 4))
-    noise = torch.Generator().manual_seed(seed)
-    generator = generator.cpu()
-    arrays = {}
-    for number, name in enumerate(material.defects, first):
-        fields = [draw_field(material, name, 128, rng, own_share=1.0) for _ in range(_DRAWS)]
-        draft = np.stack([a for a, _ in fields]).astype(np.float32)
-        clean = np.stack([b for _, b in fields]).astype(np.float32)
-        arrays[f"{name}/clean"], arrays[f"{name}/physics"] = clean, draft
-        other = np.stack([draft_of(material, name, b, again)[0] for _, b in fields])
-        for draw, drafts in (("synthetic1", draft), ("synthetic2", other.astype(np.float32))):
-            arrays[f"{name}/{draw}"] = degrade(generator, drafts, number, noise)
-    partial = path.with_name("draws.partial.npz")
-    np.savez_compressed(partial, **arrays)  # type: ignore[arg-type]
-    partial.replace(path)
-
-
 def train_restorer(
     material: Material,
     run: Path,
     settings: Settings,
     accelerator: Accelerator,
+    clock: Clock | None = None,
     *,
+    drafts: bool = False,
     resume: bool = False,
     quiet: bool = False,
 ) -> None:
-    """Stage two: train the restorer on real and synthetic pairs and export it."""
-    stage, generator = settings.restorer, None
-    if needs_defects(settings):
-        saved = run / "defects.safetensors"
-        generator, known = load_defects(saved)
-        if known != material.defects:
-            raise ValueError(
-                f"{saved}: knows the defects {', '.join(known)}, but the dataset has "
-                f"{', '.join(material.defects)}; run --stage defects on this dataset first"
-            )
-    gan = CGan(stage, accelerator, settings.seed, generator)
-    batches = PairBatches(material, stage.batch, stage.patch, settings.alpha, settings.seed)
+    """Stage two: train the restorer on real and synthetic pairs and export it.
+
+    With a `clock`, its steps are lowered to what is left of the time. With `drafts`, the physical
+    drafts of synthetic pairs are used as they are, without CIN-GAN.
+    """
+    stage = settings.restorer
+    synthetic = needs_defects(settings) and bool(material.clean) and not drafts
+    generator = _generator(run, material) if synthetic else None
+    start = generalist() if settings.start == "generalist" else None
+    batches, held = _pairs(material, settings, start, generator)
+    judge = None
+    if start is not None:
+        judge = HeldBack(held, run / "restorer", patience=_PATIENCE)
+        if accelerator.is_main_process and judge.best_step is None:
+            judge(place(start, accelerator.device), 0)
+        if clock is not None:
+            clock.reserve(_JUDGEMENTS * judge.seconds)
+    fit = partial(fit_restorer, stage, batches, accelerator, generator)
+    stage = _fitted(run, "restorer", settings, fit, accelerator, clock).restorer
+    if judge is not None:
+        judge.every = max(1, stage.steps // _JUDGEMENTS)
     restorer = run_loop(
-        gan,
+        CGan(stage, accelerator, settings.seed, generator, start),
         batches,
         run / "restorer",
         stage,
         seed=settings.seed + 1,
         accelerator=accelerator,
+        judge=judge,
         resume=resume,
         quiet=quiet,
     )
     if accelerator.is_main_process:
-        export_restorer(restorer, run / "restorer.onnx", model_card(material, settings))
+        steps = stage.steps
+        if judge is not None:
+            restorer, steps = judge.keep_best(restorer), judge.best_step or 0
+        export_restorer(restorer, run / "restorer.onnx", model_card(material, settings, steps))
 
 
-class Degrader:
-    """The CIN-GAN of a run, to put one of its defects into clean planes.
-
-    Parameters
-    ----------
-    run
-        Run folder.
-    defect
-        Name of the defect.
-
-    Raises
-    ------
-    FileNotFoundError
-        The run has no trained CIN-GAN.
-    ValueError
-        It does not know the defect.
-    """
-
-    def __init__(self, run: Path, defect: str) -> None:
-        saved = run / "defects.safetensors"
-        if not saved.exists():
-            raise FileNotFoundError(f"{saved} is missing: train with --stage defects first")
-        self.generator, names = load_defects(saved)
-        if defect not in names:
-            raise ValueError(f"defect: expected one of {', '.join(names)}, got {defect!r}")
-        self.index, self.physics = names.index(defect), read_physics(run).get(defect, [])
-
-    def __call__(
-        self, clean: np.ndarray, rng: np.random.Generator, noise: torch.Generator
-    ) -> np.ndarray:
-        """Degrade clean planes (N, Y, X), float32 on about 0..1; another draw at each call."""
-        draft, scale = self._draft(clean, rng)
-        return scale.undo(degrade(self.generator, scale.apply(draft), self.index, noise))
-
-    def with_draft(
-        self, clean: np.ndarray, rng: np.random.Generator, noise: torch.Generator
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Return (clean, physical draft, result), all on the scale of a defective image."""
-        draft, scale = self._draft(clean, rng)
-        draft = scale.apply(draft)
-        return scale.apply(clean), draft, degrade(self.generator, draft, self.index, noise)
-
-    def _draft(self, clean: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, AffineMap]:
-        draft = clean.astype(np.float32)
-        if self.physics:
-            known = draw_physics(self.physics, rng)
-            draft = np.stack([known.apply(plane, rng) for plane in draft]).astype(np.float32)
-        return draft, percentile_map(draft)
+def _generator(run: Path, material: Material) -> DefectGenerator:
+    """Return the run's CIN-GAN."""
+    saved = run / "defects.safetensors"
+    generator, known = load_defects(saved)
+    if known != material.defects:
+        raise ValueError(
+            f"{saved}: knows the defects {', '.join(known)}, but the dataset has "
+            f"{', '.join(material.defects)}; run --stage defects on this dataset first"
+        )
+    return generator
 
 
-def model_card(material: Material, settings: Settings) -> ModelCard:
-    """Return what a restorer's file says of itself."""
+def _pairs(
+    material: Material,
+    settings: Settings,
+    start: nn.Module | None,
+    generator: DefectGenerator | None,
+) -> tuple[Callable[[int, int], Batch], dict[str, Held]]:
+    """Return the batches of the restorer and, to adapt the network `start`, what judges it."""
+    stage, seed = settings.restorer, settings.seed
+    if start is not None and not material.clean:
+        train, spare = material.defective["noise"], material.spare["noise"]
+        noisy = measure_noise([*train, *spare], start)
+        batches = RecorruptedBatches(
+            noisy[: len(train)], stage.batch, stage.patch, seed, stage.hints
+        )
+        return batches, noisy_judges(noisy[len(train) :], seed)
+    held = {} if start is None else judges(material, settings, generator)
+    return PairBatches(material, stage.batch, stage.patch, settings.alpha, seed, stage.hints), held
+
+
+def model_card(material: Material, settings: Settings, steps: int) -> ModelCard:
+    """Return what a restorer's file says of itself; `steps` it has been trained for."""
     network = build_restorer(settings.restorer)
     halo = receptive_field(network, network.multiple) if network.tileable else 0
     return ModelCard(
@@ -323,15 +341,31 @@ def model_card(material: Material, settings: Settings) -> ModelCard:
         multiple=network.multiple,
         tileable=network.tileable,
         defects=material.defects,
+        hints=settings.restorer.hints,
         training={
             "preset": settings.preset,
+            "start": settings.start,
             "alpha": settings.alpha,
-            "steps": settings.restorer.steps,
+            "steps": steps,
             "seed": settings.seed,
             "pairs": {name: len(pairs) for name, pairs in material.pairs.items()},
             "unpaired": {name: len(planes) for name, planes in material.defective.items()},
         },
     )
+
+
+def _verdict(folder: Path, material: Material) -> dict[str, object] | None:
+    """Say what held-back images said of an adaptation: mean gains over the input, in dB.
+
+    Noisy images rank the states, but are too noisy themselves for a gain to mean anything.
+    """
+    rows = read_judgements(folder)
+    if not rows:
+        return None
+    best = max(rows, key=mean_gain)
+    said = {"kept_after_steps": int(best["step"]), "judged_on": judged_on(material)}
+    gains = {"generalist_gain_db": mean_gain(rows[0]), "kept_gain_db": mean_gain(best)}
+    return said | ({k: round(v, 2) for k, v in gains.items()} if material.clean else {})
 
 
 def _describe(
@@ -362,6 +396,7 @@ def _describe(
         "parameters": {
             "restorer": sum(p.numel() for p in build_restorer(settings.restorer).parameters())
         },
+        "adaptation": _verdict(run / "restorer", material),
         "seconds": before.get("seconds", {}) | {k: round(v, 1) for k, v in seconds.items()},
     }
     write_json(path, about)

@@ -16,34 +16,44 @@ from .jobs import Job, Progress, counting
 from .lazily import DaskSource, is_dask, lazily_restored
 from .memory import free_memory, plan
 from .pipeline import BlockRestorer
-from .restorer import Restorer
+from .restorer import GENERALIST, Restorer
 from .tasks import Options, choose_task, output_pixel_size
 
 
 def load(
-    model: Path | str | Restorer, *, device: str = "auto", threads: int | None = None
+    model: Path | str | Restorer = GENERALIST,
+    *,
+    device: str = "auto",
+    threads: int | None = None,
+    defect: str | Iterable[str] = (),
+    strength: float = 1.0,
 ) -> Restorer:
     """Open a model once, for use with many images and by any number of threads.
 
     Parameters
     ----------
     model
-        A ``restorer.onnx``; a `Restorer` is returned as it is.
-    device, threads
+        A ``restorer.onnx``; the generalist that ships where not given. A `Restorer` is returned
+        as it is.
+    device, threads, defect, strength
         As for `Restorer`.
 
     Raises
     ------
     FileNotFoundError, ValueError
-        As for `Restorer`.
+        As for `Restorer`; or a `Restorer` and a defect or a strength, which it has already.
     """
-    return model if isinstance(model, Restorer) else Restorer(model, device, threads)
+    if not isinstance(model, Restorer):
+        return Restorer(model, device, threads, defect, strength)
+    if defect or strength != 1:
+        raise ValueError("model: it is open already; give defect and strength to load() instead")
+    return model
 
 
 def restore(
     image: Any,
     *,
-    model: Path | str | Restorer,
+    model: Path | str | Restorer = GENERALIST,
     axes: str | None = None,
     pixel_size: dict[str, float] | None = None,
     channels: Iterable[int] | None = None,
@@ -54,6 +64,8 @@ def restore(
     memory: int | None = None,
     device: str = "auto",
     threads: int | None = None,
+    defect: str | Iterable[str] = (),
+    strength: float = 1.0,
     progress: Progress | None = None,
 ) -> Any:
     """Restore an image.
@@ -64,7 +76,7 @@ def restore(
         An array (numpy, Zarr, Dask, or another one that is read by slicing), an `Image`, or the
         path of an image file. 8/16-bit integers or floats in any unit, finite.
     model
-        A ``restorer.onnx``, or what `load` gave.
+        A ``restorer.onnx``, or what `load` gave; the generalist that ships where not given.
     axes
         One letter of ``TCZYX`` for each dimension. Needed for arrays of three and more.
     pixel_size
@@ -84,7 +96,7 @@ def restore(
     memory
         Bytes that the work may take besides input and output; half of what is free where not
         given.
-    device, threads
+    device, threads, defect, strength
         As for `Restorer`, where `model` is a file.
     progress
         Called after each block with the numbers of pixels done and in all.
@@ -107,7 +119,7 @@ def restore(
     """
     given = _as_image(image, axes, pixel_size)
     chosen = Options(task, intensity, _as_channels(channels), dtype, keep_sampling)
-    restorer = load(model, device=device, threads=threads)
+    restorer = load(model, device=device, threads=threads, defect=defect, strength=strength)
     restored = _restored(given, restorer, chosen, memory, progress)
     if not isinstance(image, Image):
         return restored
@@ -127,7 +139,7 @@ def _restored(
     blocks, tile = plan(task, restorer.card, budget, source=image.array.dtype, chunks=image.chunks)
     work = BlockRestorer(restorer, task, image.array, tile, str(image.source or "image"))
     if isinstance(image.array, DaskSource):
-        about = (restorer.sha256, options, image.axes, image.pixel_size)
+        about = (restorer.identity, options, image.axes, image.pixel_size)
         return lazily_restored(image.array, work, about)
     result = np.empty(task.shape, task.dtype)
     job = Job(work, result, blocks)

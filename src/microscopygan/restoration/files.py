@@ -14,7 +14,7 @@ from .api import load
 from .jobs import Job, Progress, Report, check_resumed, counting, marked_blocks
 from .memory import free_memory, plan
 from .pipeline import BlockRestorer
-from .restorer import Restorer, processors
+from .restorer import GENERALIST, Restorer, processors
 from .scales import Scales
 from .tasks import Options, Task, choose_task, output_pixel_size
 
@@ -47,7 +47,7 @@ class Restored:
 def restore_file(
     input: Path | str,
     output: Path | str,
-    model: Path | str | Restorer,
+    model: Path | str | Restorer = GENERALIST,
     *,
     axes: str | None = None,
     pixel_size: dict[str, float] | None = None,
@@ -59,6 +59,8 @@ def restore_file(
     memory: int | None = None,
     device: str = "auto",
     threads: int | None = None,
+    defect: str | Iterable[str] = (),
+    strength: float = 1.0,
     workers: int = 1,
     scheduler: str | None = None,
     overwrite: bool = False,
@@ -73,7 +75,9 @@ def restore_file(
         An image file or a Zarr folder or URL, see `open_image`.
     output
         Its suffix chooses the format, see `create`. Appears when it is complete.
-    model, axes, pixel_size, channels, intensity, dtype, task, keep_sampling, device
+    model, axes, pixel_size, channels, intensity, dtype, task, keep_sampling
+        As for `restore`.
+    device, defect, strength
         As for `restore`.
     memory
         Bytes that the program may take, all its workers together; half of what is free where not
@@ -118,7 +122,11 @@ def restore_file(
         image = replace(image, pixel_size=image.pixel_size | pixel_size)
     several = workers > 1 or scheduler is not None
     _check_output(image, output, several=several, overwrite=overwrite)
-    restorer = _load(model, device, threads, workers, scheduler)
+    share = _share(threads, workers, scheduler)
+    restorer = load(model, device=device, threads=share, defect=defect, strength=strength)
+    if restorer is model and share < restorer.threads:
+        how = (restorer.told, restorer.strength)
+        restorer = Restorer(restorer.path, restorer.device, share, *how)
     options = Options(
         task, intensity, None if channels is None else tuple(channels), dtype, keep_sampling
     )
@@ -160,21 +168,11 @@ def _check_output(image: Image, output: Path, *, several: bool, overwrite: bool)
         raise FileExistsError(f"{output} exists; choose another name or allow overwriting")
 
 
-def _load(
-    model: Path | str | Restorer,
-    device: str,
-    threads: int | None,
-    workers: int,
-    scheduler: str | None,
-) -> Restorer:
-    """Open the model with its share of the processors."""
+def _share(threads: int | None, workers: int, scheduler: str | None) -> int:
+    """Return the threads of each worker."""
     if workers < 1:
         raise ValueError(f"workers: expected at least 1, got {workers}")
-    share = 1 if scheduler is not None else max(1, processors() // workers)
-    restorer = load(model, device=device, threads=threads or share)
-    if restorer is model and share < restorer.threads:
-        return Restorer(restorer.path, restorer.device, share)
-    return restorer
+    return threads or (1 if scheduler is not None else max(1, processors() // workers))
 
 
 def _header(image: Image, task: Task, restorer: Restorer, options: Options) -> Header:
@@ -185,6 +183,8 @@ def _header(image: Image, task: Task, restorer: Restorer, options: Options) -> H
         "model": {
             "file": restorer.path.name,
             "sha256": restorer.sha256,
+            "told": list(restorer.told),
+            "strength": restorer.strength,
             "program": card.program,
             "defects": list(card.defects),
             "training": card.training,
@@ -220,7 +220,7 @@ def _fingerprint(
     """State all that the pixels of the output depend on."""
     source = image.source
     return asdict(options) | {
-        "model": restorer.sha256,
+        **restorer.identity,
         "input": str(source.resolve() if isinstance(source, Path) else source),
         "intensity maps": _maps(task.scales),
     }

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Iterable
 from functools import cached_property
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +24,8 @@ DEVICES = {
     "openvino": "OpenVINOExecutionProvider",
     "cpu": "CPUExecutionProvider",
 }  # in the order in which "auto" takes them
+
+GENERALIST = Path(str(files("microscopygan") / "weights" / "generalist.onnx"))
 
 # Full single precision, so that tiles agree to 1e-5; and no search for algorithms at each new
 # window size, which would cost more than it gains.
@@ -42,13 +46,19 @@ class Restorer:
     Parameters
     ----------
     path
-        A ``restorer.onnx`` written by ``microscopygan train``.
+        A ``restorer.onnx`` written by ``microscopygan train``; the generalist that ships where
+        not given.
     device
         ``cpu``, ``cuda``, ``coreml``, ``directml`` or ``openvino``, as far as the installed ONNX
         Runtime has them; ``auto`` takes the fastest of them.
     threads
         Threads of the network, as many as processors where not given. The result does not
         depend on it.
+    defect
+        Which of the defects ``card.hints`` the images have, one name or several; where not given,
+        the network looks for itself.
+    strength
+        0 gives the input back, 1 the network's result; between them, a mixture of both.
 
     Attributes
     ----------
@@ -56,16 +66,26 @@ class Restorer:
         What the file says of itself.
     device
         The device in use.
+    told
+        The defects it was told of.
 
     Raises
     ------
     FileNotFoundError
         No such file.
     ValueError
-        Not a model of ours, damaged, or of a newer format; or a device that is not there.
+        Not a model of ours, damaged, or of a newer format; or a device that is not there; or
+        a defect that the model cannot be told of, or a strength outside 0 to 1.
     """
 
-    def __init__(self, path: Path | str, device: str = "auto", threads: int | None = None) -> None:
+    def __init__(
+        self,
+        path: Path | str = GENERALIST,
+        device: str = "auto",
+        threads: int | None = None,
+        defect: str | Iterable[str] = (),
+        strength: float = 1.0,
+    ) -> None:
         self.path = Path(path).absolute()
         if not self.path.is_file():
             raise FileNotFoundError(f"{path}: no such model; train one with 'microscopygan train'")
@@ -78,9 +98,19 @@ class Restorer:
                 "restorer.onnx of a run"
             )
         self.card = ModelCard.from_json(about, str(path))
+        self.told = _told(defect, self.card.hints, self.path.name)
+        if not 0 <= strength <= 1:
+            raise ValueError(f"strength: expected 0 (the input) to 1 (restored), got {strength}")
+        self.strength = float(strength)
+        self._hint = np.array([[float(name in self.told) for name in self.card.hints]], np.float32)
 
-    def __reduce__(self) -> tuple[type[Restorer], tuple[Path, str, int]]:
-        return Restorer, (self.path, self.device, self.threads)
+    def __reduce__(self) -> tuple[type[Restorer], tuple[object, ...]]:
+        return Restorer, (self.path, self.device, self.threads, self.told, self.strength)
+
+    @property
+    def identity(self) -> dict[str, object]:
+        """All of it that the pixels of a result depend on, but for the device."""
+        return {"model": self.sha256, "defect": list(self.told), "strength": self.strength}
 
     @cached_property
     def sha256(self) -> str:
@@ -136,14 +166,30 @@ class Restorer:
         return result
 
     def _run(self, windows: NDArray[np.float32]) -> NDArray[np.float32]:
+        feed = {"image": windows}
+        if self.card.hints:
+            feed["hint"] = np.repeat(self._hint, len(windows), 0)
         try:
-            restored: NDArray[np.float32] = self._session.run(None, {"image": windows})[0]
+            restored: NDArray[np.float32] = self._session.run(None, feed)[0]
         except Exception as error:  # ONNX Runtime has no exception of its own for this
             text = str(error).lower()
             if isinstance(error, MemoryError) or any(word in text for word in _NO_MEMORY):
                 raise MemoryError(f"windows of {windows.shape} pixels") from None
             raise
+        if self.strength < 1:
+            restored = windows + np.float32(self.strength) * (restored - windows)
         return restored
+
+
+def _told(defect: str | Iterable[str], hints: tuple[str, ...], name: str) -> tuple[str, ...]:
+    """Return the defects to tell a network of, each once."""
+    chosen = tuple(dict.fromkeys([defect] if isinstance(defect, str) else defect))
+    unknown = [each for each in chosen if each not in hints]
+    if unknown and not hints:
+        raise ValueError(f"defect: expected none, since {name} takes no hints, got {unknown[0]!r}")
+    if unknown:
+        raise ValueError(f"defect: expected some of {', '.join(hints)}, got {unknown[0]!r}")
+    return chosen
 
 
 def processors() -> int:

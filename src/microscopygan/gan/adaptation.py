@@ -1,0 +1,84 @@
+"""From the generalist to one laboratory's restorer: what training starts from, what judges it."""
+
+from __future__ import annotations
+
+from importlib.resources import files
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from ..defects.specimens import draw_specimen
+from ..settings import Settings
+from .cin_gan import degrade, load_defects
+from .judging import FIELD, FIELDS, Held, cut_fields, held
+from .material import Material
+from .networks import DefectGenerator, ResNetRestorer, UNetRestorer, choose_rows
+from .patches import draft_of, flip
+from .weights import ARCHITECTURE, load_restorer
+
+_WEIGHTS = Path(str(files("microscopygan") / "weights"))
+RESTORER = _WEIGHTS / "generalist.safetensors"
+DEFECTS = _WEIGHTS / "generalist_defects.safetensors"
+
+
+def generalist() -> UNetRestorer | ResNetRestorer:
+    """Return the restorer that ships."""
+    return load_restorer(RESTORER)
+
+
+def as_generalist(settings: Settings) -> Settings:
+    """Return settings with the architecture of the networks that ship."""
+    restorer, (generator, _) = generalist().settings, load_defects(DEFECTS)
+    same = {name: getattr(restorer, name) for name in ARCHITECTURE}
+    own = {name: getattr(generator.settings, name) for name in ("generator", "channels", "blocks")}
+    return settings.model_copy(
+        update={
+            "restorer": settings.restorer.model_copy(update=same),
+            "defects": settings.defects.model_copy(update=own),
+        }
+    )
+
+
+def generator_for(defects: tuple[str, ...]) -> DefectGenerator:
+    """Return the CIN-GAN that ships with a row for each of `defects`.
+
+    A defect that it knows starts from its own row, another one from the mean of all.
+    """
+    generator, known = load_defects(DEFECTS)
+    choose_rows(generator, [known.index(name) if name in known else None for name in defects])
+    return generator
+
+
+def judges(
+    material: Material, settings: Settings, generator: DefectGenerator | None
+) -> dict[str, Held]:
+    """Return the images that judge an adaptation, by defect.
+
+    They are the held-back pairs of a defect. One without gets its physics, or CIN-GAN's
+    `generator` where it has none, put into clean images held back, or into simulated specimens
+    where there are none.
+
+    Raises
+    ------
+    ValueError
+        A defect has neither held-back pairs nor what could put it into clean images.
+    """
+    rng, found = np.random.default_rng([settings.seed, 6]), {}
+    for number, name in enumerate(material.defects):
+        if pairs := material.validation[name]:
+            fields = cut_fields([[pair.input, pair.target] for pair in pairs], rng)
+            found[name] = held((image, target) for image, target in fields)
+            continue
+        if generator is None and name not in material.physics:
+            raise ValueError(
+                f"{name}: expected pairs to judge an adaptation by, got none held back"
+            )
+        spare = material.spare[name] or [draw_specimen((FIELD, FIELD), rng) for _ in range(FIELDS)]
+        planes = [flip(field, name, rng)[0] for field in cut_fields([[p] for p in spare], rng)]
+        made = held(draft_of(material, name, plane, rng) for plane in planes)
+        if generator is not None and name not in material.physics:
+            noise = torch.Generator().manual_seed(settings.seed)
+            made = made._replace(image=degrade(generator, made.image, number, noise))
+        found[name] = made
+    return found

@@ -1,0 +1,152 @@
+"""Held-back images judge a restorer while it trains: the best one is kept, in time."""
+
+from __future__ import annotations
+
+import csv
+import os
+import time
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from .networks import ResNetRestorer, UNetRestorer, fast_arithmetic
+from .patches import crop
+from .weights import load_restorer, save_restorer
+
+FIELD = 128  # side of the fields that are judged, in pixels
+FIELDS = 32  # of each defect
+_PART = 16  # planes that go through the network at a time
+
+
+class Held(NamedTuple):
+    """Held-back pairs of one defect: planes (N, Y, X), about 0..1, sides multiples of 4."""
+
+    image: np.ndarray
+    target: np.ndarray
+
+
+def held(drawn: Iterable[tuple[np.ndarray, np.ndarray]]) -> Held:
+    """Stack pairs (defective, clean) of planes of one size, float32."""
+    image, target = (np.stack(side).astype(np.float32) for side in zip(*drawn, strict=True))
+    return Held(image, target)
+
+
+def cut_fields(
+    images: Sequence[Sequence[np.ndarray]], rng: np.random.Generator
+) -> list[list[np.ndarray]]:
+    """Cut up to 32 fields of one size, a multiple of 4, as many from each image.
+
+    `images` are lists of planes (Y, X) of one shape, which are cut alike; of more than 32, so
+    many are taken at even steps.
+    """
+    shortest = min(min(planes[0].shape) for planes in images)
+    side = min(FIELD, shortest // 4 * 4)
+    if len(images) > FIELDS:
+        images = [images[k] for k in np.linspace(0, len(images) - 1, FIELDS).astype(int)]
+    each = FIELDS // len(images)
+    return [crop(planes, side, rng) for planes in images for _ in range(each)]
+
+
+class HeldBack:
+    """The judge of a training: how much closer to the target than the input, in dB.
+
+    Parameters
+    ----------
+    pairs
+        By the name of their defect.
+    folder
+        Gets ``judged.csv``, a row for each judgement, and ``best.safetensors``.
+    every
+        Steps between two judgements.
+    patience
+        Judgements without a better one that end the training; None: it goes on.
+
+    Attributes
+    ----------
+    seconds
+        That the last judgement took.
+    """
+
+    def __init__(
+        self, pairs: dict[str, Held], folder: Path, every: int = 1, patience: int | None = None
+    ) -> None:
+        self.pairs, self.folder, self.every, self.patience = pairs, folder, every, patience
+        self.seconds = 0.0
+        self._rows = read_judgements(folder)
+
+    def __call__(self, network: nn.Module, step: int) -> bool:
+        """Judge `network`, keep it if it is the best, and tell whether patience has ended."""
+        begun = time.perf_counter()
+        gains = self.gains(network)
+        self.seconds = time.perf_counter() - begun
+        self._rows = [row for row in self._rows if int(row["step"]) < step]
+        self._rows.append({"step": str(step)} | {k: f"{v:.5f}" for k, v in gains.items()})
+        if self.best_step == step:
+            assert isinstance(network, UNetRestorer | ResNetRestorer)
+            self.folder.mkdir(parents=True, exist_ok=True)
+            save_restorer(self.folder / "best.safetensors", network)
+        self._write()
+        since = [row for row in self._rows if int(row["step"]) > (self.best_step or 0)]
+        return self.patience is not None and len(since) >= self.patience
+
+    @property
+    def best_step(self) -> int | None:
+        """After how many steps the network was best."""
+        best = max(self._rows, key=mean_gain, default=None)
+        return None if best is None else int(best["step"])
+
+    def gains(self, network: nn.Module) -> dict[str, float]:
+        """Return the mean gain over the input, by defect, in dB (affine-fit PSNR)."""
+        device = next(network.parameters()).device
+        found = {}
+        for name, pairs in self.pairs.items():
+            image, target = (torch.from_numpy(a)[:, None].to(device) for a in pairs)
+            with torch.no_grad(), fast_arithmetic(device):
+                parts = torch.split(image, _PART)
+                restored = torch.cat([network(part) for part in parts])
+            gain = affine_error(image, target).log10() - affine_error(restored, target).log10()
+            found[name] = float(10 * gain.mean())
+        return found
+
+    def keep_best(self, network: nn.Module) -> nn.Module:
+        """Return `network` with the best weights."""
+        network.load_state_dict(load_restorer(self.folder / "best.safetensors").state_dict())
+        return network
+
+    def _write(self) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        partial = self.folder / f"judged.csv.{os.getpid()}.partial"
+        with partial.open("w", newline="") as file:
+            writer = csv.DictWriter(file, ["step", *self.pairs])
+            writer.writeheader()
+            writer.writerows(self._rows)
+        partial.replace(self.folder / "judged.csv")
+
+
+def read_judgements(folder: Path) -> list[dict[str, str]]:
+    """Return the rows of a training's ``judged.csv``, the first one first; none if it has none."""
+    path = folder / "judged.csv"
+    if not path.exists():
+        return []
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def mean_gain(row: dict[str, str]) -> float:
+    """Return the mean gain over the defects of a row of ``judged.csv``, in dB."""
+    return float(np.mean([float(value) for name, value in row.items() if name != "step"]))
+
+
+def affine_error(image: Tensor, target: Tensor) -> Tensor:
+    """Mean squared error of each image after the gain and offset that fit it best.
+
+    Both (B, 1, Y, X); returns (B,), not below 1e-8.
+    """
+    x, y = image.flatten(1), target.flatten(1)
+    x, y = x - x.mean(1, keepdim=True), y - y.mean(1, keepdim=True)
+    gain = (x * y).sum(1, keepdim=True) / x.pow(2).sum(1, keepdim=True).clamp(min=1e-12)
+    return (gain * x - y).pow(2).mean(1).clamp(min=1e-8)
