@@ -11,8 +11,8 @@ import torch
 from ..defects.specimens import draw_specimen
 from ..settings import Settings
 from .cin_gan import degrade, load_defects
-from .judging import FIELD, FIELDS, Held, cut_fields, held
-from .material import Material
+from .judging import FIELD, FIELDS, Held, cut_fields, held, mean_gain, read_judgements
+from .material import Material, judged_on
 from .networks import DefectGenerator, ResNetRestorer, UNetRestorer, choose_rows
 from .patches import draft_of, flip
 from .weights import ARCHITECTURE, load_restorer
@@ -82,3 +82,17 @@ def judges(
             made = made._replace(image=degrade(generator, made.image, number, noise))
         found[name] = made
     return found
+
+
+def verdict(folder: Path, material: Material) -> dict[str, object] | None:
+    """Say what held-back images said of an adaptation: mean gains over the input, in dB.
+
+    Noisy images rank the states, but are too noisy themselves for a gain to mean anything.
+    """
+    rows = read_judgements(folder)
+    if not rows:
+        return None
+    best = max(rows, key=mean_gain)
+    said = {"kept_after_steps": int(best["step"]), "judged_on": judged_on(material)}
+    gains = {"generalist_gain_db": mean_gain(rows[0]), "kept_gain_db": mean_gain(best)}
+    return said | ({k: round(v, 2) for k, v in gains.items()} if material.clean else {})

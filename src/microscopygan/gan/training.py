@@ -19,15 +19,15 @@ from .. import __version__
 from ..image.dataset import Dataset
 from ..modelfile import ModelCard
 from ..settings import Settings
-from .adaptation import as_generalist, generalist, generator_for, judges
+from .adaptation import as_generalist, generalist, generator_for, judges, verdict
 from .cgan import CGan
 from .cin_gan import CinGan, load_defects, save_defects
 from .degrading import save_draws
 from .export import export_restorer, receptive_field
-from .judging import Held, HeldBack, mean_gain, read_judgements
+from .judging import Held, HeldBack
 from .loop import Batch
 from .loop import train as run_loop
-from .material import Material, calibrate_physics, gather, judged_on
+from .material import Material, calibrate_physics, gather
 from .networks import DefectGenerator, build_restorer, choose_rows, place
 from .noisy import RecorruptedBatches, measure_noise, noisy_judges
 from .pacing import Clock, fit_defects, fit_restorer, with_steps
@@ -354,20 +354,6 @@ def model_card(material: Material, settings: Settings, steps: int) -> ModelCard:
     )
 
 
-def _verdict(folder: Path, material: Material) -> dict[str, object] | None:
-    """Say what held-back images said of an adaptation: mean gains over the input, in dB.
-
-    Noisy images rank the states, but are too noisy themselves for a gain to mean anything.
-    """
-    rows = read_judgements(folder)
-    if not rows:
-        return None
-    best = max(rows, key=mean_gain)
-    said = {"kept_after_steps": int(best["step"]), "judged_on": judged_on(material)}
-    gains = {"generalist_gain_db": mean_gain(rows[0]), "kept_gain_db": mean_gain(best)}
-    return said | ({k: round(v, 2) for k, v in gains.items()} if material.clean else {})
-
-
 def _describe(
     run: Path, dataset: Dataset, material: Material, settings: Settings, seconds: dict[str, float]
 ) -> None:
@@ -396,7 +382,7 @@ def _describe(
         "parameters": {
             "restorer": sum(p.numel() for p in build_restorer(settings.restorer).parameters())
         },
-        "adaptation": _verdict(run / "restorer", material),
+        "adaptation": verdict(run / "restorer", material),
         "seconds": before.get("seconds", {}) | {k: round(v, 1) for k, v in seconds.items()},
     }
     write_json(path, about)
