@@ -90,7 +90,7 @@ def is_held_out(name: str) -> bool:
 def held_fields(clean: list[np.ndarray]) -> dict[str, Held]:
     """Return fields of held-out images with each defect, always the same ones."""
     rng = np.random.default_rng(99)
-    material = with_broad_physics([f for plane in clean for f in quiet_fields(plane, rng)], rng)
+    material = with_broad_physics([f for plane in clean for f in quiet_fields(plane)], rng)
     names = [name for name in SHARES if name != "none"]
     return {
         name: held(draw_field(material, name, 128, rng) for _ in range(_FIELDS)) for name in names

@@ -79,7 +79,8 @@ def settings_of(options: Mapping[str, Any], setting: str, seed: int) -> Settings
         for stage in ("defects", "restorer")
     }
     alpha = 1.0 if setting == "B" else options.get("alpha", chosen.alpha)
-    return Settings.model_validate(chosen.model_dump() | stages | {"alpha": alpha})
+    pairs = {"alpha": alpha, "drafts": options.get("drafts", chosen.drafts)}
+    return Settings.model_validate(chosen.model_dump() | stages | pairs)
 
 
 def _reference(title: str, kind: str, **more: Any) -> Method:
@@ -125,7 +126,7 @@ METHODS: dict[str, Method] = {
     "paper": _ours("MicroscopyGAN, paper", "ours", preset="paper"),
     "scratch": _ours("MicroscopyGAN from scratch", "ours", start="scratch"),
     "default": _ours("MicroscopyGAN", "ours"),
-    "physics-only": _ours("physics in place of CIN-GAN", cin_gan=False),
+    "physics-only": _ours("physics in place of CIN-GAN", drafts=1.0),
     "no-physics": _ours("CIN-GAN without physics", defects={"physics": False}),
     "content": _ours("with content loss", restorer={"content_weight": 0.3}),
     "adversarial": _ours("with adversarial loss", restorer={"adversarial_weight": 0.03}),

@@ -34,8 +34,7 @@ def train_ours(job: Job, given: Arrays, work: Path) -> Trained:
     run = work / "run"
     run.mkdir(exist_ok=True)
     material = gather_given(job, given, chosen)
-    cin_gan = needs_defects(chosen) and job["options"].get("cin_gan", True)
-    steps = train_within(material, chosen, run, job["seconds"], cin_gan)
+    steps = train_within(material, chosen, run, job["seconds"])
     restorer = Restorer(run / "restorer.onnx", threads=job["threads"])
     return Trained(
         lambda planes: np.stack([restorer.restore_plane(plane) for plane in planes]),
@@ -74,13 +73,10 @@ def _samples(task: str, planes: np.ndarray) -> list[Sample]:
     return [Sample(plane, f"{task}#{k}", f"{task}#{k}") for k, plane in enumerate(planes)]
 
 
-def train_within(
-    material: Material, chosen: Settings, run: Path, seconds: float, cin_gan: bool
-) -> int:
+def train_within(material: Material, chosen: Settings, run: Path, seconds: float) -> int:
     """Train both stages in about so many seconds; return the steps of the restorer.
 
     From scratch the restorer takes all the time that is left; an adaptation ends by itself.
-    Without `cin_gan` the physical drafts of synthetic pairs are used as they are.
     """
     clock, accelerator = Clock(seconds), Accelerator()
     extend = None
@@ -88,14 +84,13 @@ def train_within(
         chosen, extend = as_generalist(chosen), generator_for(material.defects)
     else:
         chosen = with_steps(chosen, "restorer", _WITHOUT_END)
-    if chosen.defects.physics and needs_defects(chosen):
+    if chosen.defects.physics and chosen.alpha > 0:
         material = replace(material, physics=calibrate_physics(material, chosen.seed))
-    if cin_gan:
+    if needs_defects(chosen):
         count = fit_defects(chosen.defects, material, accelerator, clock)
         some = with_steps(chosen, "defects", min(count, chosen.defects.steps))
         train_defects(material, run, _quiet(some), accelerator, extend=extend, quiet=True)
-    drafts = not cin_gan
-    train_restorer(material, run, _quiet(chosen), accelerator, clock, drafts=drafts, quiet=True)
+    train_restorer(material, run, _quiet(chosen), accelerator, clock, quiet=True)
     taken = read_judgements(run / "restorer")
     return int(taken[-1]["step"] if taken else read_pace(run)["restorer"])
 

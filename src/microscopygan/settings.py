@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 PRESETS = ("default", "paper")
 STARTS = ("generalist", "scratch")
+ROWS_RATE = 3e-3  # learning rate of CIN-GAN where only the rows of its defects train
 HINTS = ("noise", "axial", "lowres", "haze")  # defects that the generalist may be told of
 
 Weight = Annotated[float, Field(ge=0.0, le=1000.0)]
@@ -82,6 +83,12 @@ class Settings(_Settings):
     start: Literal["generalist", "scratch"] = Field(description="weights that training starts from")
     seed: int = Field(0, ge=0, lt=2**31, description="seed of weights, draws and splits")
     alpha: float = Field(0.5, ge=0, le=1, description="share of synthetic pairs; 1 = no real pairs")
+    drafts: float = Field(
+        0.0,
+        ge=0,
+        le=1,
+        description="synthetic pairs left as physical drafts; 1: no CIN-GAN",
+    )
     pairs: int | None = Field(None, ge=0, description="real pairs of each defect; None = all")
     validation: float = Field(0.1, ge=0, le=0.5, description="share of pairs held back, by image")
     match_pairs: bool = Field(True, description="fit the gain and offset of a pair's target")
@@ -119,7 +126,8 @@ def settings(preset: str = "default", start: str = "generalist", **changes: obje
         chosen |= {"defects": _DEFAULT_DEFECTS, "restorer": _DEFAULT_RESTORER}
     else:
         restorer = _DEFAULT_RESTORER.model_copy(update=_ADAPTATION)
-        chosen |= {"defects": _DEFAULT_DEFECTS, "restorer": restorer, "validation": 0.2}
+        defects = _DEFAULT_DEFECTS.model_copy(update={"learning_rate": ROWS_RATE})
+        chosen |= {"defects": defects, "restorer": restorer, "drafts": 0.5, "validation": 0.2}
     return Settings.model_validate(chosen | changes)
 
 
@@ -172,7 +180,7 @@ _DEFAULT_RESTORER = RestorerSettings(
     error_floor=0.003,
 )
 
-_ADAPTATION = {"steps": 4000, "learning_rate": 5e-4, "error_floor": 0.01, "hints": HINTS}
+_ADAPTATION = {"steps": 4000, "learning_rate": 1e-3, "error_floor": 0.01, "hints": HINTS}
 
 _PAPER_DEFECTS = DefectSettings(
     steps=20_000,

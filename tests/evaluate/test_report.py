@@ -83,6 +83,14 @@ def test_whole_run_makes_one_self_contained_page(run, tmp_path):
     assert "no example" not in text
 
 
+def test_a_term_that_was_switched_off_has_no_chart(run, tmp_path):
+    log = run / "restorer" / "log.csv"
+    head, *rows = log.read_text().splitlines()
+    log.write_text("\n".join([f"{head},adversarial", *(f"{row},0" for row in rows)]))
+    text, _ = checked(write_report(run, tmp_path / "report.html"))
+    assert text.count("<svg") == 4
+
+
 def test_absent_parts_are_said(run, tmp_path):
     for part in ("run.json", "defects/log.csv", "restorer/log.csv"):
         (run / part).unlink()

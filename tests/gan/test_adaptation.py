@@ -15,7 +15,7 @@ from microscopygan.gan import training
 from microscopygan.gan.adaptation import DEFECTS, as_generalist, generalist, generator_for, judges
 from microscopygan.gan.judging import read_judgements
 from microscopygan.gan.material import Material
-from microscopygan.gan.networks import cin_parameters
+from microscopygan.gan.networks import defect_rows
 from microscopygan.gan.training import extend_defects, train
 from microscopygan.image.dataset import Dataset, Pair, Sample, load_dataset
 from microscopygan.restoration.restorer import Restorer
@@ -56,13 +56,15 @@ def test_settings_take_the_architecture_that_ships(brief: Settings) -> None:
     assert chosen.restorer.steps == 10
 
 
-def test_known_defects_start_from_their_own_rows() -> None:
+def test_known_defects_start_from_their_own_rows_and_all_as_drafts() -> None:
     known = generator_for(HINTS)
     chosen = generator_for(("stripes", "axial"))
-    rows = cin_parameters(chosen)
+    rows = defect_rows(chosen)
     for name, value in chosen.state_dict().items():
         before = known.state_dict()[name]
-        if name in rows:
+        if name == "gain":
+            assert not value.any()
+        elif name in rows:
             torch.testing.assert_close(value[0], before.mean(0))
             assert torch.equal(value[1], before[HINTS.index("axial")])
         else:
@@ -86,7 +88,7 @@ def test_physics_makes_what_judges_where_there_are_no_pairs(brief: Settings) -> 
 
 def test_a_defect_without_physics_is_judged_by_cin_gans_images(brief: Settings) -> None:
     generator = generator_for(("stripes",))
-    torch.nn.init.normal_(generator.last.weight, std=0.5)
+    torch.nn.init.normal_(generator.gain)
     given = material(("stripes",), planes(12), spare={"stripes": planes(3, 1)})
     found = judges(given, brief, generator)["stripes"]
     assert not np.allclose(found.image, found.target)

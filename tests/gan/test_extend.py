@@ -5,7 +5,7 @@ from pathlib import Path
 import torch
 
 from microscopygan.gan.cin_gan import load_defects
-from microscopygan.gan.networks import cin_parameters
+from microscopygan.gan.networks import defect_rows
 from microscopygan.gan.training import extend_defects, train
 from microscopygan.image.dataset import Dataset, load_dataset
 from microscopygan.settings import Settings
@@ -22,7 +22,7 @@ def test_a_new_defect_leaves_the_trained_run_bit_equal(
     before, names = load_defects(tmp_path / "old" / "defects.safetensors")
     after, more = load_defects(tmp_path / "new" / "defects.safetensors")
     assert more == (*names, "stripes")
-    rows = cin_parameters(after)
+    rows = defect_rows(after)
     old = before.state_dict()
     for name, value in after.state_dict().items():
         assert torch.equal(value[: len(names)] if name in rows else value, old[name])

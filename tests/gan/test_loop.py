@@ -22,7 +22,7 @@ def batches(step: int, process: int) -> dict[str, np.ndarray]:
     planes = rng.random((4, 3, 1, 32, 32), dtype=np.float32)
     names = ("clean", "draft", "real", "input")
     defect = rng.integers(2, size=3)
-    told = {"synthetic": np.zeros(3, np.int64), "hint": np.zeros((3, 0), np.float32)}
+    told = {"unfinished": np.zeros(3, np.int64), "hint": np.zeros((3, 0), np.float32)}
     return {**dict(zip(names, planes, strict=True)), "target": planes[0], "defect": defect} | told
 
 
@@ -63,18 +63,18 @@ import os, signal, sys
 from pathlib import Path
 sys.path.insert(0, {tests!r})
 from test_loop import run, stage
-import microscopygan.gan.loop as loop
+import microscopygan.gan.tensors as files
 from microscopygan.settings import Settings
 settings = Settings.model_validate_json(Path({settings!r}).read_text())
 saves = []
-real = loop.save_file
+real = files.save_file
 def save_file(tensors, path, about):
     saves.append(path)
     if len(saves) == 2:
         path.write_bytes(b"half a file")
         os.kill(os.getpid(), signal.SIGKILL)
     real(tensors, path, about)
-loop.save_file = save_file
+files.save_file = save_file
 run(Path({folder!r}), stage(settings, 6))
 """
 
@@ -153,7 +153,7 @@ def test_terms_of_weight_zero_are_left_out(tiny: Settings) -> None:
 
 
 def test_only_cin_rows_of_a_new_defect_train(tiny: Settings) -> None:
-    from microscopygan.gan.networks import DefectGenerator, choose_rows, cin_parameters
+    from microscopygan.gan.networks import DefectGenerator, choose_rows, defect_rows
 
     generator = DefectGenerator(tiny.defects, 2)
     for parameter in generator.parameters():
@@ -161,7 +161,7 @@ def test_only_cin_rows_of_a_new_defect_train(tiny: Settings) -> None:
     choose_rows(generator, [0, 1, None])
     gan = CinGan(tiny.defects, ("a", "b", "c"), Accelerator(cpu=True), 0, extend=generator)
     before = {k: v.clone() for k, v in generator.state_dict().items()}
-    rows = cin_parameters(generator)
+    rows = defect_rows(generator)
     for step in range(2):
         batch = {k: torch.from_numpy(v) for k, v in batches(step, 0).items()}
         batch["defect"] = torch.full((3,), 2)
@@ -189,7 +189,7 @@ def test_a_damaged_state_is_refused(tmp_path: Path, tiny: Settings) -> None:
 
 
 def test_another_format_version_is_refused(tmp_path: Path, tiny: Settings, monkeypatch) -> None:
-    monkeypatch.setattr("microscopygan.gan.loop.FORMAT_VERSION", 99)
+    monkeypatch.setattr("microscopygan.gan.tensors.FORMAT_VERSION", 99)
     run(tmp_path, stage(tiny, 2))
     monkeypatch.undo()
     with pytest.raises(ValueError, match="expected format 1"):
@@ -208,7 +208,7 @@ def test_a_full_disk_leaves_the_last_state(tmp_path: Path, tiny: Settings, monke
         path.write_bytes(b"part")
         raise SafetensorError("No space left on device")
 
-    monkeypatch.setattr("microscopygan.gan.loop.save_file", full)
+    monkeypatch.setattr("microscopygan.gan.tensors.save_file", full)
     with pytest.raises(OSError, match="No space left"):
         save_state(state, gan, average, 2)
     assert [p.name for p in tmp_path.iterdir()] == ["state.safetensors"]

@@ -84,7 +84,7 @@ def test_batches_have_the_keys_of_pairs() -> None:
     batch = RecorruptedBatches([one], 4, 32, 0, HINTS)(0, 0)
     assert batch["input"].shape == batch["target"].shape == (4, 1, 32, 32)
     assert batch["hint"].shape == (4, len(HINTS))
-    assert set(batch) == {"input", "target", "defect", "synthetic", "hint"}
+    assert set(batch) == {"input", "target", "defect", "unfinished", "hint"}
 
 
 def test_noisy_images_alone_are_enough(tmp_path: Path) -> None:

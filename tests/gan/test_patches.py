@@ -29,8 +29,18 @@ def test_alpha_is_the_share_of_synthetic_pairs(
 ) -> None:
     material = gather(Dataset([], {}, {"other": pairs(4)}, {}), tiny)
     batches = PairBatches(material, 64, 32, alpha, seed=0)
-    share = np.mean([batches(step, 0)["synthetic"] for step in range(8)])
+    share = np.mean([batches(step, 0)["unfinished"] for step in range(8)])
     assert share == pytest.approx(expected, abs=0.06)
+
+
+def test_physical_drafts_stay_as_they_are_in_their_share(tiny: Settings) -> None:
+    material = gather(Dataset([], {}, {"noise": pairs(4), "other": pairs(4)}, {}), tiny)
+    material = replace(material, physics={"noise": [Noise(photons=20)]})
+    batches = PairBatches(material, 64, 32, 1.0, seed=0, drafts=0.75)
+    drawn = [batches(step, 0) for step in range(8)]
+    left, defect = (np.concatenate([b[name] for b in drawn]) for name in ("unfinished", "defect"))
+    assert left[defect == 0].mean() == pytest.approx(0.25, abs=0.08)
+    assert left[defect == 1].all()
 
 
 def test_a_batch_is_a_function_of_seed_step_and_process(dataset: Path, tiny: Settings) -> None:

@@ -44,9 +44,9 @@ def test_noise_is_estimated_whatever_the_structure(sigma: float) -> None:
 def test_noisy_fields_are_left_out() -> None:
     rng = np.random.default_rng(0)
     clean = nuclei((256, 256), rng)
-    assert len(quiet_fields(clean, rng)) == 4 + 1 + 1
-    assert not quiet_fields(clean + rng.normal(0, 0.1, clean.shape).astype(np.float32), rng)
-    assert not quiet_fields(clean[:100], rng)
+    assert len(quiet_fields(clean)) == 4 + 1 + 1
+    assert not quiet_fields(clean + rng.normal(0, 0.1, clean.shape).astype(np.float32))
+    assert not quiet_fields(clean[:100])
 
 
 @pytest.mark.usefixtures("few")

@@ -329,8 +329,9 @@ def _losses(logs: dict[str, Table], judged: dict[str, Any]) -> str:
     for part, title in titles.items():
         table = logs.get(part, [])
         names = [n for n in (table[0] if table else {}) if n not in ("step", "seconds", "lr")]
-        steps = column(table, "step")
-        charts = "".join(line_chart(list(steps), list(column(table, n)), n) for n in names)
+        steps, figures = column(table, "step"), {n: column(table, n) for n in names}
+        counted = {n: f for n, f in figures.items() if f.any()}  # a term of weight 0 is always 0
+        charts = "".join(line_chart(list(steps), list(f), n) for n, f in counted.items())
         body = f'<div class="charts">{charts}</div>' if charts else ""
         blocks.append(f"<h3>{title}</h3>" + (body or _absent("This part has no log.")))
     note = '<p class="soft">Pale: as logged. Strong: smoothed. Logarithmic where positive.</p>'

@@ -43,10 +43,12 @@ def as_generalist(settings: Settings) -> Settings:
 def generator_for(defects: tuple[str, ...]) -> DefectGenerator:
     """Return the CIN-GAN that ships with a row for each of `defects`.
 
-    A defect that it knows starts from its own row, another one from the mean of all.
+    A defect that it knows starts from its own row, another one from the mean of all, and each as
+    its draft: the gains are 0.
     """
     generator, known = load_defects(DEFECTS)
     choose_rows(generator, [known.index(name) if name in known else None for name in defects])
+    generator.gain.data.zero_()
     return generator
 
 

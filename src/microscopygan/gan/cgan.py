@@ -30,8 +30,8 @@ class CGan:
     seed
         Seed of the weights.
     generator
-        CIN-GAN's generator, which turns the drafts of synthetic pairs into defective images;
-        None where all pairs are real or the drafts are used as they are.
+        CIN-GAN's generator, which finishes the drafts of synthetic pairs; None where none is to be
+        finished.
     start
         A trained restorer to go on from; one with random weights where not given.
     """
@@ -64,9 +64,9 @@ class CGan:
         }
 
     def pair(self, batch: dict[str, Tensor], rng: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Return (defective, clean), both (B, 1, Y, X); drafts of synthetic pairs are finished."""
+        """Return (defective, clean), both (B, 1, Y, X); drafts are finished."""
         image, target = batch["input"], batch["target"]
-        which = batch["synthetic"].nonzero()[:, 0]
+        which = batch["unfinished"].nonzero()[:, 0]
         if self.generator is None or len(which) == 0:
             return image, target
         draft = image[which]
@@ -81,7 +81,7 @@ class CGan:
     def step(self, batch: dict[str, Tensor], rng: torch.Generator, step: int) -> dict[str, float]:
         """One update of the discriminator, once it counts, and one of the restorer.
 
-        The batch holds ``input``, ``target`` (B, 1, Y, X), ``defect`` and ``synthetic`` (B,),
+        The batch holds ``input``, ``target`` (B, 1, Y, X), ``defect`` and ``unfinished`` (B,),
         and ``hint`` (B, hints).
         """
         image, target = self.pair(batch, rng)

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from accelerate import Accelerator
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from ..settings import DefectSettings
-from .loop import FORMAT_VERSION, read_tensors, update
+from .loop import update
 from .losses import (
     VGGFeatures,
     content_loss,
@@ -27,7 +24,8 @@ from .losses import (
     spectrum_loss,
     style_loss,
 )
-from .networks import DefectCritic, DefectGenerator, cin_parameters, place
+from .networks import DefectCritic, DefectGenerator, defect_rows, place
+from .tensors import read_tensors, write_tensors
 
 _R1_EVERY = 8  # R1 is measured every 8th step with 8 times its weight (lazy regularisation)
 
@@ -46,8 +44,8 @@ class CinGan:
     seed
         Seed of the weights.
     extend
-        A trained generator that has CIN rows for all of `defects`: only its CIN rows train,
-        every other weight is frozen.
+        A trained generator that has rows for all of `defects`: only these train, every weight
+        that the defects share is frozen.
     """
 
     product = "generator"
@@ -142,11 +140,11 @@ class CinGan:
         return torch.cat(columns, 1)[:8]
 
 
-def _trained(generator: nn.Module, only_cin: bool) -> list[nn.Parameter]:
+def _trained(generator: DefectGenerator, only_rows: bool) -> list[nn.Parameter]:
     """Return the parameters that train; freeze the others."""
-    rows = cin_parameters(generator)
+    rows = defect_rows(generator)
     for name, parameter in generator.named_parameters():
-        parameter.requires_grad_(name in rows or not only_cin)
+        parameter.requires_grad_(name in rows or not only_rows)
     return [p for p in generator.parameters() if p.requires_grad]
 
 
@@ -154,15 +152,8 @@ def save_defects(
     path: Path, generator: nn.Module, defects: Sequence[str], settings: DefectSettings
 ) -> None:
     """Write the averaged generator with the names of its defects, whole or not at all."""
-    about = {
-        "format": FORMAT_VERSION,
-        "defects": list(defects),
-        "settings": settings.model_dump(mode="json"),
-    }
-    partial = path.with_name(path.name + ".partial")
-    tensors = {k: v.cpu().contiguous() for k, v in generator.state_dict().items()}
-    save_file(tensors, partial, {"microscopygan": json.dumps(about)})
-    partial.replace(path)
+    about = {"defects": list(defects), "settings": settings.model_dump(mode="json")}
+    write_tensors(path, generator.state_dict(), about)
 
 
 def load_defects(path: Path) -> tuple[DefectGenerator, tuple[str, ...]]:
@@ -173,7 +164,6 @@ def load_defects(path: Path) -> tuple[DefectGenerator, tuple[str, ...]]:
     ValueError
         Damaged file, another format version or another architecture.
     """
-    about: Any
     about, tensors = read_tensors(path)
     try:
         settings = DefectSettings.model_validate(about["settings"])

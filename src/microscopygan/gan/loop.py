@@ -9,9 +9,7 @@ from __future__ import annotations
 
 import copy
 import csv
-import json
 import math
-import os
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -23,13 +21,11 @@ import torch
 from accelerate import Accelerator
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from ..settings import StageSettings
+from .tensors import read_tensors, write_tensors
 
-FORMAT_VERSION = 1
 Batch = dict[str, np.ndarray]
 
 
@@ -226,21 +222,7 @@ def save_state(path: Path, gan: Adversaries, average: Average, step: int) -> Non
     for name, optimizer in gan.optimizers.items():
         for number, slots in optimizer.state_dict()["state"].items():
             tensors |= {f"optimizer.{name}.{number}.{k}": v for k, v in slots.items()}
-    about = {"format": FORMAT_VERSION, "step": step}
-    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
-    try:
-        save_file(
-            {k: v.detach().cpu().contiguous() for k, v in tensors.items()},
-            partial,
-            {"microscopygan": json.dumps(about)},
-        )
-        with partial.open("rb") as file:
-            os.fsync(file.fileno())
-        partial.replace(path)
-    except SafetensorError as error:
-        raise OSError(f"{path}: cannot save the state ({error}); free some space") from None
-    finally:
-        partial.unlink(missing_ok=True)
+    write_tensors(path, tensors, {"step": step})
 
 
 def load_state(path: Path, gan: Adversaries, average: Average) -> int:
@@ -257,22 +239,6 @@ def load_state(path: Path, gan: Adversaries, average: Average) -> int:
         groups = optimizer.state_dict()["param_groups"]
         optimizer.load_state_dict({"state": slots, "param_groups": groups})
     return int(about["step"])
-
-
-def read_tensors(path: Path) -> tuple[dict[str, int], dict[str, Tensor]]:
-    """Read a safetensors file of ours: what it says of itself, and its tensors."""
-    try:
-        with safe_open(path, "pt") as file:
-            about = json.loads((file.metadata() or {}).get("microscopygan", "{}"))
-            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-    except SafetensorError as error:
-        raise ValueError(f"{path}: expected saved weights, but it is damaged ({error})") from None
-    if about.get("format") != FORMAT_VERSION:
-        raise ValueError(
-            f"{path}: expected format {FORMAT_VERSION} of saved weights, got "
-            f"{about.get('format', 'none')}; train again or use the program version that wrote it"
-        )
-    return about, tensors
 
 
 def _under(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:

@@ -92,8 +92,9 @@ class DefectGenerator(nn.Module):
 
     Every convolution but the last is followed by conditional instance normalisation; all else
     is shared by the defects. The last one gives a residual and the amplitudes of an even and of
-    a shot-like noise, which the noise map carries; the draft is added, so that the result stays
-    anchored to its clean input. The draft is the clean image itself where no physics is known.
+    a shot-like noise, which the noise map carries; they are scaled by a gain of each defect, as
+    normalising them would lose their size. The draft is added, so that the result stays anchored
+    to its clean input. The draft is the clean image itself where no physics is known.
 
     Parameters
     ----------
@@ -120,6 +121,7 @@ class DefectGenerator(nn.Module):
         self.last = nn.Conv2d(width, 3, kernel, padding=kernel // 2, padding_mode="reflect")
         nn.init.zeros_(self.last.weight)
         nn.init.zeros_(self.last.bias)  # type: ignore[arg-type]
+        self.gain = nn.Parameter(torch.ones(defects, 3))
 
     def forward(self, draft: Tensor, noise: Tensor, defect: Tensor) -> Tensor:
         """Draft (B, 1, Y, X), noise (B, 1, Y, X) ~ N(0, 1), defect (B,) to (B, 1, Y, X)."""
@@ -131,32 +133,35 @@ class DefectGenerator(nn.Module):
             x = block(x, defect)
         for layer in self.up:
             x = F.relu(layer(F.interpolate(x, scale_factor=2.0), defect))
-        residual, even, shot = self.last(x).chunk(3, 1)  # each (B, 1, Y, X)
+        gain = self.gain[defect][:, :, None, None]  # (B, 3, 1, 1)
+        residual, even, shot = (gain * self.last(x)).chunk(3, 1)  # each (B, 1, Y, X)
         signal = draft.clamp(min=0).add(1e-3).sqrt()  # shot noise grows with the signal
         return draft + residual + noise * (even + shot * signal)  # type: ignore[no-any-return]
 
 
-def cin_parameters(generator: nn.Module) -> dict[str, nn.Parameter]:
-    """Return the γ and β of all defects by name: what a new defect adds, all else is shared."""
-    return {
+def defect_rows(generator: DefectGenerator) -> dict[str, nn.Parameter]:
+    """Return by name what each defect has of its own, a row of each: γ, β and the gain."""
+    rows = {
         f"{name}.{row}": getattr(module, row)
         for name, module in generator.named_modules()
         if isinstance(module, ConditionalInstanceNorm)
         for row in ("gamma", "beta")
     }
+    return rows | {"gain": generator.gain}
 
 
 def choose_rows(generator: DefectGenerator, like: Sequence[int | None]) -> None:
     """Give the generator a defect for each entry of `like`, every other weight untouched.
 
-    Its CIN rows start as those of the defect that has this index now, or as the mean of all.
+    Its rows are those of the defect that has this index now, or the mean of all with a gain of
+    0: such a defect starts as its draft.
     """
-    for module in generator.modules():
-        if isinstance(module, ConditionalInstanceNorm):
-            for name in ("gamma", "beta"):
-                rows = getattr(module, name).data
-                chosen = [rows.mean(0) if index is None else rows[index] for index in like]
-                setattr(module, name, nn.Parameter(torch.stack(chosen)))
+    for name, parameter in defect_rows(generator).items():
+        rows = parameter.data
+        new = torch.zeros_like(rows[0]) if name == "gain" else rows.mean(0)
+        chosen = torch.stack([new if index is None else rows[index] for index in like])
+        module, _, row = name.rpartition(".")
+        setattr(generator.get_submodule(module), row, nn.Parameter(chosen))
 
 
 class DefectCritic(nn.Module):

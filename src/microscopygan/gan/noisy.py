@@ -113,7 +113,7 @@ class RecorruptedBatches:
             "input": images.astype(np.float32),
             "target": targets.astype(np.float32),
             "defect": np.zeros(self.batch, np.int64),
-            "synthetic": np.zeros(self.batch, np.int64),
+            "unfinished": np.zeros(self.batch, np.int64),
             "hint": (self.told * told).astype(np.float32),
         }
 

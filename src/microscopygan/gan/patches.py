@@ -53,9 +53,11 @@ class DefectBatches:
 
 
 class PairBatches:
-    """Batches of stage two: ``input``, ``target`` (B, 1, y, x), ``defect``, ``synthetic`` (B,).
+    """Batches of stage two: ``input``, ``target`` (B, 1, y, x), ``defect``, ``unfinished`` (B,).
 
-    Each sample is synthetic with probability `alpha`; always where a defect has no real pair.
+    Each sample is synthetic with probability `alpha`; always where a defect has no real pair. It
+    is a physical draft, in a share `drafts` to be used as it is, where physics is known; else
+    ``unfinished``, 1, and left to CIN-GAN.
     ``hint`` (B, hints) tells which of the defects `hints` a sample has, for some of the samples.
     """
 
@@ -67,9 +69,10 @@ class PairBatches:
         alpha: float,
         seed: int,
         hints: tuple[str, ...] = (),
+        drafts: float = 0.0,
     ) -> None:
         self.material, self.batch, self.patch = material, batch, patch
-        self.alpha, self.seed = alpha, seed
+        self.alpha, self.seed, self.drafts = alpha, seed, drafts
         self.told = np.array([hint_for(name, hints) for name in material.defects], np.float32)
 
     def __call__(self, step: int, process: int) -> Batch:
@@ -79,6 +82,8 @@ class PairBatches:
         defect = rng.integers(len(m.defects), size=self.batch)
         has_pairs = np.array([bool(m.pairs[name]) for name in m.defects])
         synthetic = (rng.random(self.batch) < self.alpha) | ~has_pairs[defect]
+        known = np.array([bool(m.physics.get(name)) for name in m.defects])
+        finished = known[defect] & (rng.random(self.batch) < self.drafts)
         drafts, cleans = draw_drafts(m, defect[synthetic], self.patch, rng)
         inputs, targets = iter(drafts), iter(cleans)
         made = [
@@ -91,7 +96,7 @@ class PairBatches:
             "input": _stack([a for a, _ in made]),
             "target": _stack([b for _, b in made]),
             "defect": defect.astype(np.int64),
-            "synthetic": synthetic.astype(np.int64),
+            "unfinished": (synthetic & ~finished).astype(np.int64),
             "hint": hint.astype(np.float32),
         }
 

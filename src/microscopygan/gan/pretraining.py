@@ -61,7 +61,7 @@ def broad_material(clean: Sequence[np.ndarray], seed: int, specimens: int = SPEC
     ----------
     clean
         Clean planes (Y, X) in any units; those below 128 pixels a side, and noisy parts of the
-        others, are left out.
+        others, are left out. Half of the rest get another contrast, and some an uneven light.
     seed
         Of all draws.
     specimens
@@ -74,7 +74,7 @@ def broad_material(clean: Sequence[np.ndarray], seed: int, specimens: int = SPEC
         image and no pair is in it.
     """
     rng = np.random.default_rng([seed, 5])
-    planes = [field for plane in clean for field in quiet_fields(plane, rng)]
+    planes = [_lit(field, rng) for plane in clean for field in quiet_fields(plane)]
     planes += [_specimen(rng) for _ in range(specimens)]
     planes += [_overlaid(planes, rng) for _ in range(2 * specimens // 3)]
     soft = [_softer(plane, rng) for plane in planes]
@@ -107,11 +107,10 @@ def defect_material(material: Material, rng: np.random.Generator) -> Material:
     return Material(HINTS, material.clean, images, fields, pairs, pairs, physics=plain)
 
 
-def quiet_fields(plane: np.ndarray, rng: np.random.Generator) -> list[np.ndarray]:
+def quiet_fields(plane: np.ndarray) -> list[np.ndarray]:
     """Cut a clean image, at several scales, into fields of 128 × 128 that are free of noise.
 
-    A field of nothing but background would make noise a structure to restore. Half of the fields
-    get another contrast, and some an uneven light.
+    A field of nothing but background would make noise a structure to restore.
     """
     plane = percentile_map(plane).apply(plane)
     found = []
@@ -121,7 +120,7 @@ def quiet_fields(plane: np.ndarray, rng: np.random.Generator) -> list[np.ndarray
         for y, x in itertools.product(*starts):
             field = scaled[y : y + _FIELD, x : x + _FIELD]
             if noisiness(field) < _NOISIEST:
-                found.append(_lit(field, rng))
+                found.append(field)
     return found
 
 

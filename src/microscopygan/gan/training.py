@@ -18,7 +18,7 @@ from torch import nn
 from .. import __version__
 from ..image.dataset import Dataset
 from ..modelfile import ModelCard
-from ..settings import Settings
+from ..settings import ROWS_RATE, Settings
 from .adaptation import as_generalist, generalist, generator_for, judges, verdict
 from .cgan import CGan
 from .cin_gan import CinGan, load_defects, save_defects
@@ -43,7 +43,7 @@ from .run import (
 )
 
 _JUDGEMENTS = 10  # by held-back images, in an adaptation
-_PATIENCE = 5  # judgements without a better one that end it
+_PATIENCE = 7  # judgements without a better one that end it
 
 
 def train(
@@ -129,8 +129,8 @@ def train(
 
 
 def needs_defects(settings: Settings) -> bool:
-    """Tell whether a run uses synthetic pairs, and so CIN-GAN."""
-    return settings.alpha > 0
+    """Tell whether a run needs CIN-GAN: for synthetic pairs, unless physics makes them all."""
+    return settings.alpha > 0 and settings.drafts < 1
 
 
 def _fitted(
@@ -153,7 +153,7 @@ def _with_physics(
     material: Material, settings: Settings, run: Path, accelerator: Accelerator
 ) -> Material:
     """Calibrate the physical drafts once a run; every process reads the same ones."""
-    if not (settings.defects.physics and needs_defects(settings) and material.clean):
+    if not (settings.defects.physics and settings.alpha > 0 and material.clean):
         return material
     path = run / "physics.json"
     if accelerator.is_main_process and not path.exists():
@@ -244,9 +244,10 @@ def extend_defects(
 
 
 def _with_architecture(settings: Settings, generator: DefectGenerator) -> Settings:
-    """Return the settings with the architecture of a trained generator."""
+    """Return the settings that add rows to a trained generator."""
     fields = ("generator", "channels", "blocks", "physics")
     same = {name: getattr(generator.settings, name) for name in fields}
+    same["learning_rate"] = ROWS_RATE
     return settings.model_copy(update={"defects": settings.defects.model_copy(update=same)})
 
 
@@ -257,17 +258,15 @@ def train_restorer(
     accelerator: Accelerator,
     clock: Clock | None = None,
     *,
-    drafts: bool = False,
     resume: bool = False,
     quiet: bool = False,
 ) -> None:
     """Stage two: train the restorer on real and synthetic pairs and export it.
 
-    With a `clock`, its steps are lowered to what is left of the time. With `drafts`, the physical
-    drafts of synthetic pairs are used as they are, without CIN-GAN.
+    With a `clock`, its steps are lowered to what is left of the time.
     """
     stage = settings.restorer
-    synthetic = needs_defects(settings) and bool(material.clean) and not drafts
+    synthetic = needs_defects(settings) and bool(material.clean)
     generator = _generator(run, material) if synthetic else None
     start = generalist() if settings.start == "generalist" else None
     batches, held = _pairs(material, settings, start, generator)
@@ -323,12 +322,16 @@ def _pairs(
     if start is not None and not material.clean:
         train, spare = material.defective["noise"], material.spare["noise"]
         noisy = measure_noise([*train, *spare], start)
-        batches = RecorruptedBatches(
-            noisy[: len(train)], stage.batch, stage.patch, seed, stage.hints
+        known = noisy[: len(train)]
+        return (
+            RecorruptedBatches(known, stage.batch, stage.patch, seed, stage.hints),
+            noisy_judges(noisy[len(train) :], seed),
         )
-        return batches, noisy_judges(noisy[len(train) :], seed)
     held = {} if start is None else judges(material, settings, generator)
-    return PairBatches(material, stage.batch, stage.patch, settings.alpha, seed, stage.hints), held
+    batches = PairBatches(
+        material, stage.batch, stage.patch, settings.alpha, seed, stage.hints, settings.drafts
+    )
+    return batches, held
 
 
 def model_card(material: Material, settings: Settings, steps: int) -> ModelCard:

@@ -1,0 +1,59 @@
+"""Our safetensors files: tensors, and what they say of themselves."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+FORMAT_VERSION = 1
+
+
+def write_tensors(path: Path, tensors: Mapping[str, Tensor], about: Mapping[str, object]) -> None:
+    """Write tensors and `about`, which JSON must take, to one file: whole or not at all.
+
+    Raises
+    ------
+    OSError
+        The disk is full, or the folder cannot be written.
+    """
+    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
+    said = json.dumps({"format": FORMAT_VERSION, **about})
+    try:
+        plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+        save_file(plain, partial, {"microscopygan": said})
+        with partial.open("rb") as file:
+            os.fsync(file.fileno())
+        partial.replace(path)
+    except SafetensorError as error:
+        raise OSError(f"{path}: cannot be written ({error}); free some space") from None
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def read_tensors(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """Read what `write_tensors` wrote: what it says of itself, and its tensors.
+
+    Raises
+    ------
+    ValueError
+        Damaged file, or another format version.
+    """
+    try:
+        with safe_open(path, "pt") as file:
+            about = json.loads((file.metadata() or {}).get("microscopygan", "{}"))
+            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+    except SafetensorError as error:
+        raise ValueError(f"{path}: expected saved weights, but it is damaged ({error})") from None
+    if about.get("format") != FORMAT_VERSION:
+        raise ValueError(
+            f"{path}: expected format {FORMAT_VERSION} of saved weights, got "
+            f"{about.get('format', 'none')}; train again or use the program version that wrote it"
+        )
+    return about, tensors
