@@ -77,6 +77,21 @@ def test_the_best_state_is_kept_and_patience_ends(planes, tmp_path: Path) -> Non
     assert [row["step"] for row in read_judgements(tmp_path)] == ["0", "1", "2"]
 
 
+def test_what_is_kept_lies_between_the_start_and_the_trained_network(
+    planes, tmp_path: Path
+) -> None:
+    start, trained = network(0.4), network(0.0)
+    judge = HeldBack({"noise": held(zip(*planes, strict=True))}, tmp_path, start=start)
+    judge(start, 0)
+    assert torch.equal(judge.keep_best(network(0.7)).state_dict()["last.bias"], start.last.bias)
+    with torch.no_grad():
+        start.last.bias.fill_(9.0)  # which trains on
+    judge(trained, 5)
+    kept = judge.keep_best(network(0.7)).state_dict()["last.bias"]
+    torch.testing.assert_close(kept, torch.full((1,), 0.15 * 0.4))
+    assert torch.equal(trained.last.bias, torch.zeros(1))
+
+
 def test_fields_are_cut_alike_in_sizes_the_network_takes() -> None:
     plane = np.arange(90.0 * 70).reshape(90, 70)
     fields = cut_fields([[plane, plane + 1]] * 3, np.random.default_rng(0))

@@ -272,7 +272,7 @@ def train_restorer(
     batches, held = _pairs(material, settings, start, generator)
     judge = None
     if start is not None:
-        judge = HeldBack(held, run / "restorer", patience=_PATIENCE)
+        judge = HeldBack(held, run / "restorer", patience=_PATIENCE, start=start)
         if accelerator.is_main_process and judge.best_step is None:
             judge(place(start, accelerator.device), 0)
         if clock is not None:
