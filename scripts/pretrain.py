@@ -154,7 +154,7 @@ def _settings(options: argparse.Namespace) -> Settings:
         "log_every": 100,
         "picture_every": 5000,
         "channels": options.channels,
-        "error_floor": 0.015,
+        "error_floor": options.floor,
         "hints": HINTS,
     }
     return chosen.model_copy(
@@ -202,6 +202,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--steps", type=int, default=60_000, help="of the restorer")
     parser.add_argument("--defect-steps", type=int, default=600, help="of CIN-GAN")
     parser.add_argument("--rate", type=float, default=1e-3, help="peak learning rate")
+    parser.add_argument("--floor", type=float, default=0.015, help="RMSE that loses weight")
     parser.add_argument("--channels", type=_channels, default=(16, 32, 96))
     parser.add_argument("--from", dest="start", type=Path, help="weights to start from")
     parser.add_argument("--seed", type=int, default=0)

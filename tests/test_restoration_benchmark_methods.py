@@ -14,7 +14,6 @@ from hypothesis import strategies as st
 REPOSITORY = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(REPOSITORY))  # the benchmarks lie beside the package
 
-from accelerate import Accelerator  # noqa: E402
 from benchmarks.peers import job as jobs  # noqa: E402
 from benchmarks.peers.job import Trained  # noqa: E402
 from benchmarks.restoration import __main__ as command  # noqa: E402
@@ -28,9 +27,6 @@ from benchmarks.restoration.statistics import over_draws, paired_difference  # n
 from microscopygan.defects.parameters import LowResolution, Noise  # noqa: E402
 from microscopygan.defects.physics import axial_subsampling  # noqa: E402
 from microscopygan.defects.specimens import nuclei  # noqa: E402
-from microscopygan.gan.pacing import with_steps  # noqa: E402
-from microscopygan.gan.training import train_restorer  # noqa: E402
-from microscopygan.restoration.restorer import Restorer  # noqa: E402
 from microscopygan.settings import Settings  # noqa: E402
 
 TASKS = {"spots": Noise(photons=30), "stripes": LowResolution(sigma=1.5, binning=2)}
@@ -275,21 +271,6 @@ def test_ours_trains_and_restores(tmp_path: Path) -> None:
     assert trained.restore(planes).shape == planes.shape
     assert trained.steps >= 1
     assert trained.parameters > 100
-
-
-def test_without_synthetic_pairs_drafts_make_no_difference(tmp_path: Path) -> None:
-    job, images = tiny_job("A", alpha=0.0), given_images("A")
-    chosen = with_steps(Settings.model_validate(job["settings"]), "restorer", 2)
-    found, accelerator = ours.gather_given(job, images, chosen), Accelerator()
-    planes = []
-    for drafts in (0.5, 1.0):
-        run = tmp_path / f"{drafts}"
-        run.mkdir()
-        some = chosen.model_copy(update={"drafts": drafts})
-        train_restorer(found, run, some, accelerator, quiet=True)
-        restorer = Restorer(run / "restorer.onnx", threads=1)
-        planes.append(restorer.restore_plane(images["spots/input"][0]))
-    assert np.array_equal(*planes)
 
 
 def test_the_page_names_options_and_methods_that_exist() -> None:

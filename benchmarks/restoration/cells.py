@@ -11,6 +11,7 @@ after the other. Noise, the last defect to arise, is the first to be undone: the
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -26,6 +27,7 @@ from benchmarks.material import environment
 from benchmarks.peers.job import Arrays, read_arrays, write_arrays, write_json
 from benchmarks.restoration.methods import METHODS, ORACLE_TIMES, Method, settings_of
 from benchmarks.restoration.protocol import NOISE, Material, given, inputs_to_restore, normalised
+from microscopygan.gan.adaptation import DEFECTS, RESTORER
 
 ALL = "all"
 _PATIENCE = 900.0  # seconds that a process may take beyond three times its budget
@@ -180,10 +182,12 @@ def job(bench: Bench, cell: Cell) -> dict[str, Any]:
     options = METHODS[cell.method].options
     ours = options.get("kind") == "ours"
     chosen = settings_of(options, cell.setting, cell.draw).model_dump(mode="json") if ours else {}
+    starts = (RESTORER, DEFECTS) if chosen.get("start") == "generalist" else ()
     return {
         "method": cell.method,
         "options": dict(options),
         "settings": chosen,
+        "started_from": [hashlib.sha256(path.read_bytes()).hexdigest() for path in starts],
         "task": cell.task,
         "tasks": list(_tasks(bench, cell)),
         "setting": cell.setting,

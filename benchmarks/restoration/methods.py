@@ -79,8 +79,8 @@ def settings_of(options: Mapping[str, Any], setting: str, seed: int) -> Settings
         for stage in ("defects", "restorer")
     }
     alpha = 1.0 if setting == "B" else options.get("alpha", chosen.alpha)
-    pairs = {"alpha": alpha, "drafts": options.get("drafts", chosen.drafts)}
-    return Settings.model_validate(chosen.model_dump() | stages | pairs)
+    shares = {"alpha": alpha, "drafts": options.get("drafts", chosen.drafts)}
+    return Settings.model_validate(chosen.model_dump() | stages | shares)
 
 
 def _reference(title: str, kind: str, **more: Any) -> Method:

@@ -18,7 +18,7 @@ from microscopygan.gan.material import Material, calibrate_physics, gather
 from microscopygan.gan.networks import build_restorer
 from microscopygan.gan.pacing import Clock, fit_defects, with_steps
 from microscopygan.gan.run import read_pace
-from microscopygan.gan.training import needs_defects, train_defects, train_restorer
+from microscopygan.gan.training import needs_defects, needs_physics, train_defects, train_restorer
 from microscopygan.image.dataset import Dataset, Pair, Sample
 from microscopygan.restoration.restorer import Restorer
 from microscopygan.settings import Settings
@@ -84,7 +84,7 @@ def train_within(material: Material, chosen: Settings, run: Path, seconds: float
         chosen, extend = as_generalist(chosen), generator_for(material.defects)
     else:
         chosen = with_steps(chosen, "restorer", _WITHOUT_END)
-    if chosen.defects.physics and chosen.alpha > 0:
+    if needs_physics(chosen):
         material = replace(material, physics=calibrate_physics(material, chosen.seed))
     if needs_defects(chosen):
         count = fit_defects(chosen.defects, material, accelerator, clock)

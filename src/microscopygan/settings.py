@@ -11,7 +11,6 @@ from pydantic import BaseModel, ConfigDict, Field
 
 PRESETS = ("default", "paper")
 STARTS = ("generalist", "scratch")
-ROWS_RATE = 3e-3  # learning rate of CIN-GAN where only the rows of its defects train
 HINTS = ("noise", "axial", "lowres", "haze")  # defects that the generalist may be told of
 
 Weight = Annotated[float, Field(ge=0.0, le=1000.0)]
@@ -87,7 +86,7 @@ class Settings(_Settings):
         0.0,
         ge=0,
         le=1,
-        description="synthetic pairs left as physical drafts; 1: no CIN-GAN",
+        description="synthetic pairs that stay physical drafts; 1 = no CIN-GAN",
     )
     pairs: int | None = Field(None, ge=0, description="real pairs of each defect; None = all")
     validation: float = Field(0.1, ge=0, le=0.5, description="share of pairs held back, by image")
@@ -126,7 +125,7 @@ def settings(preset: str = "default", start: str = "generalist", **changes: obje
         chosen |= {"defects": _DEFAULT_DEFECTS, "restorer": _DEFAULT_RESTORER}
     else:
         restorer = _DEFAULT_RESTORER.model_copy(update=_ADAPTATION)
-        defects = _DEFAULT_DEFECTS.model_copy(update={"learning_rate": ROWS_RATE})
+        defects = _DEFAULT_DEFECTS.model_copy(update={"learning_rate": 3e-3})  # rows alone
         chosen |= {"defects": defects, "restorer": restorer, "drafts": 0.5, "validation": 0.2}
     return Settings.model_validate(chosen | changes)
 
@@ -180,7 +179,7 @@ _DEFAULT_RESTORER = RestorerSettings(
     error_floor=0.003,
 )
 
-_ADAPTATION = {"steps": 4000, "learning_rate": 1e-3, "error_floor": 0.01, "hints": HINTS}
+_ADAPTATION = {"steps": 4000, "error_floor": 0.01, "hints": HINTS}
 
 _PAPER_DEFECTS = DefectSettings(
     steps=20_000,

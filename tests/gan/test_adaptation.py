@@ -11,11 +11,12 @@ import torch
 from microscopygan.apps.flow import told_of
 from microscopygan.defects.parameters import Noise
 from microscopygan.defects.specimens import nuclei
-from microscopygan.gan import training
+from microscopygan.gan import judging, training
 from microscopygan.gan.adaptation import DEFECTS, as_generalist, generalist, generator_for, judges
 from microscopygan.gan.judging import read_judgements
 from microscopygan.gan.material import Material
 from microscopygan.gan.networks import defect_rows
+from microscopygan.gan.tensors import read_tensors
 from microscopygan.gan.training import extend_defects, train
 from microscopygan.image.dataset import Dataset, Pair, Sample, load_dataset
 from microscopygan.restoration.restorer import Restorer
@@ -124,6 +125,22 @@ def test_a_failed_adaptation_leaves_the_generalist(
     np.testing.assert_allclose(
         adapted.restore_plane(plane), shipped.restore_plane(plane), atol=1e-5
     )
+
+
+def test_drafts_alone_need_no_cin_gan(
+    tmp_path: Path, brief: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Slow (about 5 s). What is kept lies 0.85 of the way from the generalist to the average."""
+    monkeypatch.setattr(judging, "mean_gain", lambda row: float(row["step"]))  # the last is best
+    run = tmp_path / "run"
+    train(noisy_dataset(6), run, brief.model_copy(update={"drafts": 1.0}), quiet=True)
+    assert (run / "physics.json").exists()
+    assert not (run / "defects.safetensors").exists()
+    _, best = read_tensors(run / "restorer" / "best.safetensors")
+    _, state = read_tensors(run / "restorer" / "state.safetensors")
+    for name, start in generalist().state_dict().items():
+        average = state[f"average.{name}"]
+        torch.testing.assert_close(best[name], start.lerp(average, 0.85), atol=1e-6, rtol=0)
 
 
 def test_an_adaptation_ends_in_time_and_resumes(tmp_path: Path, brief: Settings) -> None:

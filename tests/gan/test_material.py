@@ -61,7 +61,7 @@ def test_alpha_zero_without_pairs_is_refused(tiny: Settings) -> None:
 
 def test_drafts_alone_without_physics_are_refused(tiny: Settings) -> None:
     chosen = tiny.model_copy(update={"drafts": 1.0})
-    with pytest.raises(ValueError, match="stripes: drafts 1 needs a defect of known physics"):
+    with pytest.raises(ValueError, match="stripes: drafts 1 needs its physics"):
         gather(Dataset(samples(2), {"stripes": samples(2)}, {}, {}), chosen)
 
 

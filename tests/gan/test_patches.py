@@ -41,6 +41,11 @@ def test_physical_drafts_stay_as_they_are_in_their_share(tiny: Settings) -> None
     left, defect = (np.concatenate([b[name] for b in drawn]) for name in ("unfinished", "defect"))
     assert left[defect == 0].mean() == pytest.approx(0.25, abs=0.08)
     assert left[defect == 1].all()
+    batches = PairBatches(material, 64, 32, 0.5, seed=0, drafts=0.5)
+    drawn = [batches(step, 0) for step in range(8)]
+    left, defect = (np.concatenate([b[name] for b in drawn]) for name in ("unfinished", "defect"))
+    assert left[defect == 0].mean() == pytest.approx(0.25, abs=0.08)  # no real pair is
+    assert left[defect == 1].mean() == pytest.approx(0.5, abs=0.1)
 
 
 def test_a_batch_is_a_function_of_seed_step_and_process(dataset: Path, tiny: Settings) -> None:

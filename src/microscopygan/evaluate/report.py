@@ -298,7 +298,8 @@ def _facts(record: dict[str, Any], dataset: dict[str, Any]) -> str:
     facts = {
         "Adaptation": _adaptation(judged) if judged else None,
         "Clean images": dataset.get("clean"),
-        "Ratio of real to synthetic pairs (α)": dataset.get("alpha"),
+        "Share of synthetic pairs (α)": dataset.get("alpha"),
+        "Share of those that are physical drafts": dataset.get("drafts"),
         "Seed": record.get("seed"),
         "Machine": record.get("machine"),
         "Time": listed("seconds", " s"),
@@ -330,8 +331,10 @@ def _losses(logs: dict[str, Table], judged: dict[str, Any]) -> str:
         table = logs.get(part, [])
         names = [n for n in (table[0] if table else {}) if n not in ("step", "seconds", "lr")]
         steps, figures = column(table, "step"), {n: column(table, n) for n in names}
-        counted = {n: f for n, f in figures.items() if f.any()}  # a term of weight 0 is always 0
-        charts = "".join(line_chart(list(steps), list(f), n) for n, f in counted.items())
+        off = {n for n, f in figures.items() if part != "judged" and not f.any()}  # of weight 0
+        charts = "".join(
+            line_chart(list(steps), list(figures[n]), n) for n in names if n not in off
+        )
         body = f'<div class="charts">{charts}</div>' if charts else ""
         blocks.append(f"<h3>{title}</h3>" + (body or _absent("This part has no log.")))
     note = '<p class="soft">Pale: as logged. Strong: smoothed. Logarithmic where positive.</p>'

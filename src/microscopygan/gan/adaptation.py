@@ -43,8 +43,8 @@ def as_generalist(settings: Settings) -> Settings:
 def generator_for(defects: tuple[str, ...]) -> DefectGenerator:
     """Return the CIN-GAN that ships with a row for each of `defects`.
 
-    A defect that it knows starts from its own row, another one from the mean of all, and each as
-    its draft: the gains are 0.
+    A defect that it knows starts from its own γ and β, another one from the mean of all, and each
+    as its draft: the gains are 0, whatever they are in the file.
     """
     generator, known = load_defects(DEFECTS)
     choose_rows(generator, [known.index(name) if name in known else None for name in defects])

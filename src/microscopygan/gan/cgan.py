@@ -64,7 +64,7 @@ class CGan:
         }
 
     def pair(self, batch: dict[str, Tensor], rng: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Return (defective, clean), both (B, 1, Y, X); drafts are finished."""
+        """Return (defective, clean), both (B, 1, Y, X); CIN-GAN finishes what is unfinished."""
         image, target = batch["input"], batch["target"]
         which = batch["unfinished"].nonzero()[:, 0]
         if self.generator is None or len(which) == 0:

@@ -20,7 +20,7 @@ from .weights import load_restorer, save_restorer
 
 FIELD = 128  # side of the fields that are judged, in pixels
 FIELDS = 32  # of each defect
-_SHARE = 0.85  # of the way from the start of a training to the weights it has reached
+_WAY = 0.85  # of the way from the start of a training to the weights it has reached
 _PART = 16  # planes that go through the network at a time
 
 
@@ -68,8 +68,8 @@ class HeldBack:
         Judgements without a better one that end the training; None: it goes on.
     start
         The network that the training started from. What is judged, and kept, then lies 0.85 of the
-        way from it to the trained one, which does better than either where images are few
-        (Wortsman et al. 2022, arXiv 2109.01903).
+        way from it to the trained one, which generalises better where images are few (Wortsman
+        et al. 2022, arXiv 2109.01903).
 
     Attributes
     ----------
@@ -111,9 +111,9 @@ class HeldBack:
         """Return what lies between the start of the training and `network`, on the same device."""
         if self._start is None:
             return network
-        mixed = copy.deepcopy(network).eval()
+        mixed, start = copy.deepcopy(network).eval(), self._start.state_dict()
         for name, weights in mixed.state_dict().items():
-            weights.lerp_(self._start.state_dict()[name].to(weights.device), 1 - _SHARE)
+            weights.lerp_(start[name].to(weights.device), 1 - _WAY)
         return mixed
 
     @property

@@ -183,7 +183,9 @@ def _check(
         )
     known = settings.defects.physics and name in DEFECTS
     if settings.drafts == 1 and settings.alpha > 0 and not known:
-        raise ValueError(f"{name}: drafts 1 needs a defect of known physics; set it below 1")
+        raise ValueError(
+            f"{name}: drafts 1 needs its physics, which is unknown or off; set it lower"
+        )
     if not defective:
         raise ValueError(f"{name}: expected a defective image, got none; add some to {name}/")
 

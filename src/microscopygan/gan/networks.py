@@ -1,7 +1,7 @@
 """Networks: conditional instance normalisation, generators, critics, the restorer.
 
 Tensors are (B, C, Y, X) float32 on an intensity scale of about 0..1; a defect is an index per
-sample, (B,) int64. Only `ConditionalInstanceNorm` knows of defects.
+sample, (B,) int64. All that a defect has of its own is in `defect_rows`.
 """
 
 from __future__ import annotations
@@ -90,11 +90,11 @@ class CinBlock(nn.Module):
 class DefectGenerator(nn.Module):
     """CIN-GAN's generator: a draft of the defective image and a noise map to the image.
 
-    Every convolution but the last is followed by conditional instance normalisation; all else
-    is shared by the defects. The last one gives a residual and the amplitudes of an even and of
-    a shot-like noise, which the noise map carries; they are scaled by a gain of each defect, as
-    normalising them would lose their size. The draft is added, so that the result stays anchored
-    to its clean input. The draft is the clean image itself where no physics is known.
+    Every convolution but the last is followed by conditional instance normalisation. The last one
+    gives a residual and the amplitudes of an even and of a shot-like noise, which the noise map
+    carries; a defect has a gain for each of the three, as their size would be lost in a
+    normalisation. All else is shared by the defects. The draft is added, so that the result stays
+    anchored to its clean input. The draft is the clean image itself where no physics is known.
 
     Parameters
     ----------

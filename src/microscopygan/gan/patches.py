@@ -55,9 +55,9 @@ class DefectBatches:
 class PairBatches:
     """Batches of stage two: ``input``, ``target`` (B, 1, y, x), ``defect``, ``unfinished`` (B,).
 
-    Each sample is synthetic with probability `alpha`; always where a defect has no real pair. It
-    is a physical draft, in a share `drafts` to be used as it is, where physics is known; else
-    ``unfinished``, 1, and left to CIN-GAN.
+    Each sample is synthetic with probability `alpha`; always where a defect has no real pair. A
+    synthetic one is ``unfinished`` (1), for CIN-GAN to finish, but for a share `drafts` of those
+    with known physics.
     ``hint`` (B, hints) tells which of the defects `hints` a sample has, for some of the samples.
     """
 

@@ -32,7 +32,9 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], about: Mapping[str,
             os.fsync(file.fileno())
         partial.replace(path)
     except SafetensorError as error:
-        raise OSError(f"{path}: cannot be written ({error}); free some space") from None
+        raise OSError(
+            f"{path}: cannot be written ({error}); free some space, or choose another folder"
+        ) from None
     finally:
         partial.unlink(missing_ok=True)
 

@@ -18,7 +18,7 @@ from torch import nn
 from .. import __version__
 from ..image.dataset import Dataset
 from ..modelfile import ModelCard
-from ..settings import ROWS_RATE, Settings
+from ..settings import Settings
 from .adaptation import as_generalist, generalist, generator_for, judges, verdict
 from .cgan import CGan
 from .cin_gan import CinGan, load_defects, save_defects
@@ -60,9 +60,9 @@ def train(
     """Train CIN-GAN, then the restorer, into the folder `run`.
 
     Where ``settings.start`` is ``generalist``, the networks that ship are adapted: of CIN-GAN the
-    rows of the dataset's defects only, and of the restorer's states the one that does best on
-    held-back images is kept, be it the one that ships. From noisy images alone, without a clean
-    one, the restorer is adapted by self-supervision.
+    rows of the dataset's defects only. Weights between the restorer that ships and its states on
+    the way are judged by held-back images; the best are kept, be it those that ship. From noisy
+    images alone, without a clean one, the restorer is adapted by self-supervision.
 
     Parameters
     ----------
@@ -99,7 +99,9 @@ def train(
     material = gather(dataset, settings)
     synthetic = needs_defects(settings) and bool(material.clean)
     if stage == "defects" and not synthetic:
-        raise ValueError("CIN-GAN needs clean images and alpha above 0; leave --stage out")
+        raise ValueError(
+            "CIN-GAN needs clean images, alpha above 0 and drafts below 1; leave --stage out"
+        )
     saved = run / "defects.safetensors"
     if stage == "restorer" and synthetic and not saved.exists():
         raise FileNotFoundError(f"{saved} is missing: run --stage defects first, or set --alpha 0")
@@ -133,6 +135,11 @@ def needs_defects(settings: Settings) -> bool:
     return settings.alpha > 0 and settings.drafts < 1
 
 
+def needs_physics(settings: Settings) -> bool:
+    """Tell whether a run calibrates physics, for synthetic pairs and what CIN-GAN starts from."""
+    return settings.alpha > 0 and settings.defects.physics
+
+
 def _fitted(
     run: Path,
     stage: str,
@@ -153,7 +160,7 @@ def _with_physics(
     material: Material, settings: Settings, run: Path, accelerator: Accelerator
 ) -> Material:
     """Calibrate the physical drafts once a run; every process reads the same ones."""
-    if not (settings.defects.physics and settings.alpha > 0 and material.clean):
+    if not (needs_physics(settings) and material.clean):
         return material
     path = run / "physics.json"
     if accelerator.is_main_process and not path.exists():
@@ -209,8 +216,8 @@ def extend_defects(
 ) -> None:
     """Add the defects of `dataset` to the CIN-GAN of the run `old`, as the new run `run`.
 
-    Only new CIN rows are trained: the rows of the known defects, and every shared weight, stay
-    bit-equal.
+    Only the rows of new defects are trained: those of the known ones, and every shared weight,
+    stay bit-equal.
 
     Raises
     ------
@@ -244,10 +251,9 @@ def extend_defects(
 
 
 def _with_architecture(settings: Settings, generator: DefectGenerator) -> Settings:
-    """Return the settings that add rows to a trained generator."""
+    """Return the settings with the architecture of a trained generator."""
     fields = ("generator", "channels", "blocks", "physics")
     same = {name: getattr(generator.settings, name) for name in fields}
-    same["learning_rate"] = ROWS_RATE
     return settings.model_copy(update={"defects": settings.defects.model_copy(update=same)})
 
 
@@ -349,6 +355,7 @@ def model_card(material: Material, settings: Settings, steps: int) -> ModelCard:
             "preset": settings.preset,
             "start": settings.start,
             "alpha": settings.alpha,
+            "drafts": settings.drafts,
             "steps": steps,
             "seed": settings.seed,
             "pairs": {name: len(pairs) for name, pairs in material.pairs.items()},
@@ -372,6 +379,7 @@ def _describe(
         "dataset": {
             "clean": len(material.clean),
             "alpha": settings.alpha,
+            "drafts": settings.drafts,
             "defects": {
                 name: {
                     "unpaired": len(material.defective[name]),
