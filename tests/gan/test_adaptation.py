@@ -131,16 +131,16 @@ def test_drafts_alone_need_no_cin_gan(
     tmp_path: Path, brief: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Slow (about 5 s). What is kept lies 0.85 of the way from the generalist to the average."""
-    monkeypatch.setattr(judging, "mean_gain", lambda row: float(row["step"]))  # the last is best
+    monkeypatch.setattr(judging, "kept_row", lambda rows: rows[-1])
     run = tmp_path / "run"
     train(noisy_dataset(6), run, brief.model_copy(update={"drafts": 1.0}), quiet=True)
     assert (run / "physics.json").exists()
     assert not (run / "defects.safetensors").exists()
-    _, best = read_tensors(run / "restorer" / "best.safetensors")
+    _, kept = read_tensors(run / "restorer" / "kept.safetensors")
     _, state = read_tensors(run / "restorer" / "state.safetensors")
     for name, start in generalist().state_dict().items():
         average = state[f"average.{name}"]
-        torch.testing.assert_close(best[name], start.lerp(average, 0.85), atol=1e-6, rtol=0)
+        torch.testing.assert_close(kept[name], start.lerp(average, 0.85), atol=1e-6, rtol=0)
 
 
 def test_an_adaptation_ends_in_time_and_resumes(tmp_path: Path, brief: Settings) -> None:

@@ -8,7 +8,14 @@ import torch
 from torch import nn
 
 from microscopygan.evaluate.metrics import psnr_affine
-from microscopygan.gan.judging import HeldBack, affine_error, cut_fields, held, read_judgements
+from microscopygan.gan.judging import (
+    HeldBack,
+    affine_error,
+    cut_fields,
+    held,
+    kept_row,
+    read_judgements,
+)
 from microscopygan.gan.networks import UNetRestorer
 from microscopygan.settings import settings
 
@@ -63,16 +70,33 @@ def test_the_error_does_not_depend_on_gain_and_offset(planes) -> None:
     torch.testing.assert_close(affine_error(image, target), affine_error(3 * image - 2, target))
 
 
-def test_the_best_state_is_kept_and_patience_ends(planes, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("gains", "kept"),
+    [
+        ((1.0, 2.0, 1.95, 1.8), 2),  # the last that is within 0.1 dB of the best
+        ((1.0, 0.95), 0),  # none worse than the first
+        ((1.0, 1.05, 0.99, 1.01), 3),
+        ((1.0, 2.0, 1.0, 2.5), 3),
+    ],
+)
+def test_the_last_state_close_to_the_best_is_kept(gains: tuple[float, ...], kept: int) -> None:
+    rows = [
+        {"step": f"{k}", "noise": f"{gain - 1}", "axial": f"{gain + 1}"}
+        for k, gain in enumerate(gains)
+    ]
+    assert kept_row(rows)["step"] == f"{kept}"
+
+
+def test_a_state_is_kept_and_patience_ends(planes, tmp_path: Path) -> None:
     pairs = {"noise": held(zip(*planes, strict=True))}
     judge = HeldBack(pairs, tmp_path, 1, patience=2)
-    said = [judge(network(answer), step) for step, answer in enumerate((0.2, 0.0, 0.1, 0.3))]
+    said = [judge(network(answer), step) for step, answer in enumerate((0.5, 0.0, 0.4, 0.6))]
     assert said == [False, False, False, True]
-    assert judge.best_step == 1
-    kept = judge.keep_best(network(0.7))
+    assert judge.kept_step == 1
+    kept = judge.with_kept(network(0.7))
     assert torch.equal(kept.state_dict()["last.bias"], torch.zeros(1))
     again = HeldBack(pairs, tmp_path, 1, patience=2)  # a resumed training
-    assert again.best_step == 1
+    assert again.kept_step == 1
     assert again(network(0.4), 2) is False  # step 3 is to come again
     assert [row["step"] for row in read_judgements(tmp_path)] == ["0", "1", "2"]
 
@@ -83,11 +107,11 @@ def test_what_is_kept_lies_between_the_start_and_the_trained_network(
     start, trained = network(0.4), network(0.0)
     judge = HeldBack({"noise": held(zip(*planes, strict=True))}, tmp_path, start=start)
     judge(start, 0)
-    assert torch.equal(judge.keep_best(network(0.7)).state_dict()["last.bias"], start.last.bias)
+    assert torch.equal(judge.with_kept(network(0.7)).state_dict()["last.bias"], start.last.bias)
     with torch.no_grad():
         start.last.bias.fill_(9.0)  # which trains on
     judge(trained, 5)
-    kept = judge.keep_best(network(0.7)).state_dict()["last.bias"]
+    kept = judge.with_kept(network(0.7)).state_dict()["last.bias"]
     torch.testing.assert_close(kept, torch.full((1,), 0.15 * 0.4))
     assert torch.equal(trained.last.bias, torch.zeros(1))
 

@@ -11,7 +11,7 @@ import torch
 from ..defects.specimens import draw_specimen
 from ..settings import Settings
 from .cin_gan import degrade, load_defects
-from .judging import FIELD, FIELDS, Held, cut_fields, held, mean_gain, read_judgements
+from .judging import FIELD, FIELDS, Held, cut_fields, held, kept_row, mean_gain, read_judgements
 from .material import Material, judged_on
 from .networks import DefectGenerator, ResNetRestorer, UNetRestorer, choose_rows
 from .patches import draft_of, flip
@@ -94,7 +94,7 @@ def verdict(folder: Path, material: Material) -> dict[str, object] | None:
     rows = read_judgements(folder)
     if not rows:
         return None
-    best = max(rows, key=mean_gain)
-    said = {"kept_after_steps": int(best["step"]), "judged_on": judged_on(material)}
-    gains = {"generalist_gain_db": mean_gain(rows[0]), "kept_gain_db": mean_gain(best)}
+    kept = kept_row(rows)
+    said = {"kept_after_steps": int(kept["step"]), "judged_on": judged_on(material)}
+    gains = {"generalist_gain_db": mean_gain(rows[0]), "kept_gain_db": mean_gain(kept)}
     return said | ({k: round(v, 2) for k, v in gains.items()} if material.clean else {})

@@ -1,4 +1,4 @@
-"""Held-back images judge a restorer while it trains: the best one is kept, in time."""
+"""Held-back images judge a restorer while it trains, and say which state is kept."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from .weights import load_restorer, save_restorer
 FIELD = 128  # side of the fields that are judged, in pixels
 FIELDS = 32  # of each defect
 _WAY = 0.85  # of the way from the start of a training to the weights it has reached
+_CHANCE = 0.1  # dB of a mean gain that held-back images, which are few, cannot tell
 _PART = 16  # planes that go through the network at a time
 
 
@@ -61,11 +62,11 @@ class HeldBack:
     pairs
         By the name of their defect.
     folder
-        Gets ``judged.csv``, a row for each judgement, and ``best.safetensors``.
+        Gets ``judged.csv``, a row for each judgement, and ``kept.safetensors``.
     every
         Steps between two judgements.
     patience
-        Judgements without a better one that end the training; None: it goes on.
+        Judgements in a row, none of which is to be kept, that end the training; None: it goes on.
     start
         The network that the training started from. What is judged, and kept, then lies 0.85 of the
         way from it to the trained one, which generalises better where images are few (Wortsman
@@ -91,19 +92,19 @@ class HeldBack:
         self._rows = read_judgements(folder)
 
     def __call__(self, network: nn.Module, step: int) -> bool:
-        """Judge `network`, keep it if it is the best, and tell whether patience has ended."""
+        """Judge `network`, keep it if it is good enough, and tell whether patience has ended."""
         begun = time.perf_counter()
         network = self._between(network)
         gains = self.gains(network)
         self.seconds = time.perf_counter() - begun
         self._rows = [row for row in self._rows if int(row["step"]) < step]
         self._rows.append({"step": str(step)} | {k: f"{v:.5f}" for k, v in gains.items()})
-        if self.best_step == step:
+        if self.kept_step == step:
             assert isinstance(network, UNetRestorer | ResNetRestorer)
             self.folder.mkdir(parents=True, exist_ok=True)
-            save_restorer(self.folder / "best.safetensors", network)
+            save_restorer(self.folder / "kept.safetensors", network)
         self._write()
-        since = [row for row in self._rows if int(row["step"]) > (self.best_step or 0)]
+        since = [row for row in self._rows if int(row["step"]) > (self.kept_step or 0)]
         return self.patience is not None and len(since) >= self.patience
 
     @torch.no_grad()
@@ -117,10 +118,9 @@ class HeldBack:
         return mixed
 
     @property
-    def best_step(self) -> int | None:
-        """After how many steps the network was best."""
-        best = max(self._rows, key=mean_gain, default=None)
-        return None if best is None else int(best["step"])
+    def kept_step(self) -> int | None:
+        """After how many steps the network was what is kept; see `kept_row`."""
+        return int(kept_row(self._rows)["step"]) if self._rows else None
 
     def gains(self, network: nn.Module) -> dict[str, float]:
         """Return the mean gain over the input, by defect, in dB (affine-fit PSNR)."""
@@ -135,9 +135,9 @@ class HeldBack:
             found[name] = float(10 * gain.mean())
         return found
 
-    def keep_best(self, network: nn.Module) -> nn.Module:
-        """Return `network` with the best weights."""
-        network.load_state_dict(load_restorer(self.folder / "best.safetensors").state_dict())
+    def with_kept(self, network: nn.Module) -> nn.Module:
+        """Return `network` with the weights that are kept."""
+        network.load_state_dict(load_restorer(self.folder / "kept.safetensors").state_dict())
         return network
 
     def _write(self) -> None:
@@ -157,6 +157,18 @@ def read_judgements(folder: Path) -> list[dict[str, str]]:
         return []
     with path.open(newline="") as file:
         return list(csv.DictReader(file))
+
+
+def kept_row(rows: list[dict[str, str]]) -> dict[str, str]:
+    """Return the judgement of what is kept: the last one close to the best.
+
+    Held-back images are few. What they like best is often an early state by chance, while the
+    later ones, trained at lower rates, are better. So the last state within 0.1 dB of the best is
+    kept, but none that does worse than the first.
+    """
+    gains = [mean_gain(row) for row in rows]
+    least = max(max(gains) - _CHANCE, gains[0])
+    return [row for row, gain in zip(rows, gains, strict=True) if gain >= least][-1]
 
 
 def mean_gain(row: dict[str, str]) -> float:

@@ -43,7 +43,7 @@ from .run import (
 )
 
 _JUDGEMENTS = 10  # by held-back images, in an adaptation
-_PATIENCE = 7  # judgements without a better one that end it
+_PATIENCE = 5  # judgements that end it where none of them is to be kept
 
 
 def train(
@@ -61,8 +61,8 @@ def train(
 
     Where ``settings.start`` is ``generalist``, the networks that ship are adapted: of CIN-GAN the
     rows of the dataset's defects only. Weights between the restorer that ships and its states on
-    the way are judged by held-back images; the best are kept, be it those that ship. From noisy
-    images alone, without a clean one, the restorer is adapted by self-supervision.
+    the way are judged by held-back images, which say what is kept, be it those that ship. From
+    noisy images alone, without a clean one, the restorer is adapted by self-supervision.
 
     Parameters
     ----------
@@ -279,7 +279,7 @@ def train_restorer(
     judge = None
     if start is not None:
         judge = HeldBack(held, run / "restorer", patience=_PATIENCE, start=start)
-        if accelerator.is_main_process and judge.best_step is None:
+        if accelerator.is_main_process and judge.kept_step is None:
             judge(place(start, accelerator.device), 0)
         if clock is not None:
             clock.reserve(_JUDGEMENTS * judge.seconds)
@@ -301,7 +301,7 @@ def train_restorer(
     if accelerator.is_main_process:
         steps = stage.steps
         if judge is not None:
-            restorer, steps = judge.keep_best(restorer), judge.best_step or 0
+            restorer, steps = judge.with_kept(restorer), judge.kept_step or 0
         export_restorer(restorer, run / "restorer.onnx", model_card(material, settings, steps))
 
 
