@@ -105,7 +105,7 @@ def test_what_is_kept_lies_between_the_start_and_the_trained_network(
     planes, tmp_path: Path
 ) -> None:
     start, trained = network(0.4), network(0.0)
-    judge = HeldBack({"noise": held(zip(*planes, strict=True))}, tmp_path, start=start)
+    judge = HeldBack({"noise": held(zip(*planes, strict=True))}, tmp_path, start=start, way=0.85)
     judge(start, 0)
     assert torch.equal(judge.with_kept(network(0.7)).state_dict()["last.bias"], start.last.bias)
     with torch.no_grad():

@@ -20,7 +20,6 @@ from .weights import load_restorer, save_restorer
 
 FIELD = 128  # side of the fields that are judged, in pixels
 FIELDS = 32  # of each defect
-_WAY = 0.85  # of the way from the start of a training to the weights it has reached
 _CHANCE = 0.1  # dB of a mean gain that held-back images, which are few, cannot tell
 _PART = 16  # planes that go through the network at a time
 
@@ -68,9 +67,11 @@ class HeldBack:
     patience
         Judgements in a row, none of which is to be kept, that end the training; None: it goes on.
     start
-        The network that the training started from. What is judged, and kept, then lies 0.85 of the
-        way from it to the trained one, which generalises better where images are few (Wortsman
-        et al. 2022, arXiv 2109.01903).
+        The network that the training started from.
+    way
+        What is judged, and kept, lies so far on the way from the start, where given, to the
+        trained network: it generalises better where images are few (Wortsman et al. 2022,
+        arXiv 2109.01903).
 
     Attributes
     ----------
@@ -85,9 +86,10 @@ class HeldBack:
         every: int = 1,
         patience: int | None = None,
         start: nn.Module | None = None,
+        way: float = 1.0,
     ) -> None:
         self.pairs, self.folder, self.every, self.patience = pairs, folder, every, patience
-        self._start = copy.deepcopy(start)
+        self._start, self._way = copy.deepcopy(start), way
         self.seconds = 0.0
         self._rows = read_judgements(folder)
 
@@ -114,7 +116,7 @@ class HeldBack:
             return network
         mixed, start = copy.deepcopy(network).eval(), self._start.state_dict()
         for name, weights in mixed.state_dict().items():
-            weights.lerp_(start[name].to(weights.device), 1 - _WAY)
+            weights.lerp_(start[name].to(weights.device), 1 - self._way)
         return mixed
 
     @property

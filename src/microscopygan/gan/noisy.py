@@ -1,13 +1,12 @@
 """Noise learned from noisy images alone.
 
-New noise z of the measured variance makes of a noisy image y the pair (y + z/2, y − 2z), whose
-noises are uncorrelated, so that the second can stand for the clean image
-(recorrupted-to-recorrupted, Pang et al. 2021, arXiv 2102.02317).
+Of each 2 × 2 pixels of a noisy image two are drawn, one for the input and one for the target. Both
+show the same specimen with noise of their own, whatever its distribution, so that the target can
+stand for the clean image (Neighbor2Neighbor, Huang et al. 2021, arXiv 2101.02824). They show it at
+half the resolution: a long training unlearns fine detail, and a short one goes half of its way.
 """
 
 from __future__ import annotations
-
-from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -19,42 +18,26 @@ from .judging import Held, cut_fields, held
 from .loop import Batch, step_seed
 from .patches import TOLD, crop, flip, hint_for
 
-_BINS = 24  # of intensity, in which the variance of noise is measured
+STEPS = 350  # at most
+WAY = 0.5  # of the way from the generalist to the trained weights
 _CORRELATED = 0.15  # correlation of neighbouring pixels' noise from which they are not independent
 
 
-@dataclass(frozen=True)
-class Noisy:
-    """A noisy plane (Y, X), float32 on about 0..1, and the variance of its noise, (Y, X)."""
-
-    plane: np.ndarray
-    variance: np.ndarray
-
-
-def measure_noise(planes: list[np.ndarray], network: nn.Module) -> list[Noisy]:
-    """Measure the noise of images by what a restorer takes away.
+def check_noise(planes: list[np.ndarray], network: nn.Module) -> None:
+    """Check that noise, which is what a restorer takes away, differs from pixel to pixel.
 
     Raises
     ------
     ValueError
         The noise of neighbouring pixels is correlated, which self-supervision would keep.
     """
-    restored = [_restored(plane, network) for plane in planes]
-    taken = [plane - clean for plane, clean in zip(planes, restored, strict=True)]
+    taken = [plane - _restored(plane, network) for plane in planes]
     together = float(np.mean([_correlation(rest) for rest in taken]))
     if together > _CORRELATED:
         raise ValueError(
             "noise: expected noise that differs from pixel to pixel, but that of neighbours "
             f"correlates by {together:.2f}; add clean images or pairs to learn from"
         )
-    signal = np.concatenate([clean.ravel() for clean in restored])
-    square = np.concatenate([rest.ravel() ** 2 for rest in taken])
-    slope, floor = _variance_line(signal, square)
-    least = 0.1 * float(np.median(square))
-    return [
-        Noisy(plane, np.maximum(slope * clean + floor, least).astype(np.float32))
-        for plane, clean in zip(planes, restored, strict=True)
-    ]
 
 
 @torch.no_grad()
@@ -71,32 +54,28 @@ def _correlation(rest: np.ndarray) -> float:
     return float(along / max(float((rest**2).mean()), 1e-12))
 
 
-def _variance_line(signal: np.ndarray, square: np.ndarray) -> tuple[float, float]:
-    """Fit variance = slope × signal + floor over bins of equally many pixels; slope >= 0."""
-    order = np.argsort(signal)
-    x, y = (
-        np.array([part.mean() for part in np.array_split(values[order], _BINS)])
-        for values in (signal, square)
-    )
-    slope, floor = (float(v) for v in np.polyfit(x, y, 1, w=1 / np.maximum(y, 1e-6)))
-    return (slope, floor) if slope > 0 else (0.0, float(y.mean()))
+def neighbours(plane: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Draw two planes of half the size from one: of each 2 × 2 pixels two different ones.
 
-
-def recorrupted(noisy: Noisy, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Draw the pair (y + z/2, y − 2z) of a noisy image, on the first one's intensity scale."""
-    z = np.sqrt(noisy.variance) * rng.standard_normal(noisy.plane.shape, dtype=np.float32)
-    image, target = noisy.plane + 0.5 * z, noisy.plane - 2.0 * z
+    Both are on the intensity scale of the first.
+    """
+    height, width = (side // 2 for side in plane.shape)
+    blocks = plane[: 2 * height, : 2 * width].reshape(height, 2, width, 2)
+    cells = blocks.transpose(0, 2, 1, 3).reshape(height, width, 4)
+    one = rng.integers(4, size=(height, width, 1))
+    other = (one + rng.integers(1, 4, size=one.shape)) % 4
+    image, target = (np.take_along_axis(cells, which, 2)[..., 0] for which in (one, other))
     scale = percentile_map(image)
     return scale.apply(image), scale.apply(target)
 
 
-class RecorruptedBatches:
+class NeighbourBatches:
     """Batches of stage two from noisy images alone, with the keys of `PairBatches`."""
 
     def __init__(
-        self, noisy: list[Noisy], batch: int, patch: int, seed: int, hints: tuple[str, ...]
+        self, planes: list[np.ndarray], batch: int, patch: int, seed: int, hints: tuple[str, ...]
     ) -> None:
-        self.noisy, self.batch, self.patch, self.seed = noisy, batch, patch, seed
+        self.planes, self.batch, self.patch, self.seed = planes, batch, patch, seed
         self.told = np.array(hint_for("noise", hints), np.float32)
 
     def __call__(self, step: int, process: int) -> Batch:
@@ -104,9 +83,9 @@ class RecorruptedBatches:
         rng = np.random.default_rng(step_seed(self.seed, step, process))
         drawn = []
         for _ in range(self.batch):
-            one = self.noisy[rng.integers(len(self.noisy))]
-            planes = crop([one.plane, one.variance], self.patch, rng)
-            drawn.append(recorrupted(Noisy(*flip(planes, "noise", rng)), rng))
+            plane = self.planes[rng.integers(len(self.planes))]
+            (cut,) = flip(crop([plane], 2 * self.patch, rng), "noise", rng)
+            drawn.append(neighbours(cut, rng))
         images, targets = (np.stack(side)[:, None] for side in zip(*drawn, strict=True))
         told = rng.random((self.batch, 1)) < TOLD
         return {
@@ -118,8 +97,10 @@ class RecorruptedBatches:
         }
 
 
-def noisy_judges(spare: list[Noisy], seed: int) -> dict[str, Held]:
+def noisy_judges(spare: list[np.ndarray], seed: int) -> dict[str, Held]:
     """Return the images that judge a restorer of noise, made of noisy ones."""
     rng = np.random.default_rng([seed, 6])
-    fields = cut_fields([[one.plane, one.variance] for one in spare], rng)
-    return {"noise": held(recorrupted(Noisy(*field), rng) for field in fields)}
+    fields = cut_fields([[plane] for plane in spare], rng)
+    drawn = [neighbours(field, rng) for (field,) in fields]
+    height, width = (side // 4 * 4 for side in drawn[0][0].shape)  # what the network takes
+    return {"noise": held((a[:height, :width], b[:height, :width]) for a, b in drawn)}

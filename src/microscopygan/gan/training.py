@@ -19,6 +19,7 @@ from .. import __version__
 from ..image.dataset import Dataset
 from ..modelfile import ModelCard
 from ..settings import Settings
+from . import noisy
 from .adaptation import as_generalist, generalist, generator_for, judges, verdict
 from .cgan import CGan
 from .cin_gan import CinGan, load_defects, save_defects
@@ -29,7 +30,6 @@ from .loop import Batch
 from .loop import train as run_loop
 from .material import Material, calibrate_physics, gather
 from .networks import DefectGenerator, build_restorer, choose_rows, place
-from .noisy import RecorruptedBatches, measure_noise, noisy_judges
 from .pacing import Clock, fit_defects, fit_restorer, with_steps
 from .patches import DefectBatches, PairBatches
 from .run import (
@@ -42,6 +42,7 @@ from .run import (
     write_physics,
 )
 
+_WAY = 0.85  # from the generalist to the trained weights, where what is kept lies
 _JUDGEMENTS = 10  # by held-back images, in an adaptation
 _PATIENCE = 5  # judgements that end it where none of them is to be kept
 
@@ -233,10 +234,8 @@ def extend_defects(
         raise FileNotFoundError(f"{saved} is missing: train with --stage defects first")
     generator, known = load_defects(saved)
     settings = _with_architecture(settings, generator)
-    material, accelerator = (
-        gather(dataset, settings.model_copy(update={"start": "scratch"})),
-        Accelerator(),
-    )
+    accelerator = Accelerator()
+    material = gather(dataset, settings.model_copy(update={"start": "scratch"}))
     twice = sorted(set(known) & set(material.defects))
     if twice:
         raise ValueError(f"{old} knows {', '.join(twice)} already; leave only new defects in")
@@ -271,6 +270,9 @@ def train_restorer(
 
     With a `clock`, its steps are lowered to what is left of the time.
     """
+    way = _WAY if material.clean else noisy.WAY
+    if not material.clean:
+        settings = with_steps(settings, "restorer", min(noisy.STEPS, settings.restorer.steps))
     stage = settings.restorer
     synthetic = needs_defects(settings) and bool(material.clean)
     generator = _generator(run, material) if synthetic else None
@@ -278,7 +280,7 @@ def train_restorer(
     batches, held = _pairs(material, settings, start, generator)
     judge = None
     if start is not None:
-        judge = HeldBack(held, run / "restorer", patience=_PATIENCE, start=start)
+        judge = HeldBack(held, run / "restorer", patience=_PATIENCE, start=start, way=way)
         if accelerator.is_main_process and judge.kept_step is None:
             judge(place(start, accelerator.device), 0)
         if clock is not None:
@@ -327,11 +329,10 @@ def _pairs(
     stage, seed = settings.restorer, settings.seed
     if start is not None and not material.clean:
         train, spare = material.defective["noise"], material.spare["noise"]
-        noisy = measure_noise([*train, *spare], start)
-        known = noisy[: len(train)]
+        noisy.check_noise([*train, *spare], start)
         return (
-            RecorruptedBatches(known, stage.batch, stage.patch, seed, stage.hints),
-            noisy_judges(noisy[len(train) :], seed),
+            noisy.NeighbourBatches(train, stage.batch, stage.patch, seed, stage.hints),
+            noisy.noisy_judges(spare, seed),
         )
     held = {} if start is None else judges(material, settings, generator)
     batches = PairBatches(
