@@ -4,7 +4,8 @@
 ``TASK_train_Y.npy`` and the same with ``test`` from DATA, trains one network for all the tasks,
 and prints the affine-fit PSNR and SSIM, mean ± sd over images, beside the input's and a
 classical method's. ``--part validation`` scores training pairs that the run was not given, for
-tuning; ``--part test`` is for the last look.
+tuning; ``--part test`` is for the last look. ``--noisy`` gives nothing but the noisy images of the
+pairs of the task noise.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from benchmarks import machine
 from microscopygan.evaluate.baselines import classical
 from microscopygan.evaluate.metrics import psnr_affine, ssim_affine
 from microscopygan.gan.training import train
-from microscopygan.image.dataset import load_dataset
+from microscopygan.image.dataset import Dataset, Sample, load_dataset
 from microscopygan.restoration.restorer import Restorer
 from microscopygan.settings import STARTS, settings
 
@@ -40,6 +41,10 @@ def main() -> None:
         given[name] = [pairs[i] for i in order[:count]]
         rest[name] = [pairs[i] for i in order[count:]][:_SCORED]
     scored = train_set.test if options.part == "test" else rest
+    data = replace(train_set, pairs=given)
+    if options.noisy:
+        images = [Sample(pair.input, pair.name, pair.image) for pair in given["noise"]]
+        data, scored = Dataset([], {"noise": images}, {}, {}), {"noise": scored["noise"]}
     chosen = settings(options.preset, options.start, alpha=options.alpha, seed=options.draw)
     if chosen.start == "scratch":  # which makes no choice on validation images
         chosen = chosen.model_copy(update={"validation": 0.0})
@@ -48,13 +53,13 @@ def main() -> None:
             update={"restorer": chosen.restorer.model_copy(update={"steps": options.steps})}
         )
     begun = time.perf_counter()
-    data, resume = replace(train_set, pairs=given), options.resume
-    minutes = options.minutes
+    minutes, resume = options.minutes, options.resume
     train(data, options.run, chosen, minutes=minutes, resume=resume, overwrite=not resume)
     taken = (time.perf_counter() - begun) / 60
     print(machine())
     print(
-        f"pairs {options.pairs or 'none'}, alpha {options.alpha}, draw {options.draw}, "
+        f"pairs {options.pairs or 'none'}{', their noisy images alone' * options.noisy}, "
+        f"alpha {options.alpha}, draw {options.draw}, "
         f"{chosen.preset} from {chosen.start}, trained {taken:.1f} min, {options.part}"
     )
     restorer = Restorer(options.run / "restorer.onnx")
@@ -78,6 +83,7 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("data", type=Path)
     parser.add_argument("--pairs", type=int, default=10, help="0 = none, with --alpha 1")
+    parser.add_argument("--noisy", action="store_true", help="noisy images alone, from generalist")
     parser.add_argument("--alpha", type=float, default=0.5)
     parser.add_argument("--draw", type=int, default=0, help="seed of the draw and of the run")
     parser.add_argument("--from", dest="start", choices=STARTS, default="scratch")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -25,7 +26,7 @@ from .losses import (
     style_loss,
 )
 from .networks import DefectCritic, DefectGenerator, defect_rows, place
-from .tensors import read_tensors, write_tensors
+from .tensors import read_network, write_tensors
 
 _R1_EVERY = 8  # R1 is measured every 8th step with 8 times its weight (lazy regularisation)
 
@@ -164,16 +165,13 @@ def load_defects(path: Path) -> tuple[DefectGenerator, tuple[str, ...]]:
     ValueError
         Damaged file, another format version or another architecture.
     """
-    about, tensors = read_tensors(path)
-    try:
-        settings = DefectSettings.model_validate(about["settings"])
-        generator = DefectGenerator(settings, len(about["defects"]))
-        generator.load_state_dict(tensors)
-    except (KeyError, RuntimeError, ValueError):
-        raise ValueError(
-            f"{path}: expected a CIN-GAN generator, got another architecture; train again"
-        ) from None
+    about, generator = read_network(path, "a CIN-GAN generator", _build)
     return generator.eval().requires_grad_(False), tuple(about["defects"])
+
+
+def _build(about: dict[str, Any]) -> DefectGenerator:
+    settings = DefectSettings.model_validate(about["settings"])
+    return DefectGenerator(settings, len(about["defects"]))
 
 
 @torch.no_grad()

@@ -218,7 +218,7 @@ def _spare_noisy(
     """Return noisy planes to train on and others to judge by.
 
     Of a single image the end of the longer side is held back; one too small for that does both,
-    with new noise each time.
+    in other pixels each time.
     """
     kept, held = split(samples, fraction, rng) if fraction else (samples, [])
     planes = [sample.plane for sample in kept]

@@ -68,8 +68,8 @@ def _clear(run: Path, stage: str) -> None:
         write_json(run / _PACE, pace)
 
 
-def keep_minutes(run: Path, minutes: float | None) -> float | None:
-    """Keep the time that a run was begun with, in minutes; return it.
+def keep_minutes(run: Path, minutes: float | None) -> None:
+    """Keep the time that a run was begun with, in minutes.
 
     Raises
     ------
@@ -85,7 +85,6 @@ def keep_minutes(run: Path, minutes: float | None) -> float | None:
         )
     if known is None and minutes is not None:
         write_json(run / _PACE, pace | {"minutes": minutes})
-    return minutes if known is None else known
 
 
 def keep_steps(run: Path, stage: str, steps: int) -> None:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
-from torch import Tensor
+from torch import Tensor, nn
 
 FORMAT_VERSION = 1
+Network = TypeVar("Network", bound=nn.Module)
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], about: Mapping[str, object]) -> None:
@@ -59,3 +60,24 @@ def read_tensors(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
             f"{about.get('format', 'none')}; train again or use the program version that wrote it"
         )
     return about, tensors
+
+
+def read_network(
+    path: Path, what: str, build: Callable[[dict[str, Any]], Network]
+) -> tuple[dict[str, Any], Network]:
+    """Read the weights of a network that `build` makes of what the file says of itself.
+
+    Raises
+    ------
+    ValueError
+        As `read_tensors`, or the weights of another architecture than `what`.
+    """
+    about, tensors = read_tensors(path)
+    try:
+        network = build(about)
+        network.load_state_dict(tensors)
+    except (KeyError, RuntimeError, ValueError):
+        raise ValueError(
+            f"{path}: expected {what}, got another architecture; train again"
+        ) from None
+    return about, network

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from ..settings import RestorerSettings
 from .networks import ResNetRestorer, UNetRestorer, build_restorer
-from .tensors import read_tensors, write_tensors
+from .tensors import read_network, write_tensors
 
 ARCHITECTURE = ("network", "channels", "blocks", "hints")  # fields of `RestorerSettings`
 
@@ -25,12 +26,8 @@ def load_restorer(path: Path) -> UNetRestorer | ResNetRestorer:
     ValueError
         Damaged file, another format version or another architecture.
     """
-    about, tensors = read_tensors(path)
-    try:
-        network = build_restorer(RestorerSettings.model_validate(about["settings"]))
-        network.load_state_dict(tensors)
-    except (KeyError, RuntimeError, ValueError):
-        raise ValueError(
-            f"{path}: expected the weights of a restorer, got another architecture; train again"
-        ) from None
-    return network
+    return read_network(path, "the weights of a restorer", _build)[1]
+
+
+def _build(about: dict[str, Any]) -> UNetRestorer | ResNetRestorer:
+    return build_restorer(RestorerSettings.model_validate(about["settings"]))
