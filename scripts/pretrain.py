@@ -27,6 +27,7 @@ from microscopygan.gan.cgan import CGan
 from microscopygan.gan.cin_gan import CinGan, save_defects
 from microscopygan.gan.export import export_restorer
 from microscopygan.gan.judging import Held, HeldBack, held
+from microscopygan.gan.loop import join_processes
 from microscopygan.gan.loop import train as run_loop
 from microscopygan.gan.material import Material
 from microscopygan.gan.patches import DefectBatches, PairBatches, draw_field
@@ -62,7 +63,7 @@ _JUDGE_EVERY = 2000  # steps
 def main() -> None:
     """Train, or go on; then ship."""
     options = _options()
-    run, chosen, accelerator = options.output, _settings(options), Accelerator()
+    run, chosen, accelerator = options.output, _settings(options), join_processes()
     images = {path.name: path for path in list_images([options.clean])}
     kept = sorted(name for name in images if not is_held_out(name))
     judges = held_fields([_plane(images[name]) for name in sorted(set(images) - set(kept))])

@@ -246,11 +246,11 @@ import json, sys
 from pathlib import Path
 sys.path.insert(0, {tests!r})
 from test_loop import run, stage
-from accelerate import Accelerator
+from microscopygan.gan.loop import join_processes
 from microscopygan.settings import Settings
+accelerator = join_processes()
 settings = Settings.model_validate_json(Path({settings!r}).read_text())
 weights = run(Path({folder!r}), stage(settings, 3))
-accelerator = Accelerator(cpu=True)
 total = float(sum(v.double().sum() for v in weights.values()))
 name = f"{{accelerator.process_index}}-of-{{accelerator.num_processes}}.json"
 (Path({folder!r}) / name).write_text(json.dumps(total))

@@ -7,6 +7,7 @@ one bit for bit on a CPU.
 
 from __future__ import annotations
 
+import atexit
 import copy
 import csv
 import math
@@ -50,6 +51,17 @@ class Judge(Protocol):
 
     def __call__(self, network: nn.Module, step: int) -> bool:
         """Judge the network after `step` steps; True ends the training."""
+
+
+def join_processes() -> Accelerator:
+    """Join the processes of this program, if there are several.
+
+    They part as the program ends: left to the libraries, an end sometimes aborts.
+    """
+    accelerator = Accelerator()
+    if accelerator.num_processes > 1:
+        atexit.register(accelerator.end_training)
+    return accelerator
 
 
 def train(

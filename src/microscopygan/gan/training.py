@@ -26,7 +26,7 @@ from .cin_gan import CinGan, load_defects, save_defects
 from .degrading import save_draws
 from .export import export_restorer, receptive_field
 from .judging import Held, HeldBack
-from .loop import Batch
+from .loop import Batch, join_processes
 from .loop import train as run_loop
 from .material import Material, calibrate_physics, gather
 from .networks import DefectGenerator, build_restorer, choose_rows, place
@@ -94,7 +94,7 @@ def train(
     FileNotFoundError
         Stage ``restorer`` without a trained CIN-GAN.
     """
-    accelerator, begun = Accelerator(), time.perf_counter()
+    accelerator, begun = join_processes(), time.perf_counter()
     if settings.start == "generalist":
         settings = as_generalist(settings)
     material = gather(dataset, settings)
@@ -234,7 +234,7 @@ def extend_defects(
         raise FileNotFoundError(f"{saved} is missing: train with --stage defects first")
     generator, known = load_defects(saved)
     settings = _with_architecture(settings, generator)
-    accelerator = Accelerator()
+    accelerator = join_processes()
     material = gather(dataset, settings.model_copy(update={"start": "scratch"}))
     twice = sorted(set(known) & set(material.defects))
     if twice:
