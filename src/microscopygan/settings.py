@@ -126,7 +126,7 @@ def settings(preset: str = "default", start: str = "generalist", **changes: obje
     else:
         restorer = _DEFAULT_RESTORER.model_copy(update=_ADAPTATION)
         defects = _DEFAULT_DEFECTS.model_copy(update={"learning_rate": 3e-3})  # rows alone
-        chosen |= {"defects": defects, "restorer": restorer, "drafts": 0.5, "validation": 0.2}
+        chosen |= {"defects": defects, "restorer": restorer, "drafts": 0.5}
     return Settings.model_validate(chosen | changes)
 
 

@@ -7,7 +7,7 @@ from microscopygan.gan.material import gather, judged_on
 from microscopygan.image.dataset import Dataset, Pair, Sample
 from microscopygan.settings import Settings, settings
 
-ADAPT = settings("default", seed=1)
+ADAPT = settings("default", seed=1, validation=0.2)
 
 
 def planes(count: int, seed: int = 0) -> list[np.ndarray]:
@@ -76,7 +76,7 @@ def test_an_image_that_judges_one_defect_trains_none(seed: int) -> None:
     data = Dataset(
         samples(12, 50) + samples(4, name=""), {}, {"a": pairs(10), "b": pairs(8, 3)}, {}
     )
-    material = gather(data, settings("default", seed=seed))
+    material = gather(data, settings("default", seed=seed, validation=0.2))
     held = {p.image for some in material.validation.values() for p in some}
     assert len(material.validation["a"]) >= 2
     assert len(material.validation["b"]) >= 2
@@ -91,7 +91,7 @@ def test_an_image_that_judges_one_defect_trains_none(seed: int) -> None:
 def test_no_defect_loses_all_its_pairs() -> None:
     data = Dataset([], {}, {"a": pairs(5), "b": pairs(1), "c": pairs(1, 1)}, {})
     for seed in range(10):
-        material = gather(data, settings("default", seed=seed))
+        material = gather(data, settings("default", seed=seed, validation=0.2))
         assert len(material.pairs["b"]) == len(material.pairs["c"]) == 1
         assert len(material.validation["a"]) == 1
 

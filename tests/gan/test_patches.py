@@ -10,7 +10,7 @@ from microscopygan.defects.parameters import Noise
 from microscopygan.gan.degrading import save_draws
 from microscopygan.gan.material import gather
 from microscopygan.gan.networks import DefectGenerator
-from microscopygan.gan.patches import DefectBatches, PairBatches, crop, flip
+from microscopygan.gan.patches import DefectBatches, PairBatches, crop, draw_field, flip, resized
 from microscopygan.image.dataset import Dataset, Pair, Sample, load_dataset
 from microscopygan.settings import Settings
 
@@ -72,6 +72,32 @@ def test_crops_of_a_pair_lie_at_one_place() -> None:
     one, two = crop([plane, plane + 1], 32, np.random.default_rng(1))
     assert one.shape == (32, 32)
     np.testing.assert_array_equal(one + 1, two)
+
+
+def test_resized_planes_keep_their_content() -> None:
+    y, x = np.mgrid[:128, :128] / 128
+    plane = (1 + np.sin(4 * np.pi * x) * y).astype(np.float32)
+    assert resized(plane, 1.0) is plane
+    for side in (96, 170):
+        there = resized(plane, side / 128)
+        assert there.shape == (side, side)
+        back = resized(there, 128 / side)
+        np.testing.assert_allclose(back[8:-8, 8:-8], plane[8:-8, 8:-8], atol=0.05)
+
+
+def test_zoomed_fields_are_of_another_magnification(tiny: Settings) -> None:
+    wave = np.tile(np.sin(2 * np.pi * np.arange(256) / 16), (256, 1)).astype(np.float32)
+    material = gather(Dataset([], {}, {"axial": [Pair(wave, wave, "a", "a")]}, {}), tiny)
+    rng = np.random.default_rng(0)
+
+    def cycles(zoomed: float) -> set[int]:
+        drawn = [draw_field(material, "axial", 128, rng, 1.0, zoomed)[1] for _ in range(40)]
+        return {int(np.abs(np.fft.rfft(field[64])).argmax()) for field in drawn}
+
+    assert cycles(0.0) == {8}
+    found = cycles(1.0)
+    assert min(found) in (5, 6)  # of 128 pixels, magnified 1.5 times at most
+    assert max(found) in (10, 11)  # reduced to 0.75 at least
 
 
 def test_each_kept_draw_has_a_noise_of_its_own(tmp_path: Path, tiny: Settings) -> None:

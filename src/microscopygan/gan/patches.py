@@ -8,8 +8,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from scipy import ndimage
 
-from ..defects.parameters import Defect, Noise
+from ..defects.parameters import Defect, Noise, Range
 from ..image.intensity import percentile_map
 from .loop import Batch, step_seed
 from .material import Material
@@ -19,6 +20,8 @@ _OWN_CLEAN = 0.75  # how often a synthetic pair starts from the defect's own kin
 _JITTER = 0.03  # spread of the calibrated physical parameters, as a part of their ranges
 TOLD = 0.3  # share of samples whose defects the network is told of
 _CROPS = 4  # patches cut from one degraded field
+_ZOOMED = 0.5  # how often the clean field of a synthetic pair is another magnification of its image
+_ZOOM = Range(0.75, 1.5, "log")
 
 
 class DefectBatches:
@@ -84,7 +87,7 @@ class PairBatches:
         synthetic = (rng.random(self.batch) < self.alpha) | ~has_pairs[defect]
         known = np.array([bool(m.physics.get(name)) for name in m.defects])
         finished = known[defect] & (rng.random(self.batch) < self.drafts)
-        drafts, cleans = draw_drafts(m, defect[synthetic], self.patch, rng)
+        drafts, cleans = draw_drafts(m, defect[synthetic], self.patch, rng, zoomed=_ZOOMED)
         inputs, targets = iter(drafts), iter(cleans)
         made = [
             (next(inputs), next(targets)) if fake else self._real(m.defects[index], rng)
@@ -119,12 +122,16 @@ def hint_for(name: str, hints: tuple[str, ...]) -> list[float]:
 
 
 def draw_drafts(
-    material: Material, defect: np.ndarray, patch: int, rng: np.random.Generator
+    material: Material,
+    defect: np.ndarray,
+    patch: int,
+    rng: np.random.Generator,
+    zoomed: float = 0.0,
 ) -> tuple[list[np.ndarray], list[np.ndarray]]:
     """Draw drafts of defective patches and their clean partners, in the order of `defect`.
 
     A field of 128×128 is degraded and normalised as a whole, as a user's image is, and gives up
-    to four patches.
+    to four patches. A share `zoomed` of the clean fields is magnified or reduced first.
     """
     places: dict[int, list[int]] = {}
     for place, index in enumerate(defect):
@@ -134,7 +141,7 @@ def draw_drafts(
     for index, wanted in places.items():
         name = material.defects[index]
         for first in range(0, len(wanted), _CROPS):
-            draft, clean = draw_field(material, name, max(_FIELD, patch), rng)
+            draft, clean = draw_field(material, name, max(_FIELD, patch), rng, zoomed=zoomed)
             for place in wanted[first : first + _CROPS]:
                 cut = flip(crop([draft, clean], patch, rng), name, rng)
                 drafts[place], cleans[place] = cut
@@ -156,14 +163,18 @@ def draw_field(
     size: int,
     rng: np.random.Generator,
     own_share: float = _OWN_CLEAN,
+    zoomed: float = 0.0,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Draw one (draft, clean) field; the clean one is on the draft's intensity scale.
 
-    It starts from the defect's own kind of clean image, where known, in a share of the draws.
+    It starts from the defect's own kind of clean image, where known, in a share `own_share` of the
+    draws, and is magnified or reduced in a share `zoomed`.
     """
     own = material.own_clean[name]
     planes = own if own and rng.random() < own_share else material.clean
-    clean = flip(crop([planes[rng.integers(len(planes))]], size, rng), name, rng)[0]
+    side = round(size / _ZOOM.value(rng.random())) if rng.random() < zoomed else size
+    cut = crop([planes[rng.integers(len(planes))]], side, rng)[0]
+    clean = flip([resized(cut, size / side)], name, rng)[0]
     return draft_of(material, name, clean, rng)
 
 
@@ -190,6 +201,16 @@ def crop(planes: Sequence[np.ndarray], size: int, rng: np.random.Generator) -> l
     y = int(rng.integers(height - size + 1))
     x = int(rng.integers(width - size + 1))
     return [p[y : y + size, x : x + size] for p in planes]
+
+
+def resized(plane: np.ndarray, scale: float) -> np.ndarray:
+    """Sample a plane anew: down, blurred by as much as keeps it free of aliases, or up."""
+    if scale == 1:
+        return plane
+    if scale > 1:
+        return np.asarray(ndimage.zoom(plane, scale, order=3), np.float32)
+    blurred = ndimage.gaussian_filter(plane, 0.4 / scale)
+    return np.asarray(ndimage.zoom(blurred, scale, order=1), np.float32)
 
 
 def flip(planes: Sequence[np.ndarray], name: str, rng: np.random.Generator) -> list[np.ndarray]:

@@ -30,7 +30,7 @@ from ..image.dataset import Pair
 from ..image.intensity import percentile_map
 from ..settings import HINTS
 from .material import Material
-from .patches import crop, draw_field
+from .patches import crop, draw_field, resized
 
 SHARES = {
     "noise": 8,
@@ -115,7 +115,7 @@ def quiet_fields(plane: np.ndarray) -> list[np.ndarray]:
     plane = percentile_map(plane).apply(plane)
     found = []
     for scale in _SCALES:
-        scaled = _smaller(plane, scale)
+        scaled = resized(plane, scale)
         starts = (range(0, side - _FIELD + 1, _FIELD * 3 // 4) for side in scaled.shape)
         for y, x in itertools.product(*starts):
             field = scaled[y : y + _FIELD, x : x + _FIELD]
@@ -139,21 +139,13 @@ def _specimen(rng: np.random.Generator) -> np.ndarray:
     """Simulate a specimen at a scale of its own."""
     scale = rng.uniform(0.5, 1.0)
     side = int(np.ceil(_FIELD / scale)) + 1
-    return _lit(_smaller(draw_specimen((side, side), rng), scale), rng)
+    return _lit(resized(draw_specimen((side, side), rng), scale), rng)
 
 
 def _overlaid(planes: list[np.ndarray], rng: np.random.Generator) -> np.ndarray:
     """Add the light of two structures."""
     one, other = (crop([planes[rng.integers(len(planes))]], _FIELD, rng)[0] for _ in range(2))
     return np.asarray(one + rng.uniform(0.2, 1.0) * other.T, np.float32)
-
-
-def _smaller(plane: np.ndarray, scale: float) -> np.ndarray:
-    """Sample a plane down, blurred by as much as keeps it free of aliases."""
-    if scale == 1:
-        return plane
-    blurred = ndimage.gaussian_filter(plane, 0.4 / scale)
-    return np.asarray(ndimage.zoom(blurred, scale, order=1), np.float32)
 
 
 def _softer(plane: np.ndarray, rng: np.random.Generator) -> np.ndarray:
