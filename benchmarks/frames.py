@@ -1,10 +1,10 @@
 """Whole camera frames with real noise: the generalist beside BM3D with its noise level estimated.
 
-``python -m benchmarks.frames FOLDER`` reads pairs ``NAME_noisy.tif`` and ``NAME_clean.tif`` and
-prints the affine-fit PSNR and SSIM, mean ± sd over frames, with the mean and 95 % bootstrap
-interval of the paired difference, and seconds a frame (median; the methods take turns, on all
-processors). BM3D is the package ``bm3d`` of its authors, which is free for research only and is
-installed by hand (``pip install bm3d``); without it, non-local means stand in for it.
+``python -m benchmarks.frames FOLDER`` reads pairs ``SET_FIELD_..._noisy.tif`` and
+``SET_FIELD_..._clean.tif`` and prints the affine-fit PSNR and SSIM, mean ± sd over frames, with the
+mean and 95 % bootstrap interval of the paired difference, and seconds a frame (median; the methods
+take turns, on all processors). BM3D is the package ``bm3d`` of its authors, which is free for
+research only and is installed by hand (``pip install bm3d``); without it, non-local means stand in.
 """
 
 from __future__ import annotations
@@ -36,7 +36,9 @@ def main() -> None:
     options = parser.parse_args()
     noisy = sorted(options.folder.glob("*_noisy.tif"))
     if not noisy:
-        parser.error(f"{options.folder}: expected NAME_noisy.tif and NAME_clean.tif, found none")
+        parser.error(
+            f"{options.folder}: expected SET_FIELD_..._noisy.tif and _clean.tif, found none"
+        )
     methods = {"input": lambda plane: plane, **classical(), "ours": restorer(options.model)}
     scores: dict[str, dict[str, list[float]]] = {
         name: {"psnr": [], "ssim": [], "seconds": []} for name in methods
@@ -51,7 +53,15 @@ def main() -> None:
             scores[name]["seconds"].append(time.perf_counter() - begun)
             scores[name]["psnr"].append(psnr_affine(target.astype(np.float32), made))
             scores[name]["ssim"].append(ssim_affine(target.astype(np.float32), made))
-    show(scores, [path.name.split("_")[1] for path in noisy])
+    show(scores, [field_of(path) for path in noisy])
+
+
+def field_of(path: Path) -> str:
+    """Return the field of view in SET_FIELD_..._noisy.tif; frames of one are drawn together."""
+    parts = path.stem.split("_")
+    if len(parts) < 3:
+        raise ValueError(f"expected SET_FIELD_..._noisy.tif, got {path.name}; rename it")
+    return parts[1]
 
 
 def classical() -> dict[str, Method]:

@@ -11,11 +11,12 @@ source is not in the training. ``--ship`` puts the result into the package.
 from __future__ import annotations
 
 import argparse
+import csv
 import hashlib
+import json
 import os
 import platform
 import shutil
-import time
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
@@ -67,17 +68,17 @@ def main() -> None:
     images = {path.name: path for path in list_images([options.clean])}
     kept = sorted(name for name in images if not is_held_out(name))
     judges = held_fields([_plane(images[name]) for name in sorted(set(images) - set(kept))])
+    about = _about(options, chosen, images, kept)
     if accelerator.is_main_process:
         open_run(run, chosen, "restorer", resume=run.exists(), overwrite=False)
+        _keep(run / "run.json", about)
     accelerator.wait_for_everyone()
     clean = [_plane(images[name]) for name in kept]
     material = broad_material(clean, chosen.seed, options.specimens)
-    begun = time.perf_counter()
     train_restorer(material, run, chosen, accelerator, judges, options.start)
     train_defects(material, run, chosen, accelerator)
     if accelerator.is_main_process:
-        about = _about(options, chosen, images, kept)
-        write_json(run / "run.json", about | {"seconds": round(time.perf_counter() - begun)})
+        write_json(run / "run.json", about | {"seconds": _seconds(run)})
         if options.ship:
             for name, shipped in SHIPPED.items():
                 shutil.copy(run / name, PACKAGE / shipped)
@@ -180,6 +181,24 @@ def _about(
         "clean": {name: _digest(images[name]) for name in kept},
         "held_out": {name: _digest(images[name]) for name in sorted(set(images) - set(kept))},
     }
+
+
+def _keep(path: Path, about: dict[str, object]) -> None:
+    """Keep what a run is made of before it starts, or check that it goes on with the same."""
+    before = json.loads(path.read_text()) if path.exists() else about
+    for name in ("started_from", "specimens", "clean", "held_out"):
+        if before[name] != about[name]:
+            raise SystemExit(f"{path.parent}: cannot go on with other {name}; give another -o")
+    write_json(path, about)
+
+
+def _seconds(run: Path) -> int:
+    """Return the seconds of training of both stages, interrupted or not."""
+    total = 0.0
+    for name in ("restorer", "defects"):
+        with (run / name / "log.csv").open(newline="") as file:
+            total += float(list(csv.DictReader(file))[-1]["seconds"])
+    return round(total)
 
 
 def _plane(path: Path) -> np.ndarray:

@@ -18,6 +18,7 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(REPOSITORY))  # the benchmarks lie beside the package
 
 from benchmarks import material, restoration_memory, restoration_speed, strong_scaling  # noqa: E402
+from benchmarks.frames import field_of  # noqa: E402
 from benchmarks.restoration_speed import Case, Worker, take_turns, window_shape  # noqa: E402
 
 from microscopygan.apps.cli import app  # noqa: E402
@@ -79,6 +80,12 @@ def test_window_has_the_area_of_the_image(shape: tuple[int, int, int]) -> None:
 
 def test_window_of_the_stack_is_nearly_square() -> None:
     assert window_shape((60, 256, 256)) == (1920, 2048)
+
+
+def test_frames_of_one_field_belong_together() -> None:
+    assert field_of(Path("w2s_003_1_noisy.tif")) == field_of(Path("w2s_003_2_noisy.tif")) == "003"
+    with pytest.raises(ValueError, match="rename it"):
+        field_of(Path("a_noisy.tif"))
 
 
 def test_turns_alternate_and_the_first_does_not_count() -> None:

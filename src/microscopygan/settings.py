@@ -5,14 +5,16 @@ The command line, the run folder (``settings.json``) and the report all read thi
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field
 
 PRESETS = ("default", "paper")
 STARTS = ("generalist", "scratch")
-HINTS = ("noise", "axial", "lowres", "haze")  # defects that the generalist may be told of
 
+Hint = Literal["noise", "axial", "lowres", "haze"]  # defects that the generalist may be told of
+HINTS: tuple[str, ...] = get_args(Hint)
+Channels = Annotated[int, Field(ge=1, le=1024)]
 Weight = Annotated[float, Field(ge=0.0, le=1000.0)]
 
 
@@ -45,7 +47,7 @@ class DefectSettings(StageSettings):
     critic_steps: int = Field(ge=1, le=10, description="critic updates a generator update")
     penalty: Weight = Field(description="weight of R1 (hinge) or of the gradient penalty (wgan-gp)")
     augment: bool = Field(description="DiffAugment: shift and cut out what the critic sees")
-    adversarial_weight: Weight
+    adversarial_weight: Weight = Field(description="weight of the adversarial loss")
     content_weight: Weight = Field(description="VGG16 distance to the clean input, coarse scale")
     style_weight: Weight = Field(description="Gram distance to unpaired defective images")
     spectrum_weight: Weight = Field(description="log power spectrum distance to the same images")
@@ -56,12 +58,16 @@ class RestorerSettings(StageSettings):
     """Stage two: cGAN, defective images to restored ones."""
 
     network: Literal["unet", "resnet"] = Field(description="resnet holds instance statistics")
-    channels: tuple[int, int, int] = Field(description="channels at full, half, quarter size")
+    channels: tuple[Channels, Channels, Channels] = Field(
+        description="channels at full, half, quarter size"
+    )
     blocks: int = Field(ge=1, le=32, description="residual blocks at the coarsest scale")
-    hints: tuple[str, ...] = Field(description="defects that the network may be told of; unet only")
-    discriminator: Literal["patch", "dense"]
-    adversarial: Literal["hinge", "bce"]
-    adversarial_weight: Weight
+    hints: tuple[Hint, ...] = Field(
+        description="defects that the network may be told of; unet only"
+    )
+    discriminator: Literal["patch", "dense"] = Field(description="patch by patch, or the whole")
+    adversarial: Literal["hinge", "bce"] = Field(description="adversarial loss")
+    adversarial_weight: Weight = Field(description="weight of the adversarial loss; 0 = none")
     adversarial_start: float = Field(ge=0, le=1, description="fraction of steps before it counts")
     content_weight: Weight = Field(description="VGG16 block3_conv3 distance to the clean target")
     content_fraction: float = Field(gt=0, le=1, description="share of a batch it is measured on")
@@ -78,7 +84,7 @@ class Settings(_Settings):
     'unet'
     """
 
-    preset: Literal["default", "paper"]
+    preset: Literal["default", "paper"] = Field(description="what the other fields started from")
     start: Literal["generalist", "scratch"] = Field(description="weights that training starts from")
     seed: int = Field(0, ge=0, lt=2**31, description="seed of weights, draws and splits")
     alpha: float = Field(0.5, ge=0, le=1, description="share of synthetic pairs; 1 = no real pairs")
@@ -89,7 +95,7 @@ class Settings(_Settings):
         description="synthetic pairs that stay physical drafts; 1 = no CIN-GAN",
     )
     pairs: int | None = Field(None, ge=0, description="real pairs of each defect; None = all")
-    validation: float = Field(0.1, ge=0, le=0.5, description="share of pairs held back, by image")
+    validation: float = Field(0.1, ge=0, le=0.5, description="share of images held back")
     match_pairs: bool = Field(True, description="fit the gain and offset of a pair's target")
     specimens: int = Field(24, ge=0, le=1000, description="simulated specimens if few are clean")
     defects: DefectSettings

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tifffile
 
-from microscopygan.evaluate.compare import evaluate_folders, summarise, write_csv
+from microscopygan.evaluate.compare import evaluate_folders, left_out, summarise, write_csv
 from microscopygan.evaluate.metrics import score
 
 
@@ -28,6 +28,14 @@ def test_rows_hold_the_scores_of_the_matched_files(folders):
     restored, target = (tifffile.imread(folder / "cell.1.tif") for folder in folders)
     for name, value in score(target, restored).items():
         assert rows[1][name] == pytest.approx(value)
+
+
+def test_images_without_a_partner_are_named(folders):
+    restored, target = folders
+    assert left_out(restored, target) == []
+    (target / "cell.0.tif").rename(target / "truth.tif")
+    assert left_out(restored, target) == ["cell.0", "truth"]
+    assert left_out(restored / "cell.0.tif", target / "truth.tif") == []
 
 
 def test_two_files_need_no_common_name(folders):

@@ -156,3 +156,23 @@ def test_of_one_noisy_image_an_end_is_held_back(
     material = gather(noisy(1, shape), ADAPT)
     assert material.defective["noise"][0].shape == train
     assert material.spare["noise"][0].shape == spare
+
+
+def test_without_pairs_no_image_is_seen_in_both_states(tiny: Settings) -> None:
+    def stack(names: list[int]) -> list[Pair]:  # two planes an image
+        return [
+            Pair(np.full((48, 48), k, "f4"), np.full((48, 48), k, "f4"), f"{k}#{z}", f"{k}")
+            for k in names
+            for z in range(2)
+        ]
+
+    data = Dataset(
+        [], {}, {"a": stack([*range(10)]), "b": stack([0, 1, 2, 3]), "c": stack([0])}, {}
+    )
+    material = gather(data, tiny.model_copy(update={"alpha": 1.0, "validation": 0.0}))
+    kinds = ("a", "b")
+    seen = {float(plane[0, 0]) for name in kinds for plane in material.defective[name]}
+    hidden = {float(plane[0, 0]) for name in kinds for plane in material.own_clean[name]}
+    assert not seen & hidden
+    assert [len(material.defective[name]) for name in "abc"] == [10, 4, 1]
+    assert [len(material.own_clean[name]) for name in "abc"] == [10, 4, 1]

@@ -89,7 +89,11 @@ def test_the_script_trains_ships_nothing_and_resumes(tmp_path: Path, python: str
     for _ in range(2):
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
+    done = subprocess.run([*command[:-1], "7"], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr.endswith("cannot go on with other specimens; give another -o\n")
     about = json.loads((run / "run.json").read_text())
+    assert about["seconds"] >= 0
     assert set(about["clean"]) == {"dsb2018_001.tif"}
     assert set(about["held_out"]) == {"dsb2018_008.tif", "neubias_xy_8bit__nup_0.tif"}
     with (run / "restorer" / "judged.csv").open() as file:

@@ -21,7 +21,7 @@ def export(path: Path, preset: str, channels: tuple[int, int, int], blocks: int)
         torch.nn.init.normal_(network.last.weight, std=0.1)
     halo = receptive_field(network, 4) if network.tileable else 0
     card = ModelCard(
-        program="0", halo=halo, multiple=4, tileable=network.tileable, defects=("noise",)
+        program="0", halo=halo, multiple=4, tileable=network.tileable, defects=("noise", "axial")
     )
     assert export_restorer(network, path, card) <= 1e-4
     return path

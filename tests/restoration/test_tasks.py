@@ -1,6 +1,7 @@
 """Tasks: any blocking gives the whole; axes, scopes, channels, dtypes, constant parts."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -162,3 +163,6 @@ def test_refusals(restorer, stack) -> None:
         choose_task(Image(stack[0, 0], "CYX"), restorer, Options(task="axial"))
     with pytest.raises(ValueError, match="pixel sizes"):
         choose_task(replace(image, pixel_size={}), restorer, Options(task="axial"))
+    noise_alone = SimpleNamespace(card=restorer.card.model_copy(update={"defects": ("noise",)}))
+    with pytest.raises(ValueError, match="knows the defect axial, got one for noise"):
+        choose_task(image, noise_alone, Options(task="axial"))

@@ -76,6 +76,7 @@ def train(
 ) -> None:
     """Adapt the generalist, or train from scratch: defects (CIN-GAN), then restorer (cGAN)."""
     _need_training()
+    from ..gan.run import begun
     from ..gan.training import extend_defects
     from ..gan.training import train as train_run
     from ..image.dataset import load_dataset
@@ -88,7 +89,7 @@ def train(
         raise ValueError(
             "--add-to trains CIN-GAN's new rows alone; leave --minutes and --stage out"
         )
-    if minutes is None and chosen.start == "generalist" and not (resume and run.exists()):
+    if minutes is None and chosen.start == "generalist" and not (resume and begun(run)):
         minutes = 5.0
     data = load_dataset(dataset, match_pairs=match_pairs)
     again = {"resume": resume, "overwrite": overwrite, "quiet": quiet}
@@ -224,7 +225,7 @@ def evaluate(
 ) -> None:
     """Score restored images against clean ones."""
     _need("skimage", "scoring needs scikit-image", "evaluate")
-    from ..evaluate.compare import evaluate_folders, summarise, write_csv
+    from ..evaluate.compare import evaluate_folders, left_out, summarise, write_csv
 
     rows = evaluate_folders(restored, target, data_range=data_range)
     if csv is not None:
@@ -233,6 +234,8 @@ def evaluate(
     for name, spread in summarise(rows).items():
         table.add_row(name, f"{spread.mean:.4g}", f"{spread.sd:.3g}")
     console.print(table)
+    if lonely := left_out(restored, target):
+        console.print(f"Left out, without an image of the same name: {', '.join(lonely)}")
 
 
 @app.command()

@@ -9,10 +9,11 @@ from pathlib import Path
 
 import numpy as np
 
-from ..image.axes import to_planes
+from ..image.axes import AXES, to_volumes
 from ..image.dataset import Dataset
 from ..image.formats import SUFFIXES, Image, list_images, read, write
 from ..image.intensity import percentile_map, to_dtype
+from ..image.names import stem_of
 from ..image.ngff import is_zarr
 from ..settings import Settings, settings
 
@@ -148,7 +149,7 @@ def synthesize_files(
     degrader = Degrader(run, defect)
     chosen = outputs_of(clean, output, overwrite=True)
     named = [
-        (source, path.with_stem(f"{path.stem}_{defect}{draw}"))
+        (source, _renamed(path, f"_{defect}{draw}"))
         for source, path in chosen
         for draw in range(1, draws + 1)
     ]
@@ -162,8 +163,19 @@ def synthesize_files(
         yield write(path, made, overwrite=overwrite)
 
 
+def _renamed(path: Path, end: str) -> Path:
+    """Return the path with `end` before its suffix; ``.ome.tif`` is one."""
+    stem = stem_of(path)
+    return path.with_name(f"{stem}{end}{path.name[len(stem) :]}")
+
+
 def _degraded(image: Image, degrade: Callable[[np.ndarray], np.ndarray]) -> Image:
-    planes, back = to_planes(image.array, image.axes)
-    scale = percentile_map(planes)
-    made = scale.undo(degrade(scale.apply(planes)))
-    return replace(image, array=to_dtype(back(made), image.array.dtype))
+    """Degrade each volume on an intensity scale of its own, as it is restored."""
+    order = [image.axes.index(letter) for letter in AXES if letter in image.axes]
+    made = []
+    for volume in to_volumes(image.array, image.axes):
+        scale = percentile_map(volume)
+        made.append(scale.undo(degrade(scale.apply(volume))))
+    ordered = np.stack(made).reshape([image.array.shape[k] for k in order])
+    array = ordered.transpose(np.argsort(order))
+    return replace(image, array=to_dtype(array, image.array.dtype))

@@ -11,7 +11,8 @@ import numpy as np
 from microscopygan.evaluate.metrics import score
 from microscopygan.evaluate.output import write_text
 from microscopygan.image.axes import to_planes
-from microscopygan.image.formats import list_images, read
+from microscopygan.image.formats import read
+from microscopygan.image.names import by_stem, stem_of
 
 Row = dict[str, str | float]
 
@@ -23,27 +24,13 @@ class Spread(NamedTuple):
     sd: float
 
 
-def _by_name(folder: Path) -> dict[str, Path]:
-    """Files by their name without extension (``.ome.tif`` counts as one extension)."""
-    found: dict[str, Path] = {}
-    for path in list_images([folder]):
-        name = path.stem.removesuffix(".ome")
-        if name in found:
-            raise ValueError(
-                f"expected one image named {name!r} in {folder}, got {found[name].name} and "
-                f"{path.name}; keep one of them"
-            )
-        found[name] = path
-    return found
-
-
 def _matched(restored: Path, target: Path) -> list[tuple[str, Path, Path]]:
     for path in (restored, target):
         if not path.exists():
             raise FileNotFoundError(f"expected an image file or folder, {path} does not exist")
     if restored.is_file() and target.is_file():
-        return [(restored.stem.removesuffix(".ome"), restored, target)]
-    ours, theirs = _by_name(restored), _by_name(target)
+        return [(stem_of(restored), restored, target)]
+    ours, theirs = by_stem(restored), by_stem(target)
     names = sorted(ours.keys() & theirs.keys())
     if not names:
         raise ValueError(
@@ -94,7 +81,7 @@ def evaluate_folders(
     """Score every restored image that has a target of the same name.
 
     Two files are compared whatever their names. In folders, names are compared without their
-    extension; images without a partner are left out.
+    extension; images without a partner are left out: `left_out` names them.
 
     Parameters
     ----------
@@ -118,6 +105,13 @@ def evaluate_folders(
         {"image": name, **score_files(ours, theirs, data_range=data_range)}
         for name, ours, theirs in _matched(Path(restored), Path(target))
     ]
+
+
+def left_out(restored: Path, target: Path) -> list[str]:
+    """Names of images in either folder that have no partner in the other; none of two files."""
+    if restored.is_file() and target.is_file():
+        return []
+    return sorted(by_stem(restored).keys() ^ by_stem(target).keys())
 
 
 def summarise(rows: Sequence[Mapping[str, str | float]]) -> dict[str, Spread]:

@@ -145,9 +145,10 @@ def _headline(scores: Table, record: dict[str, Any]) -> str:
         "mean ± standard deviation. Best in bold. Gain: restored over defective.</p>"
     )
     if untested:
+        chosen = ", which have chosen the restorer as well" if record.get("adaptation") else ""
         note += (
             f'<p class="soft">Without test images: {_text(", ".join(untested))}. Held-back pairs '
-            "stand in for them, which have chosen the restorer as well.</p>"
+            f"stand in for them{chosen}.</p>"
         )
     return _section(title, note + _table(head, rows))
 

@@ -74,7 +74,8 @@ def gather(dataset: Dataset, settings: Settings) -> Material:
     """Give each image of a dataset its role.
 
     With ``alpha == 1`` there are no real pairs: the clean images of one half of a defect's pairs
-    and the defective ones of the other half are used, so that no image is seen in both states.
+    and the defective ones of the other half are used, so that no image is seen in both states. A
+    single image is halved by its planes.
 
     Raises
     ------
@@ -86,6 +87,7 @@ def gather(dataset: Dataset, settings: Settings) -> Material:
     rng = np.random.default_rng([settings.seed, 1])
     given = {name: _chosen(dataset.pairs.get(name, []), settings, rng) for name in dataset.defects}
     held = _held_images(given, settings, rng)
+    halves = _defective_half(given, held) if settings.alpha == 1 else set()
     own: dict[str, list[np.ndarray]] = {}
     defective: dict[str, list[np.ndarray]] = {}
     pairs: dict[str, list[Pair]] = {}
@@ -93,8 +95,7 @@ def gather(dataset: Dataset, settings: Settings) -> Material:
     for name, some in given.items():
         train = [pair for pair in some if pair.image not in held]
         validation[name] = [pair for pair in some if pair.image in held]
-        half = len(train) // 2
-        seen, hidden = (train[:half], train[half:]) if settings.alpha == 1 else (train, train)
+        seen, hidden = _halves(train, halves) if settings.alpha == 1 else (train, train)
         pairs[name] = [] if settings.alpha == 1 else train
         own[name] = [p.target for p in hidden]
         unpaired = [s.plane for s in dataset.defective.get(name, [])]
@@ -165,6 +166,26 @@ def _held_images(
             if not any(other <= held | {image} for other in images.values()):
                 held.add(image)
     return held
+
+
+def _defective_half(pairs: dict[str, list[Pair]], held: set[str]) -> set[str]:
+    """Choose the images that are seen defective, the others clean: half of each defect's."""
+    seen: set[str] = set()
+    hidden: set[str] = set()
+    for some in sorted(pairs.values(), key=lambda some: len(_images(some))):
+        own = [image for image in dict.fromkeys(pair.image for pair in some) if image not in held]
+        for image in own:
+            if image not in seen | hidden:
+                (seen if len(seen & set(own)) < len(own) // 2 else hidden).add(image)
+    return seen
+
+
+def _halves(pairs: list[Pair], defective: set[str]) -> tuple[list[Pair], list[Pair]]:
+    """Return the pairs to see defective and those to see clean."""
+    seen = [pair for pair in pairs if pair.image in defective]
+    if not seen:
+        return pairs[: len(pairs) // 2], pairs[len(pairs) // 2 :]
+    return seen, [pair for pair in pairs if pair.image not in defective]
 
 
 def _check(

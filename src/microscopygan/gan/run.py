@@ -19,7 +19,8 @@ def open_run(run: Path, settings: Settings, stage: str, *, resume: bool, overwri
         raise ValueError(f"stage: expected one of {', '.join(STAGES)}, got {stage!r}")
     saved = run / "settings.json"
     fresh = not run.exists() or not any(run.iterdir())
-    if stage == "restorer" and saved.exists() and not (run / "restorer.onnx").exists():
+    second = (run / "restorer.onnx", run / "restorer" / "state.safetensors")
+    if stage == "restorer" and saved.exists() and not any(path.exists() for path in second):
         fresh = True  # the second stage of a run whose first one is done
         if not resume:
             _clear(run, stage)
@@ -31,6 +32,11 @@ def open_run(run: Path, settings: Settings, stage: str, *, resume: bool, overwri
         _clear(run, stage)
     run.mkdir(parents=True, exist_ok=True)
     write_json(saved, settings.model_dump(mode="json"))
+
+
+def begun(run: Path) -> bool:
+    """Tell whether there is a run to resume."""
+    return (run / "settings.json").exists()
 
 
 def _check_same(saved: Path, settings: Settings) -> None:

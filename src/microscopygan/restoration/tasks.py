@@ -218,10 +218,16 @@ def choose_task(image: Image, restorer: Restorer, options: Options) -> Task:
     Raises
     ------
     ValueError
-        Options that are not known or do not fit the image.
+        Options that are not known or do not fit the image or the model.
     """
     _check(image, options)
     card = restorer.card
+    known = {part for name in card.defects for part in name.split("+")}
+    if options.task == "axial" and "axial" not in known:
+        raise ValueError(
+            f"axial task: expected a model that knows the defect axial, got one for "
+            f"{', '.join(card.defects)}; train it with an axial/ folder, or leave --task out"
+        )
     scales = Scales(image, options.intensity, card.low, card.high, options.channels)
     shape = tuple(image.array.shape)
     dtype = np.dtype(image.array.dtype if options.dtype == "same" else np.float32)
