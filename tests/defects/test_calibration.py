@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
-from microscopygan.defects.calibration import calibrate, noise_curve, noise_curve_from_pairs
+from microscopygan.defects.calibration import calibrate
 from microscopygan.defects.noise_calibration import calibrate_noise
+from microscopygan.defects.noise_curve import noise_curve, noise_curve_from_pairs
 from microscopygan.defects.pair_calibration import calibrate_pairs
 from microscopygan.defects.parameters import Axial, Bleaching, Defect, LowResolution, Noise
 from microscopygan.defects.specimens import filaments, membranes, nuclei
@@ -35,11 +36,12 @@ def test_axial_subsampling_is_recovered(sigma_z: float, step: int) -> None:
     assert _median(found, "sigma_z") == pytest.approx(sigma_z, rel=0.25)
 
 
-def test_low_resolution_is_recovered() -> None:
-    found = _recover(LowResolution(sigma=2.2, binning=2, photons=500))
-    assert _median(found, "sigma") == pytest.approx(2.2, rel=0.25)
-    assert _median(found, "binning") == 2
-    assert _median(found, "photons") == pytest.approx(500, rel=0.3)
+@pytest.mark.parametrize(("sigma", "binning", "photons"), [(2.2, 2, 500), (1.4, 3, 120)])
+def test_low_resolution_is_recovered(sigma: float, binning: int, photons: float) -> None:
+    found = _recover(LowResolution(sigma=sigma, binning=binning, photons=photons))
+    assert _median(found, "sigma") == pytest.approx(sigma, rel=0.25)
+    assert _median(found, "binning") == binning
+    assert _median(found, "photons") == pytest.approx(photons, rel=0.3)
 
 
 def test_calibration_is_reproducible_and_ignores_the_scale() -> None:

@@ -13,6 +13,9 @@ row rhythm            the step of axial subsampling: autocorrelation of the curv
 noise curve           photons and read-out noise: noise variance against mean, blind,
                       its height and, apart, its shape
 ====================  ==================================================================
+
+A loss of resolution shows in the radial power spectrum alone, so that the others would only add
+their chance: there the mean spectra of more crops are compared.
 """
 
 from __future__ import annotations
@@ -26,7 +29,13 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import fft, ndimage
 
-from microscopygan.defects.parameters import Bleaching, Defect, UnevenIllumination
+from microscopygan.defects.noise_curve import check_planes, noise_and_mean, robust_variance
+from microscopygan.defects.parameters import (
+    Bleaching,
+    Defect,
+    LowResolution,
+    UnevenIllumination,
+)
 from microscopygan.defects.physics import Plane
 from microscopygan.image.intensity import percentile_map
 
@@ -36,146 +45,13 @@ D = TypeVar("D", bound=Defect)
 
 CROP = 96  # pixels; the largest crop compared
 IMAGES = 40  # crops compared on each side
-SCREENED = 10  # clean crops on which the first round is judged
+SPECTRA = 120  # crops on each side where mean spectra are compared
+SCREENED = 4  # the first round is judged on so many times fewer clean crops
 BANDS = 24  # frequency bands from 0 to the Nyquist frequency
 LAGS = 12  # rows; longer than the longest sensible step
 APART = (1, 2, 3, 4, 6, 8, 12)  # pixels between the pixels whose differences are compared
 LEVELS = np.linspace(-0.1, 1.1, 9)  # edges of the intensity bins of the noise curve
 ROUNDS = (0.15, 0.08, 0.04)  # size of the moves around the best candidates
-
-# Mean of |x| below its own 90th percentile, for a standard normal x.
-_TRIMMED_MEAN = 0.6573
-
-
-def _noise_and_mean(plane: NDArray[np.generic]) -> tuple[Floats, Floats]:
-    """Noise residual of unit gain for white noise (Immerkaer 1996), and the local mean."""
-    array = np.asarray(plane, dtype=np.float64)
-    # The kernel [[1, -2, 1], [-2, 4, -2], [1, -2, 1]] is a second difference along both axes.
-    residual = np.diff(np.diff(array, n=2, axis=0), n=2, axis=1)[2:-2, 2:-2] / 6.0
-    return residual, ndimage.uniform_filter(array, 7, mode="nearest")[3:-3, 3:-3]
-
-
-def _robust_variance(residual: Floats) -> float:
-    """Variance of a residual, from the mean of its smaller nine tenths."""
-    size = np.abs(residual)
-    kept = size[size <= np.quantile(size, 0.9)]
-    return float((kept.mean() / _TRIMMED_MEAN) ** 2)
-
-
-def _check_planes(name: str, planes: Planes, least: int) -> None:
-    """Raise ValueError unless there are planes, all 2-D, finite and large enough."""
-    if len(planes) == 0:
-        raise ValueError(f"expected at least one plane in {name}, got none; give a few images")
-    for plane in planes:
-        if np.ndim(plane) != 2 or min(np.shape(plane)) < least:
-            raise ValueError(
-                f"expected planes (Y, X) of at least {least} x {least} pixels in {name}, "
-                f"got shape {np.shape(plane)}; give larger planes"
-            )
-        if not np.isfinite(plane).all():
-            raise ValueError(
-                f"expected finite intensities in {name}, got NaN or infinity; replace them"
-            )
-
-
-def _curve(means: Floats, residuals: Floats, bins: int, robust: bool) -> tuple[Floats, Floats]:
-    """Noise variance in intensity bins of equal occupancy."""
-    order = np.argsort(means, kind="stable")
-    groups = [group for group in np.array_split(order, bins) if group.size]
-    variances = [
-        _robust_variance(residuals[group]) if robust else float(np.mean(residuals[group] ** 2))
-        for group in groups
-    ]
-    return np.array([means[group].mean() for group in groups]), np.array(variances)
-
-
-def noise_curve(planes: Planes, *, bins: int = 16) -> tuple[Floats, Floats]:
-    """Estimate the noise variance against the mean intensity, without any reference.
-
-    The noise is the response to the kernel of Immerkaer 1996 (doi:10.1006/cviu.1996.0060),
-    which structure hardly passes, binned by the local mean; in each bin the variance is a
-    trimmed one. It holds for white noise; noise that was blurred or interpolated reads low.
-
-    Parameters
-    ----------
-    planes : sequence of arrays, each (Y, X)
-        Noisy planes on one intensity scale, at least 16 x 16 pixels.
-    bins : int
-        Number of intensity bins of equal occupancy, at least 1.
-
-    Returns
-    -------
-    means, variances : arrays, shape (bins,), float64
-        Mean intensity and noise variance, in the planes' units and units squared.
-
-    Raises
-    ------
-    ValueError
-        If there are no planes, or they are too small, not 2-D or not finite.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> noise = np.random.default_rng(0).normal(5, 2, (64, 64))
-    >>> means, variances = noise_curve([noise], bins=1)
-    >>> bool(abs(variances[0] - 4) < 0.4)
-    True
-    """
-    _check_planes("planes", planes, 16)
-    parts = [_noise_and_mean(plane) for plane in planes]
-    residuals = np.concatenate([residual.ravel() for residual, _ in parts])
-    means = np.concatenate([mean.ravel() for _, mean in parts])
-    return _curve(means, residuals, bins, robust=True)
-
-
-def noise_curve_from_pairs(
-    inputs: Planes, targets: Planes, *, bins: int = 16
-) -> tuple[Floats, Floats]:
-    """Measure the noise variance against the mean intensity from noisy and clean pairs.
-
-    Each target is first brought to its input by a least-squares gain and offset.
-
-    Parameters
-    ----------
-    inputs, targets : sequences of arrays, each (Y, X)
-        Noisy planes, and the clean planes of the same shapes, in the same order.
-    bins : int
-        Number of intensity bins of equal occupancy, at least 1.
-
-    Returns
-    -------
-    means, variances : arrays, shape (bins,), float64
-        Mean intensity and noise variance, on the scale of the inputs.
-
-    Raises
-    ------
-    ValueError
-        If the sequences do not match, or the planes are too small, not 2-D or not finite.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> clean = np.tile(np.arange(64.0), (64, 1))
-    >>> noisy = clean + np.random.default_rng(0).normal(0, 2, clean.shape)
-    >>> means, variances = noise_curve_from_pairs([noisy], [clean], bins=1)
-    >>> bool(abs(variances[0] - 4) < 0.4)
-    True
-    """
-    _check_planes("inputs", inputs, 16)
-    _check_planes("targets", targets, 16)
-    shapes = [np.shape(plane) for plane in inputs], [np.shape(plane) for plane in targets]
-    if shapes[0] != shapes[1]:
-        raise ValueError(
-            f"expected pairs of equal shapes, got {len(inputs)} inputs and {len(targets)} "
-            "targets that differ in number or shape; pair them one to one"
-        )
-    means, residuals = [], []
-    for noisy, clean in zip(inputs, targets, strict=True):
-        y, x = (np.asarray(a, dtype=np.float64).ravel() for a in (noisy, clean))
-        gain = np.mean((x - x.mean()) * (y - y.mean())) / max(float(x.var()), 1e-12)
-        means.append(gain * (x - x.mean()) + y.mean())
-        residuals.append(y - means[-1])
-    return _curve(np.concatenate(means), np.concatenate(residuals), bins, robust=False)
 
 
 @lru_cache(maxsize=4)
@@ -230,13 +106,13 @@ def _level_variances(crop: Plane) -> Floats:
 
     NaN in bins with few pixels.
     """
-    residual, mean = _noise_and_mean(crop)
+    residual, mean = noise_and_mean(crop)
     level = np.digitize(mean, LEVELS)
     result = np.full(LEVELS.size - 1, np.nan)
     for index in range(1, LEVELS.size):
         chosen = residual[level == index]
         if chosen.size >= 60:
-            result[index - 1] = np.log(_robust_variance(chosen) + 1e-7)
+            result[index - 1] = np.log(robust_variance(chosen) + 1e-7)
     height = np.nanmean(result) if np.isfinite(result).any() else np.nan
     return np.concatenate([result, result - height])
 
@@ -264,11 +140,11 @@ def _weights() -> Floats:
     return np.concatenate([spectrum] * 4 + others)
 
 
-def _crops(planes: Planes, size: int, rng: np.random.Generator) -> list[Plane]:
-    """Up to IMAGES square crops from different planes, each the liveliest of three."""
-    chosen = rng.permutation(len(planes))[:IMAGES]
+def _crops(planes: Planes, size: int, rng: np.random.Generator, count: int) -> list[Plane]:
+    """Up to `count` square crops from different planes, each the liveliest of three."""
+    chosen = rng.permutation(len(planes))[:count]
     crops = []
-    for index in np.resize(chosen, max(len(chosen), min(IMAGES, 4))):
+    for index in np.resize(chosen, max(len(chosen), min(count, 4))):
         plane = np.asarray(planes[int(index)], dtype=np.float32)
         corners = [[int(rng.integers(side - size + 1)) for side in plane.shape] for _ in range(3)]
         trials = [plane[y : y + size, x : x + size] for y, x in corners]
@@ -295,6 +171,23 @@ def _distance(
     deviation = np.abs(found - target[0]) / (0.1 + target[1])
     weights = np.where(np.isfinite(deviation), _weights(), 0.0)
     return float(np.sum(weights * np.nan_to_num(deviation)) / np.sum(weights))
+
+
+def _mean_spectrum(crops: Sequence[NDArray[np.generic]]) -> tuple[Floats, Floats]:
+    """Mean of the radial log power over the crops, and its standard error."""
+    scaled = [np.asarray(percentile_map(crop).apply(crop), np.float32) for crop in crops]
+    table = np.stack([_spectra(crop)[0] for crop in scaled])
+    return table.mean(axis=0), table.std(axis=0) / math.sqrt(len(crops))
+
+
+def _spectral_distance(
+    parameters: Defect, crops: Sequence[Plane], target: tuple[Floats, Floats], seed: int
+) -> float:
+    """Deviation, in standard errors, of the mean spectrum of degraded clean crops."""
+    rng = np.random.default_rng(seed)
+    found, _ = _mean_spectrum([parameters.apply(crop, rng) for crop in crops])
+    deviation = (found - target[0]) / (0.02 + target[1])
+    return float(np.sqrt(np.mean(deviation[1:] ** 2)))  # the first band is content alone
 
 
 def calibrate(
@@ -358,22 +251,26 @@ def calibrate(
         raise ValueError(
             f"expected candidates >= keep >= 1, got {candidates} and {keep}; raise candidates"
         )
-    _check_planes("clean", clean, 64)
-    _check_planes("defective", defective, 64)
+    check_planes("clean", clean, 64)
+    check_planes("defective", defective, 64)
     size = min(CROP, *(side for plane in [*clean, *defective] for side in np.shape(plane)))
-    crops = _crops(clean, size, rng)
-    target = _median_and_spread(_crops(defective, size, rng))
+    blurred = issubclass(kind, LowResolution)
+    count, distance = (SPECTRA, _spectral_distance) if blurred else (IMAGES, _distance)
+    crops = _crops(clean, size, rng, count)
+    target = (_mean_spectrum if blurred else _median_and_spread)(
+        _crops(defective, size, rng, count)
+    )
     seed = int(rng.integers(2**32))
 
-    def ranked(trials: list[D], images: int = IMAGES) -> list[tuple[float, D]]:
-        scores = [(_distance(trial, crops[:images], target, seed), trial) for trial in trials]
+    def ranked(trials: list[D], images: int) -> list[tuple[float, D]]:
+        scores = [(distance(trial, crops[:images], target, seed), trial) for trial in trials]
         return sorted(scores, key=lambda score: score[0])
 
-    screened = ranked([kind.draw(rng) for _ in range(candidates)], SCREENED)
-    best = ranked([trial for _, trial in screened[: 2 * keep]])
+    screened = ranked([kind.draw(rng) for _ in range(candidates)], count // SCREENED)
+    best = ranked([trial for _, trial in screened[: 2 * keep]], count)
     moves = math.ceil(candidates / (3 * len(ROUNDS)))
     for scale in ROUNDS:
         parents = [trial for _, trial in best[:keep]]
-        moved = ranked([parents[i % keep].jitter(rng, scale) for i in range(moves)])
+        moved = ranked([parents[i % keep].jitter(rng, scale) for i in range(moves)], count)
         best = sorted([*best[:keep], *moved], key=lambda score: score[0])
     return [trial for _, trial in best[:keep]]

@@ -10,7 +10,7 @@ from itertools import product
 import numpy as np
 from numpy.typing import NDArray
 
-from microscopygan.defects.calibration import noise_curve
+from microscopygan.defects.noise_curve import noise_curve
 from microscopygan.defects.parameters import Noise
 from microscopygan.image.intensity import percentile_map
 

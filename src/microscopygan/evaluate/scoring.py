@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..defects.calibration import noise_curve, noise_curve_from_pairs
+from ..defects.noise_curve import noise_curve, noise_curve_from_pairs
 from ..image.dataset import Pair
 from .baselines import classical
 from .compare import write_csv
