@@ -37,7 +37,10 @@ def write_reports(bench: Bench, scores: list[Row], costs: list[Row]) -> str:
     The text of ``table.md``.
     """
     results = Results(scores, costs)
-    write_csv(scores, bench.out / "scores.csv", overwrite=True)
+    short = [
+        {k: v if isinstance(v, str) else round(v, 5) for k, v in row.items()} for row in scores
+    ]
+    write_csv(short, bench.out / "scores.csv", overwrite=True)
     write_csv(costs, bench.out / "cells.csv", overwrite=True)
     text = "\n".join(
         sheet.markdown() for group in results.groups for sheet in sheets(results, group)
@@ -46,6 +49,12 @@ def write_reports(bench: Bench, scores: list[Row], costs: list[Row]) -> str:
     write_text(bench.out / "table.md", text, overwrite=True)
     write_text(bench.out / "report.html", page(bench, results), overwrite=True)
     return text
+
+
+def _rounded(row: Row) -> Row:
+    return {
+        name: value if isinstance(value, str) else round(value, 5) for name, value in row.items()
+    }
 
 
 def conditions(bench: Bench, results: Results) -> str:

@@ -89,7 +89,7 @@ def _about(cell: Cell) -> Row:
         "method": cell.method,
         "setting": cell.setting,
         "pairs": pairs,
-        "draw": float(cell.draw),
+        "draw": cell.draw,
         "cell": cell.task,
     }
 
