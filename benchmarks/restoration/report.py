@@ -37,10 +37,7 @@ def write_reports(bench: Bench, scores: list[Row], costs: list[Row]) -> str:
     The text of ``table.md``.
     """
     results = Results(scores, costs)
-    short = [
-        {k: v if isinstance(v, str) else round(v, 5) for k, v in row.items()} for row in scores
-    ]
-    write_csv(short, bench.out / "scores.csv", overwrite=True)
+    write_csv([_rounded(row) for row in scores], bench.out / "scores.csv", overwrite=True)
     write_csv(costs, bench.out / "cells.csv", overwrite=True)
     text = "\n".join(
         sheet.markdown() for group in results.groups for sheet in sheets(results, group)
@@ -52,6 +49,7 @@ def write_reports(bench: Bench, scores: list[Row], costs: list[Row]) -> str:
 
 
 def _rounded(row: Row) -> Row:
+    """Return a row with its numbers to five places."""
     return {
         name: value if isinstance(value, str) else round(value, 5) for name, value in row.items()
     }

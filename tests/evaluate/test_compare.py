@@ -38,6 +38,13 @@ def test_images_without_a_partner_are_named(folders):
     assert left_out(restored / "cell.0.tif", target / "truth.tif") == []
 
 
+def test_a_file_is_compared_with_its_namesake_in_a_folder(folders):
+    restored, target = folders
+    rows = evaluate_folders(restored / "cell.1.tif", target)
+    assert rows == evaluate_folders(*folders)[1:2]
+    assert left_out(restored / "cell.1.tif", target) == []
+
+
 def test_two_files_need_no_common_name(folders):
     restored, target = folders
     (target / "cell.0.tif").rename(target / "truth.tif")

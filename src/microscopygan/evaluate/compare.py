@@ -108,8 +108,8 @@ def evaluate_folders(
 
 
 def left_out(restored: Path, target: Path) -> list[str]:
-    """Names of images in either folder that have no partner in the other; none of two files."""
-    if restored.is_file() and target.is_file():
+    """Names of images in either folder that have no partner in the other; none of a file."""
+    if restored.is_file() or target.is_file():
         return []
     return sorted(by_stem(restored).keys() ^ by_stem(target).keys())
 

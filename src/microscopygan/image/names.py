@@ -11,8 +11,8 @@ def folders_in(folder: Path) -> list[Path]:
 
 
 def images_in(folder: Path) -> list[Path]:
-    """Images directly in a folder, sorted; raises `ValueError` where there is none."""
-    paths = list_images([folder]) if folder.is_dir() else []
+    """Images directly in a folder, sorted, or the image named; `ValueError` where there is none."""
+    paths = list_images([folder]) if folder.exists() else []
     if not paths:
         raise ValueError(
             f"{folder}: expected images (.tif, .png, .npy), got none; add some or remove it"
