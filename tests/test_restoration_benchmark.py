@@ -6,6 +6,7 @@ import csv
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import time
@@ -262,6 +263,35 @@ def check_reports(bench: Bench, printed: str) -> None:
     assert all(np.isfinite(float(row["psnr_affine"])) for row in rows)
     with (bench.out / "cells.csv").open(newline="") as file:
         assert {float(row["parameters"]) for row in csv.DictReader(file)} == {0.0, 12.0}
+
+
+def test_published_results_are_shown_and_not_computed(
+    data: Path, bench: Bench, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    chosen = ["--methods", "input,each", "--pairs", "2", "--draws", "1", "--settings", "A"]
+    assert run(data, bench, *chosen) == 0
+    published, more = tmp_path / "published", ["--published", str(tmp_path / "published")]
+    shutil.copytree(bench.out, published, ignore=shutil.ignore_patterns("cells"))
+    shutil.rmtree(bench.out / "cells")
+    capsys.readouterr()
+    assert run(data, bench, *chosen, *more) == 0
+    assert "0 of 4 cells to compute" in capsys.readouterr().out
+    for name in ("table.md", "scores.csv", "cells.csv"):
+        assert (bench.out / name).read_text() == (published / name).read_text()
+    assert "<img" not in (bench.out / "report.html").read_text()
+
+    whole = (published / "cells.csv").read_text().splitlines(keepends=True)
+    kept = [line for line in whole if not line.startswith("each,A,2,0,lowres")]
+    (published / "cells.csv").write_text("".join(kept))
+    assert run(data, bench, *chosen, *more) == 0  # the second network needs the first's images
+    assert "2 of 4 cells to compute" in capsys.readouterr().out
+    assert len((bench.out / "scores.csv").read_text().splitlines()) == 1 + TEST * 3 * 2
+
+    assert run(data, bench, *chosen, *more, "--threads", "2", "-o", str(tmp_path / "new")) == 2
+    assert "got others for each, 2 pairs, draw 0, noise; take" in capsys.readouterr().err
+    (published / "scores.csv").unlink()
+    assert run(data, bench, *more) == 2
+    assert "scores.csv" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ from pathlib import Path
 from benchmarks.restoration.cells import Bench, Cell, check_same, compute, plan, waits_for
 from benchmarks.restoration.methods import GROUPS, METHODS, choose
 from benchmarks.restoration.protocol import SETTINGS, read_material, two_defects
+from benchmarks.restoration.published import Published, read_published
 from benchmarks.restoration.report import write_reports
 from benchmarks.restoration.scores import score_cell, score_cells
 from benchmarks.restoration_speed import install_peer
@@ -38,9 +39,10 @@ def run(options: argparse.Namespace) -> int:
     bench = open_bench(options, [] if options.report_only else names)
     for cell in found(bench):
         check_same(bench, cell)
+    published = read_published(options.published, bench) if options.published else Published()
     cells = plan(names, options.settings, options.pairs, options.draws, bench.material.tasks)
-    failed = 0 if options.report_only else compute_all(bench, cells)
-    scores, costs = score_cells(bench, sorted(found(bench), key=str))
+    failed = 0 if options.report_only else compute_all(bench, cells, published.cells)
+    scores, costs = published.joined(*score_cells(bench, found(bench)))
     if not scores:
         print("no finished cell to report", file=sys.stderr)
         return 1
@@ -71,10 +73,18 @@ def open_bench(options: argparse.Namespace, names: list[str]) -> Bench:
     return Bench(material, composed, out, 60 * options.minutes, options.threads, pythons)
 
 
-def compute_all(bench: Bench, cells: list[Cell]) -> int:
-    """Compute the cells that are not finished, one at a time; return how many failed."""
+def compute_all(bench: Bench, cells: list[Cell], published: set[Cell]) -> int:
+    """Compute the cells that are neither finished nor published; return how many failed.
+
+    A cell that goes on with what another one made needs that one's images: it is computed though
+    its scores be published.
+    """
     failed = 0
-    left = [cell for cell in cells if not bench.finished(cell)]
+    left: list[Cell] = []
+    for cell in cells:
+        if not bench.finished(cell) and cell not in published:
+            first = waits_for(bench, cell)
+            left += [cell] if first is None or first in left else [first, cell]
     seconds = sum(bench.budget(cell) for cell in left)
     print(f"{len(left)} of {len(cells)} cells to compute, {seconds / 3600:.1f} h of training")
     for number, cell in enumerate(left, 1):
@@ -132,6 +142,9 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--minutes", type=float, default=5.0, help="of each training")
     parser.add_argument("--threads", type=int, default=2, help="of each training")
     parser.add_argument("--peers", type=Path, help="folder for virtual environments (OUT/peers)")
+    parser.add_argument(
+        "--published", type=Path, metavar="FOLDER", help="take in another run's scores, cells.csv"
+    )
     parser.add_argument("--report-only", action="store_true", help="score what is finished")
     parser.add_argument("-o", "--output", type=Path, default=Path("runs/benchmark"))
     return parser.parse_args(arguments)

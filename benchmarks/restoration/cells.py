@@ -197,6 +197,12 @@ def job(bench: Bench, cell: Cell) -> dict[str, Any]:
     }
 
 
+def fingerprint(bench: Bench, cell: Cell) -> str:
+    """Return a hash of the data and of what the process of a cell is told."""
+    told = json.dumps([bench.material.digest, job(bench, cell)], sort_keys=True)
+    return hashlib.sha256(told.encode()).hexdigest()[:12]
+
+
 def _tasks(bench: Bench, cell: Cell) -> tuple[str, ...]:
     return bench.material.tasks if cell.task == ALL else (cell.task,)
 

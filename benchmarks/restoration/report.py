@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 from importlib.resources import files
+from pathlib import Path
 
 import numpy as np
 
@@ -102,7 +103,10 @@ def _table(sheet: Sheet) -> str:
 
 
 def _pictures(bench: Bench, results: Results, group: Group, task: str) -> str:
-    """Best, median and worst test image, as every method of the first draw restores them."""
+    """Best, median and worst test image, as every method of the first draw restores them.
+
+    Methods of which there are published scores alone have no picture.
+    """
     places = [p for p in results.places(group) if results.values(p, task, "psnr_affine").get(0)]
     if not places:
         return ""
@@ -110,7 +114,13 @@ def _pictures(bench: Bench, results: Results, group: Group, task: str) -> str:
     scores = list(results.values(judge, task, "psnr_affine")[0].values())
     order = np.argsort(scores)[::-1]
     chosen = dict(zip(("best", "median", "worst"), order[[0, len(order) // 2, -1]], strict=True))
-    planes = {place[0]: _restored(bench, place, task) for place in places}
+    planes = {
+        place[0]: read_arrays(path)[task]
+        for place in places
+        if (path := _first_draw(bench, place, task)).exists()
+    }
+    if not planes:
+        return ""
     rows = [
         f"<h3>{html.escape(task)}: {case} image of {html.escape(METHODS[judge[0]].title)}</h3>"
         + _row(planes, bench.material.targets(task)[index].target, int(index))
@@ -138,15 +148,9 @@ def _figure(pixels: np.ndarray, title: str, note: str) -> str:
     )
 
 
-def _restored(bench: Bench, place: Place, task: str) -> np.ndarray:
-    """Read what a method's first draw restored of a task."""
+def _first_draw(bench: Bench, place: Place, task: str) -> Path:
+    """Return where a method's first draw left what it restored of a task."""
     name, setting, pairs = place
-    single = METHODS[name].single
-    cell = Cell(
-        name,
-        setting,
-        None if pairs == "all" else int(pairs),
-        0,
-        task.rpartition("+")[2] if single else ALL,
-    )
-    return read_arrays(bench.folder(cell) / "restored.npz")[task]
+    restores = task.rpartition("+")[2] if METHODS[name].single else ALL
+    cell = Cell(name, setting, None if pairs == "all" else int(pairs), 0, restores)
+    return bench.folder(cell) / "restored.npz"

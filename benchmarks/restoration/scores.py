@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.peers.job import read_arrays
-from benchmarks.restoration.cells import Bench, Cell
+from benchmarks.restoration.cells import Bench, Cell, fingerprint
 from benchmarks.restoration.methods import METHODS
 from benchmarks.restoration.microssim import micro_ssim
 from benchmarks.restoration.protocol import NOISE
@@ -41,14 +41,14 @@ def score_cells(bench: Bench, cells: Iterable[Cell]) -> tuple[list[Row], list[Ro
     scores
         A row for each cell, test image and task, with every metric.
     costs
-        A row for each cell: seconds, parameters, steps.
+        A row for each cell: seconds, parameters, steps, and the `fingerprint` of its job.
     """
     scores: list[Row] = []
     costs: list[Row] = []
     for cell in cells:
         if bench.finished(cell):
             scores += score_cell(bench, cell)
-            costs.append(_about(cell) | _cost(bench.folder(cell)))
+            costs.append(_about(cell) | _cost(bench.folder(cell), fingerprint(bench, cell)))
     return scores, costs
 
 
@@ -94,7 +94,7 @@ def _about(cell: Cell) -> Row:
     }
 
 
-def _cost(folder: Path) -> Row:
+def _cost(folder: Path, job: str) -> Row:
     about = json.loads((folder / "about.json").read_text())
     names = ("training_seconds", "inference_seconds", "images", "parameters", "steps")
     versions = " ".join(f"{name} {number}" for name, number in about["versions"].items())
@@ -102,4 +102,5 @@ def _cost(folder: Path) -> Row:
     return {name: float(about[name]) for name in names} | {
         "versions": versions,
         "machine": told["machine"],
+        "job": job,
     }
