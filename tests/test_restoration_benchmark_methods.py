@@ -143,6 +143,19 @@ def test_tables_hold_the_figures() -> None:
     assert without.rows[-1] == ["CARE (CSBDeep), 10 pairs of each task", "-2.00 [-2.00, -2.00]"]
 
 
+def test_variants_are_compared_in_draws_that_both_have() -> None:
+    results = tables.Results(
+        rows_of("default", "A", "10", [18.0, 30.0])
+        + rows_of("care", "A", "10", [17.0])
+        + rows_of("content", "A", "10", [16.0]),
+        [],
+    )
+    overview, others, _, parts, _, details = tables.sheets(results, ("A", "10"))
+    assert [len(sheet.rows) for sheet in (overview, others, parts, details)] == [2, 1, 1, 3]
+    assert others.rows == [["CARE (CSBDeep)", "+1.00 [+1.00, +1.00]"]]
+    assert parts.rows == [["with content loss", "+2.00 [+2.00, +2.00]"]]
+
+
 @pytest.mark.parametrize("name", METHODS)
 def test_every_method_can_start(name: str) -> None:
     method = METHODS[name]

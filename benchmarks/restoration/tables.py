@@ -128,6 +128,10 @@ def _everywhere(name: str) -> bool:
     return name == ORACLE or not METHODS[name].trained
 
 
+def _variant(place: Place) -> bool:
+    return METHODS[place[0]].group == "ablations"
+
+
 def group_title(group: Group) -> str:
     """Name a group."""
     if group[0] == "B":
@@ -138,16 +142,17 @@ def group_title(group: Group) -> str:
 
 
 def sheets(results: Results, group: Group) -> list[Sheet]:
-    """Return the tables of a group: all tasks side by side, differences, and each task."""
+    """Return the tables of a group: all tasks side by side, differences, parts, and each task."""
     made = [overview(results, group)]
     made += [differences(results, group, measure) for measure in ("psnr_affine", "ssim_affine")]
+    made += [parts(results, group, measure) for measure in ("psnr_affine", "ssim_affine")]
     made += [details(results, group, task) for task in results.tasks]
     return [sheet for sheet in made if sheet.rows]
 
 
 def overview(results: Results, group: Group) -> Sheet:
-    """PSNR and SSIM of every method on every task."""
-    places, tasks = results.places(group), results.tasks
+    """PSNR and SSIM of every method on every task, variants of MicroscopyGAN left aside."""
+    places, tasks = [p for p in results.places(group) if not _variant(p)], results.tasks
     rows, best = [], set()
     for place in places:
         cells = []
@@ -172,31 +177,45 @@ def overview(results: Results, group: Group) -> Sheet:
 
 
 def differences(results: Results, group: Group, measure: str) -> Sheet:
-    """MicroscopyGAN minus every other method, with intervals."""
-    title, digits = MEASURES[measure]
-    ours, tasks = (OURS, *group), results.tasks
+    """MicroscopyGAN minus every other method, and without pairs minus CARE with ten, too."""
+    others = [p for p in results.places(group) if p[0] != OURS and not _variant(p)]
+    if group[0] == "B":
+        others += [p for p in results.places(("A", "10")) if p[0] == "care"]
+    heading = f"{group_title(group)}: MicroscopyGAN minus the others, {MEASURES[measure][0]}"
+    return _minus(results, group, measure, others, heading)
+
+
+def parts(results: Results, group: Group, measure: str) -> Sheet:
+    """MicroscopyGAN minus its variants, in each of which one part is another."""
+    variants = [place for place in results.places(group) if _variant(place)]
+    heading = f"{group_title(group)}: MicroscopyGAN minus its variants, {MEASURES[measure][0]}"
+    return _minus(results, group, measure, variants, heading)
+
+
+def _minus(
+    results: Results, group: Group, measure: str, others: Sequence[Place], heading: str
+) -> Sheet:
+    """Our scores minus those of others, with intervals; draws that both have are compared."""
+    digits, tasks, ours = MEASURES[measure][1], results.tasks, (OURS, *group)
     if not any(results.values(ours, task, measure) for task in tasks):
         return Sheet("", [], [])
     rows = []
-    for place in _compared(results, group):
+    for place in others:
+        same_draws = place[1:] == group and not _everywhere(place[0])
         cells = []
         for task in tasks:
             a, b = (results.values(p, task, measure) for p in (ours, place))
+            if same_draws:
+                a, b = ({draw: x[draw] for draw in a.keys() & b.keys()} for x in (a, b))
             cells.append(paired_difference(a, b, results.sources).text(digits) if a and b else "–")
         name = METHODS[place[0]].title
         elsewhere = not _everywhere(place[0]) and place[1:] != group
         rows.append([f"{name}, {group_title(place[1:]).lower()}" if elsewhere else name, *cells])
-    note = "Mean over test images of the difference, with its 95 % bootstrap interval."
-    heading = f"{group_title(group)}: MicroscopyGAN minus the others, {title}"
+    note = (
+        "Mean over test images of the difference, with its 95 % bootstrap interval; draws that "
+        "both have are compared."
+    )
     return Sheet(heading, ["", *tasks], rows, note=note)
-
-
-def _compared(results: Results, group: Group) -> list[Place]:
-    """Return all other rows of a group, and without pairs CARE's with ten, too."""
-    places = [place for place in results.places(group) if place[0] != OURS]
-    if group[0] == "B":
-        places += [p for p in results.places(("A", "10")) if p[0] == "care"]
-    return places
 
 
 def details(results: Results, group: Group, task: str) -> Sheet:
