@@ -1,5 +1,6 @@
 """From the generalist to a laboratory's restorer: roles of images, and that nothing gets worse."""
 
+import itertools
 import json
 import shutil
 from pathlib import Path
@@ -11,7 +12,7 @@ import torch
 from microscopygan.apps.flow import told_of
 from microscopygan.defects.parameters import Noise
 from microscopygan.defects.specimens import nuclei
-from microscopygan.gan import judging, training
+from microscopygan.gan import judging
 from microscopygan.gan.adaptation import DEFECTS, as_generalist, generalist, generator_for, judges
 from microscopygan.gan.judging import read_judgements
 from microscopygan.gan.material import Material
@@ -110,10 +111,16 @@ def noisy_dataset(pairs: int) -> Dataset:
 def test_a_failed_adaptation_leaves_the_generalist(
     tmp_path: Path, brief: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Slow (about 10 s): both stages. Steps so large that nothing good can come of them."""
-    monkeypatch.setattr(training, "_JUDGEMENTS", 1)  # after the last step: the first are small
+    """Slow (about 10 s): both stages. Each judgement is 100 dB worse than the one before."""
+    truly, number = judging.HeldBack.gains, itertools.count()
+
+    def worse(judge: judging.HeldBack, network: torch.nn.Module) -> dict[str, float]:
+        loss = 100 * next(number)
+        return {name: gain - loss for name, gain in truly(judge, network).items()}
+
+    monkeypatch.setattr(judging.HeldBack, "gains", worse)
     run = tmp_path / "run"
-    train(noisy_dataset(10), run, with_restorer(brief, learning_rate=0.09), quiet=True)
+    train(noisy_dataset(10), run, brief, quiet=True)
     about = json.loads((run / "run.json").read_text())
     assert about["adaptation"]["kept_after_steps"] == 0
     assert about["adaptation"]["kept_gain_db"] == about["adaptation"]["generalist_gain_db"]
