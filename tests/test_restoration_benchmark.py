@@ -289,6 +289,9 @@ def test_published_results_are_shown_and_not_computed(
 
     assert run(data, bench, *chosen, *more, "--threads", "2", "-o", str(tmp_path / "new")) == 2
     assert "got others for each, 2 pairs, draw 0, noise; take" in capsys.readouterr().err
+    (published / "scores.csv").write_text("image,psnr\n")
+    assert run(data, bench, *more) == 2
+    assert "got none named cell, draw, method, pairs, setting; name" in capsys.readouterr().err
     (published / "scores.csv").unlink()
     assert run(data, bench, *more) == 2
     assert "scores.csv" in capsys.readouterr().err

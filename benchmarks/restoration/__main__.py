@@ -13,7 +13,15 @@ import sys
 import time
 from pathlib import Path
 
-from benchmarks.restoration.cells import Bench, Cell, check_same, compute, plan, waits_for
+from benchmarks.restoration.cells import (
+    Bench,
+    Cell,
+    check_same,
+    compute,
+    count_of,
+    plan,
+    waits_for,
+)
 from benchmarks.restoration.methods import GROUPS, METHODS, choose
 from benchmarks.restoration.protocol import SETTINGS, read_material, two_defects
 from benchmarks.restoration.published import Published, read_published
@@ -118,8 +126,7 @@ def found(bench: Bench) -> list[Cell]:
         match = _PLACE.fullmatch(path.parent.name)
         if match and path.parents[1].name in METHODS:
             setting, pairs, draw, task = match.groups()
-            count = None if pairs == "all" else int(pairs)
-            cell = Cell(path.parents[1].name, setting, count, int(draw), task)
+            cell = Cell(path.parents[1].name, setting, count_of(pairs), int(draw), task)
             if bench.folder(cell) == path.parent:
                 cells.append(cell)
     return cells
@@ -161,7 +168,7 @@ def _pairs(text: str) -> list[int | None]:
     parts = text.split(",")
     if not all(part == "all" or (part.isdigit() and int(part) > 0) for part in parts):
         raise argparse.ArgumentTypeError(f"expected numbers above 0 or all, got {text!r}; try 10")
-    return [None if part == "all" else int(part) for part in parts]
+    return [count_of(part) for part in parts]
 
 
 if __name__ == "__main__":

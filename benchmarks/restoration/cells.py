@@ -59,6 +59,11 @@ class Cell(NamedTuple):
         return f"{self.method}, {what}, draw {self.draw}, {self.task}"
 
 
+def count_of(text: str) -> int | None:
+    """Return the number of pairs that tables and folders call `text`: None for ``all``."""
+    return None if text == "all" else int(text)
+
+
 @dataclass(frozen=True)
 class Bench:
     """All that cells have in common.

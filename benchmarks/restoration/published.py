@@ -6,12 +6,13 @@ import csv
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.restoration.cells import Bench, Cell, fingerprint
+from benchmarks.restoration.cells import Bench, Cell, count_of, fingerprint
 from benchmarks.restoration.methods import METHODS
 from benchmarks.restoration.scores import Row
 
 _TEXTS = ("method", "setting", "pairs", "cell", "task", "image", "source")
 _TEXTS += ("versions", "machine", "job")
+_NAMES = {"method", "setting", "pairs", "draw", "cell"}  # columns that name a cell
 
 
 @dataclass(frozen=True)
@@ -23,8 +24,8 @@ class Published:
 
     @property
     def cells(self) -> set[Cell]:
-        """Cells that the rows tell of."""
-        return {cell_of(row) for row in self.costs}
+        """Cells whose scores there are."""
+        return {cell_of(row) for row in self.scores}
 
     def joined(self, scores: list[Row], costs: list[Row]) -> tuple[list[Row], list[Row]]:
         """Return rows and, of all cells that they do not tell of, these; sorted by cell."""
@@ -37,8 +38,8 @@ class Published:
 
 def cell_of(row: Row) -> Cell:
     """Return the cell that a row tells of."""
-    pairs = None if row["pairs"] == "all" else int(row["pairs"])
-    return Cell(str(row["method"]), str(row["setting"]), pairs, int(row["draw"]), str(row["cell"]))
+    method, setting, pairs, task = (str(row[k]) for k in ("method", "setting", "pairs", "cell"))
+    return Cell(method, setting, count_of(pairs), int(row["draw"]), task)
 
 
 def read_published(folder: Path, bench: Bench) -> Published:
@@ -48,7 +49,7 @@ def read_published(folder: Path, bench: Bench) -> Published:
     ------
     ValueError
         Results that this run would not get: of other data, methods, budget, threads, settings or
-        shipped weights.
+        shipped weights; or files of something else.
     FileNotFoundError
         `folder` lacks one of the files.
     """
@@ -69,8 +70,14 @@ def read_published(folder: Path, bench: Bench) -> Published:
 
 def _rows(path: Path) -> tuple[Row, ...]:
     with path.open(newline="", encoding="utf-8") as file:
+        reader = csv.DictReader(file)
+        if missing := sorted(_NAMES - set(reader.fieldnames or ())):
+            raise ValueError(
+                f"{path}: expected columns that this benchmark writes, got none named "
+                f"{', '.join(missing)}; name the folder of another run"
+            )
         rows: list[Row] = [
             {name: text if name in _TEXTS else float(text) for name, text in row.items()}
-            for row in csv.DictReader(file)
+            for row in reader
         ]
     return tuple(row | {"draw": int(row["draw"])} for row in rows)

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.peers.job import read_arrays
-from benchmarks.restoration.cells import ALL, Bench, Cell
+from benchmarks.restoration.cells import ALL, Bench, Cell, count_of
 from benchmarks.restoration.methods import METHODS
 from benchmarks.restoration.scores import Row
 from benchmarks.restoration.tables import (
@@ -152,5 +152,4 @@ def _first_draw(bench: Bench, place: Place, task: str) -> Path:
     """Return where a method's first draw left what it restored of a task."""
     name, setting, pairs = place
     restores = task.rpartition("+")[2] if METHODS[name].single else ALL
-    cell = Cell(name, setting, None if pairs == "all" else int(pairs), 0, restores)
-    return bench.folder(cell) / "restored.npz"
+    return bench.folder(Cell(name, setting, count_of(pairs), 0, restores)) / "restored.npz"
