@@ -41,6 +41,8 @@ def main() -> None:
     draws, real = {}, {}
     for defect, some in pairs.items():
         degrader = Degrader(options.run, defect)
+        if degrader.generator is None:
+            parser.error(f"{options.run}: expected a CIN-GAN, got a run without; train one first")
         rng = np.random.default_rng(options.seed)
         noise = torch.Generator().manual_seed(options.seed)
         clean_part, real_part = HALVES[options.half]

@@ -235,7 +235,7 @@ def test_a_run_is_whole_and_counts_once(
     assert "3 of 5 cells to compute" in printed.out
     assert [path.stat().st_mtime_ns for path in counted] == before
     left = {p.name for p in (bench.out / "cells/each").glob("*-noise-0.6s/*")}
-    assert left == {"job.json", "log.txt", "restored.npz", "about.json"}
+    assert left == {"job.json", "machine.json", "log.txt", "restored.npz", "about.json"}
     check_reports(bench, printed.out)
 
     monkeypatch.setenv("STUB", "broken")  # nothing is left to compute, so nothing can fail
@@ -260,6 +260,8 @@ def check_reports(bench: Bench, printed: str) -> None:
         rows = list(csv.DictReader(file))
     assert len(rows) == TEST * 3 * 3
     assert {"psnr_affine", "micro_ssim", "ring_resolution"} <= rows[0].keys()
+    with (bench.out / "cells.csv").open(newline="") as file:
+        assert all(float(row["pace"]) > 0 for row in csv.DictReader(file))
     assert all(np.isfinite(float(row["psnr_affine"])) for row in rows)
     with (bench.out / "cells.csv").open(newline="") as file:
         assert {float(row["parameters"]) for row in csv.DictReader(file)} == {0.0, 12.0}

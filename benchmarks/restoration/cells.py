@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
-from benchmarks import machine
+from benchmarks import machine, pace
 from benchmarks.material import environment
 from benchmarks.peers.job import Arrays, read_arrays, write_arrays, write_json
 from benchmarks.restoration.methods import METHODS, ORACLE_TIMES, Method, settings_of
@@ -156,6 +156,7 @@ def compute(bench: Bench, cell: Cell) -> None:
     if isinstance(python, str):
         raise RuntimeError(python)
     write_job(bench, cell)
+    write_json(folder / "machine.json", {"machine": machine(), "pace": pace(bench.threads)})
     command = [*method.command(python), str(folder.resolve())]
     limit = 3 * bench.budget(cell) + _PATIENCE
     with (folder / "log.txt").open("w") as log:
@@ -179,7 +180,7 @@ def write_job(bench: Bench, cell: Cell) -> None:
             images |= given(bench.material, task, cell.setting, cell.pairs, cell.draw)
     write_arrays(folder / "given.npz", images)
     write_arrays(folder / "test.npz", _to_restore(bench, cell))
-    write_json(folder / "job.json", {**job(bench, cell), "machine": machine()})
+    write_json(folder / "job.json", job(bench, cell))
 
 
 def job(bench: Bench, cell: Cell) -> dict[str, Any]:

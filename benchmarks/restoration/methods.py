@@ -79,7 +79,7 @@ def settings_of(options: Mapping[str, Any], setting: str, seed: int) -> Settings
         for stage in ("defects", "restorer")
     }
     alpha = 1.0 if setting == "B" else options.get("alpha", chosen.alpha)
-    shares = {"alpha": alpha, "drafts": options.get("drafts", chosen.drafts)}
+    shares = {"alpha": alpha, "cin_gan": options.get("cin_gan", chosen.cin_gan)}
     return Settings.model_validate(chosen.model_dump() | stages | shares)
 
 
@@ -126,8 +126,8 @@ METHODS: dict[str, Method] = {
     "paper": _ours("MicroscopyGAN, paper", "ours", preset="paper"),
     "scratch": _ours("MicroscopyGAN from scratch", "ours", start="scratch"),
     "default": _ours("MicroscopyGAN", "ours"),
-    "physics-only": _ours("physics in place of CIN-GAN", drafts=1.0),
-    "no-physics": _ours("CIN-GAN without physics", defects={"physics": False}),
+    "cin-gan": _ours("half of it by CIN-GAN on physics", cin_gan=0.5),
+    "no-physics": _ours("CIN-GAN in place of physics", defects={"physics": False}),
     "content": _ours("with content loss", restorer={"content_weight": 0.3}),
     "adversarial": _ours("with adversarial loss", restorer={"adversarial_weight": 0.03}),
     **{

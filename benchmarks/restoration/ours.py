@@ -86,7 +86,7 @@ def train_within(material: Material, chosen: Settings, run: Path, seconds: float
         chosen = with_steps(chosen, "restorer", _WITHOUT_END)
     if needs_physics(chosen):
         material = replace(material, physics=calibrate_physics(material, chosen.seed))
-    if needs_defects(chosen):
+    if needs_defects(material, chosen):
         count = fit_defects(chosen.defects, material, accelerator, clock)
         some = with_steps(chosen, "defects", min(count, chosen.defects.steps))
         train_defects(material, run, _quiet(some), accelerator, extend=extend, quiet=True)

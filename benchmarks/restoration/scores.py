@@ -41,7 +41,8 @@ def score_cells(bench: Bench, cells: Iterable[Cell]) -> tuple[list[Row], list[Ro
     scores
         A row for each cell, test image and task, with every metric.
     costs
-        A row for each cell: seconds, parameters, steps, and the `fingerprint` of its job.
+        A row for each cell: seconds, parameters, steps, machine and its `pace`, and the
+        `fingerprint` of its job.
     """
     scores: list[Row] = []
     costs: list[Row] = []
@@ -98,9 +99,10 @@ def _cost(folder: Path, job: str) -> Row:
     about = json.loads((folder / "about.json").read_text())
     names = ("training_seconds", "inference_seconds", "images", "parameters", "steps")
     versions = " ".join(f"{name} {number}" for name, number in about["versions"].items())
-    told = json.loads((folder / "job.json").read_text())
+    where = json.loads((folder / "machine.json").read_text())
     return {name: float(about[name]) for name in names} | {
         "versions": versions,
-        "machine": told["machine"],
+        "machine": where["machine"],
+        "pace": float(where["pace"]),
         "job": job,
     }

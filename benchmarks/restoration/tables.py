@@ -221,7 +221,7 @@ def _minus(
 def details(results: Results, group: Group, task: str) -> Sheet:
     """Every measure of one task, and what each method costs."""
     head = ["", *(title for title, _ in MEASURES.values()), "of the oracle's gain"]
-    head += ["training, s", "a test image, s", "parameters", "steps"]
+    head += ["training, s", "a test image, s", "parameters", "steps", "pace, s"]
     rows = []
     for place in results.places(group):
         if results.values(place, task, "psnr_affine"):
@@ -236,7 +236,7 @@ def details(results: Results, group: Group, task: str) -> Sheet:
     note = (
         "PSNR and SSIM after an affine fit; MicroSSIM; as in 2019, each image scaled by its own "
         "extremes; FRC: where the Fourier ring correlation with the target falls below 1/7, median "
-        "over images."
+        "over images. Pace: what the machine needed for a fixed piece of work before the training."
     )
     return Sheet(f"{group_title(group)}: {task}", head, rows, note=note)
 
@@ -251,14 +251,16 @@ def _gain(results: Results, place: Place, task: str) -> str:
 def _cost_texts(results: Results, place: Place, task: str) -> list[str]:
     costs = results.costs(place, task)
     if not costs:
-        return ["–"] * 4
+        return ["–"] * 5
 
     def mean(name: str, per: Callable[[Row], float] = lambda row: 1.0) -> float:
         return fmean(sum(float(row[name]) / per(row) for row in rows) for rows in costs)
 
+    pace = fmean(float(row["pace"]) for rows in costs for row in rows)
     return [
         f"{mean('training_seconds'):.0f}",
         f"{mean('inference_seconds', lambda row: float(row['images'])):.3f}",
         f"{mean('parameters'):,.0f}",
         f"{mean('steps'):,.0f}",
+        "–" if math.isnan(pace) else f"{pace:.3f}",
     ]

@@ -88,11 +88,8 @@ class Settings(_Settings):
     start: Literal["generalist", "scratch"] = Field(description="weights that training starts from")
     seed: int = Field(0, ge=0, lt=2**31, description="seed of weights, draws and splits")
     alpha: float = Field(0.5, ge=0, le=1, description="share of synthetic pairs; 1 = no real pairs")
-    drafts: float = Field(
-        0.0,
-        ge=0,
-        le=1,
-        description="synthetic pairs that stay physical drafts; 1 = no CIN-GAN",
+    cin_gan: float = Field(
+        0.0, ge=0, le=1, description="share of synthetic pairs by CIN-GAN where physics is known"
     )
     pairs: int | None = Field(None, ge=0, description="real pairs of each defect; None = all")
     validation: float = Field(0.1, ge=0, le=0.5, description="share of images held back")
@@ -132,7 +129,7 @@ def settings(preset: str = "default", start: str = "generalist", **changes: obje
     else:
         restorer = _DEFAULT_RESTORER.model_copy(update=_ADAPTATION)
         defects = _DEFAULT_DEFECTS.model_copy(update={"learning_rate": 3e-3})  # rows alone
-        chosen |= {"defects": defects, "restorer": restorer, "drafts": 0.5}
+        chosen |= {"defects": defects, "restorer": restorer}
     return Settings.model_validate(chosen | changes)
 
 

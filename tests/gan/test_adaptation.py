@@ -14,11 +14,12 @@ from microscopygan.defects.parameters import Noise
 from microscopygan.defects.specimens import nuclei
 from microscopygan.gan import judging
 from microscopygan.gan.adaptation import DEFECTS, as_generalist, generalist, generator_for, judges
+from microscopygan.gan.extending import extend_defects
 from microscopygan.gan.judging import read_judgements
-from microscopygan.gan.material import Material
+from microscopygan.gan.material import Material, gather
 from microscopygan.gan.networks import defect_rows
 from microscopygan.gan.tensors import read_tensors
-from microscopygan.gan.training import extend_defects, train
+from microscopygan.gan.training import needs_defects, train
 from microscopygan.image.dataset import Dataset, Pair, Sample, load_dataset
 from microscopygan.restoration.restorer import Restorer
 from microscopygan.settings import HINTS, Settings, settings
@@ -134,13 +135,31 @@ def test_a_failed_adaptation_leaves_the_generalist(
     )
 
 
-def test_drafts_alone_need_no_cin_gan(
+@pytest.mark.parametrize(
+    ("name", "changes", "needed"),
+    [
+        ("noise", {}, False),
+        ("stripes", {}, True),
+        ("noise", {"cin_gan": 0.1}, True),
+        ("stripes", {"alpha": 0.0}, False),
+    ],
+)
+def test_cin_gan_is_for_what_no_physics_describes(
+    name: str, changes: dict[str, float], needed: bool, brief: Settings
+) -> None:
+    chosen = brief.model_copy(update=changes)
+    data = noisy_dataset(6)
+    material = gather(Dataset([], {}, {name: data.pairs["noise"]}, {}), chosen)
+    assert needs_defects(material, chosen) == needed
+
+
+def test_defects_that_physics_describes_need_no_cin_gan(
     tmp_path: Path, brief: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Slow (about 5 s). What is kept lies 0.85 of the way from the generalist to the average."""
     monkeypatch.setattr(judging, "kept_row", lambda rows: rows[-1])
     run = tmp_path / "run"
-    train(noisy_dataset(6), run, brief.model_copy(update={"drafts": 1.0}), quiet=True)
+    train(noisy_dataset(6), run, brief, quiet=True)
     assert (run / "physics.json").exists()
     assert not (run / "defects.safetensors").exists()
     _, kept = read_tensors(run / "restorer" / "kept.safetensors")
@@ -170,6 +189,7 @@ def test_an_adaptation_ends_in_time_and_resumes(tmp_path: Path, brief: Settings)
 def test_a_second_stage_begun_anew_forgets_the_first_try(tmp_path: Path, brief: Settings) -> None:
     """Slow (about 10 s): both stages, the second one twice."""
     run, data = tmp_path / "run", noisy_dataset(6)
+    brief = brief.model_copy(update={"cin_gan": 0.5})
     train(data, run, brief, stage="defects", quiet=True)
     folder = run / "restorer"
     folder.mkdir()

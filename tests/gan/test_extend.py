@@ -5,8 +5,9 @@ from pathlib import Path
 import torch
 
 from microscopygan.gan.cin_gan import load_defects
+from microscopygan.gan.extending import extend_defects
 from microscopygan.gan.networks import defect_rows
-from microscopygan.gan.training import extend_defects, train
+from microscopygan.gan.training import train
 from microscopygan.image.dataset import Dataset, load_dataset
 from microscopygan.settings import Settings
 

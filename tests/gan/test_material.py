@@ -59,12 +59,6 @@ def test_alpha_zero_without_pairs_is_refused(tiny: Settings) -> None:
         gather(data, tiny.model_copy(update={"alpha": 0.0}))
 
 
-def test_drafts_alone_without_physics_are_refused(tiny: Settings) -> None:
-    chosen = tiny.model_copy(update={"drafts": 1.0})
-    with pytest.raises(ValueError, match="stripes: drafts 1 needs its physics"):
-        gather(Dataset(samples(2), {"stripes": samples(2)}, {}, {}), chosen)
-
-
 def test_no_clean_image_is_refused(tiny: Settings) -> None:
     data = Dataset([], {"noise": [Sample(p, "a", "a") for p in planes(2)]}, {}, {})
     with pytest.raises(ValueError, match="expected clean images"):

@@ -6,11 +6,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from microscopygan.defects.parameters import Noise
+from microscopygan.defects.parameters import Composition, LowResolution, Noise
 from microscopygan.gan.degrading import save_draws
 from microscopygan.gan.material import gather
 from microscopygan.gan.networks import DefectGenerator
-from microscopygan.gan.patches import DefectBatches, PairBatches, crop, draw_field, flip, resized
+from microscopygan.gan.patches import (
+    DefectBatches,
+    PairBatches,
+    crop,
+    draft_of,
+    draw_field,
+    flip,
+    resized,
+)
 from microscopygan.image.dataset import Dataset, Pair, Sample, load_dataset
 from microscopygan.settings import Settings
 
@@ -33,15 +41,15 @@ def test_alpha_is_the_share_of_synthetic_pairs(
     assert share == pytest.approx(expected, abs=0.06)
 
 
-def test_physical_drafts_stay_as_they_are_in_their_share(tiny: Settings) -> None:
+def test_cin_gan_finishes_its_share_and_what_no_physics_describes(tiny: Settings) -> None:
     material = gather(Dataset([], {}, {"noise": pairs(4), "other": pairs(4)}, {}), tiny)
     material = replace(material, physics={"noise": [Noise(photons=20)]})
-    batches = PairBatches(material, 64, 32, 1.0, seed=0, drafts=0.75)
+    batches = PairBatches(material, 64, 32, 1.0, seed=0, cin_gan=0.25)
     drawn = [batches(step, 0) for step in range(8)]
     left, defect = (np.concatenate([b[name] for b in drawn]) for name in ("unfinished", "defect"))
     assert left[defect == 0].mean() == pytest.approx(0.25, abs=0.08)
     assert left[defect == 1].all()
-    batches = PairBatches(material, 64, 32, 0.5, seed=0, drafts=0.5)
+    batches = PairBatches(material, 64, 32, 0.5, seed=0, cin_gan=0.5)
     drawn = [batches(step, 0) for step in range(8)]
     left, defect = (np.concatenate([b[name] for b in drawn]) for name in ("unfinished", "defect"))
     assert left[defect == 0].mean() == pytest.approx(0.25, abs=0.08)  # no real pair is
@@ -114,3 +122,16 @@ def test_each_kept_draw_has_a_noise_of_its_own(tmp_path: Path, tiny: Settings) -
     assert first.std() > 0.05
     assert second.std() == pytest.approx(first.std(), rel=0.2)
     assert abs(np.corrcoef(first.ravel(), second.ravel())[0, 1]) < 0.1
+
+
+def test_background_light_of_noise_is_no_defect(tiny: Settings) -> None:
+    """A restorer that had to take it off would have to guess how much there is."""
+    smooth = np.outer(np.hanning(128), np.hanning(128)).astype(np.float32)
+    material = gather(Dataset([], {}, {"noise": pairs(2)}, {}), tiny)
+    noise = Noise(photons=200, background=0.35)
+    composed = Composition(steps=(noise, LowResolution(sigma=1.0, photons=None)))
+    for physics in (noise, composed):
+        material = replace(material, physics={"noise": [physics]})
+        draft, partner = draft_of(material, "noise", smooth, np.random.default_rng(0))
+        assert draft.mean() == pytest.approx(partner.mean(), abs=0.005)
+        assert np.ptp(partner) > 0.7

@@ -53,7 +53,7 @@ def test_a_few_images_adapt_the_generalist(run_command, dataset: Path, tmp_path:
 def test_from_a_dataset_to_a_report(command, dataset: Path, tmp_path: Path) -> None:
     """Slow (about 15 s): both trainings, calibration and every command."""
     run = tmp_path / "run"
-    assert command("train", dataset, "-o", run, "--quiet")[0] == 0
+    assert command("train", dataset, "-o", run, "--cin-gan", 0.5, "--quiet")[0] == 0
     about = json.loads((run / "run.json").read_text())
     assert about["dataset"]["defects"]["noise"]["test"] == 2
     assert (run / "evaluation" / "scores.csv").exists()
@@ -95,9 +95,10 @@ def test_from_a_dataset_to_a_report(command, dataset: Path, tmp_path: Path) -> N
     assert "noise" in page.read_text()
 
     state = (run / "restorer" / "state.safetensors").read_bytes()
-    assert command("train", dataset, "-o", run, "--resume", "--quiet")[0] == 0
+    again = ("train", dataset, "-o", run, "--cin-gan", 0.5, "--resume", "--quiet")
+    assert command(*again)[0] == 0
     assert (run / "restorer" / "state.safetensors").read_bytes() == state
-    code, _, error = command("train", dataset, "-o", run, "--resume", "--seed", 4, "--quiet")
+    code, _, error = command(*again, "--seed", 4)
     assert code == 2
     assert "seed changed" in error
 
@@ -114,15 +115,34 @@ def test_from_a_dataset_to_a_report(command, dataset: Path, tmp_path: Path) -> N
     assert "already" in error
 
 
+def test_defects_that_physics_describes_need_no_cin_gan(
+    command, dataset: Path, tmp_path: Path
+) -> None:
+    run, page = tmp_path / "run", tmp_path / "page.html"
+    assert command("train", dataset, "-o", run, "--quiet")[0] == 0
+    assert not (run / "defects.safetensors").exists()
+    realism = json.loads((run / "evaluation" / "realism.json").read_text())
+    assert set(realism["noise"]) == {"physics", "gaussian"}
+    clean, made = dataset / "clean" / "0.tif", tmp_path / "made"
+    assert command("synthesize", run, clean, "--defect", "noise", "-o", made)[0] == 0
+    assert not np.array_equal(read(made / "0_noise1.tif").array, read(clean).array)
+    code, _, error = command("synthesize", run, clean, "--defect", "haze", "-o", made)
+    assert code == 2
+    assert "defect: expected one of lowres, noise, got 'haze'" in error
+    assert command("report", run, "-o", page)[0] == 0
+    assert "Defects it learned" in page.read_text()
+
+
 def test_stages_one_after_the_other(command, dataset: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
-    code, _, error = command("train", dataset, "-o", run, "--stage", "restorer", "--quiet")
+    train = ("train", dataset, "-o", run, "--cin-gan", 0.5, "--quiet", "--stage")
+    code, _, error = command(*train, "restorer")
     assert code == 2
     assert "--stage defects first" in error
     assert not run.exists()
-    assert command("train", dataset, "-o", run, "--stage", "defects", "--quiet")[0] == 0
+    assert command(*train, "defects")[0] == 0
     assert not (run / "restorer.onnx").exists()
-    assert command("train", dataset, "-o", run, "--stage", "restorer", "--quiet")[0] == 0
+    assert command(*train, "restorer")[0] == 0
     assert (run / "restorer.onnx").exists()
 
 

@@ -61,6 +61,9 @@ def train(
         typer.Option(min=0.1, help="At most so long; 5 from the generalist if not given."),
     ] = None,
     alpha: Annotated[float, typer.Option(help="Share of synthetic pairs, 0 to 1.")] = 0.5,
+    cin_gan: Annotated[
+        float, typer.Option(help="Share of those by CIN-GAN where the physics is known, 0 to 1.")
+    ] = 0.0,
     pairs: Annotated[int | None, typer.Option(help="Real pairs of each defect to use.")] = None,
     steps: Annotated[int | None, typer.Option(help="Steps of each stage that is run.")] = None,
     seed: Seed = 0,
@@ -74,16 +77,20 @@ def train(
     overwrite: Overwrite = False,
     quiet: Quiet = False,
 ) -> None:
-    """Adapt the generalist, or train from scratch: defects (CIN-GAN), then restorer (cGAN)."""
+    """Adapt the generalist, or train from scratch: the defects, then the restorer (cGAN).
+
+    CIN-GAN learns the defects that no physics describes; with --cin-gan, a share of the others.
+    """
     _need_training()
+    from ..gan.extending import extend_defects
     from ..gan.run import begun
-    from ..gan.training import extend_defects
     from ..gan.training import train as train_run
     from ..image.dataset import load_dataset
     from .flow import changed_steps, evaluate_run, told_of
 
+    shares = {"alpha": alpha, "cin_gan": cin_gan}
     chosen = changed_steps(
-        preset, start, steps, alpha=alpha, pairs=pairs, seed=seed, match_pairs=match_pairs
+        preset, start, steps, **shares, pairs=pairs, seed=seed, match_pairs=match_pairs
     )
     if add_to is not None and (minutes is not None or stage != "all"):
         raise ValueError(
@@ -107,7 +114,7 @@ def train(
 
 @app.command()
 def synthesize(
-    run: Annotated[Path, typer.Argument(help="Run folder with a trained CIN-GAN.")],
+    run: Annotated[Path, typer.Argument(help="Run folder.")],
     clean: Annotated[list[Path], typer.Argument(help="Clean images or folders of them.")],
     defect: Annotated[str, typer.Option(help="Name of the defect.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="Folder to make.")],

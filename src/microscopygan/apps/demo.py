@@ -71,7 +71,7 @@ def run_demo(output: Path, *, seed: int = 0, overwrite: bool = False, quiet: boo
     begun = time.perf_counter()
     count = _restore(dataset, data.defects, output / "restored-at-once", None)
     console.print(f"     {count} images in {time.perf_counter() - begun:.1f} s")
-    console.print("3/5  Adapting to the dataset: its defects (CIN-GAN), then the restorer (cGAN)")
+    console.print("3/5  Adapting to the dataset: the physics of its defects, then the restorer")
     train(data, run, chosen, minutes=MINUTES, overwrite=True, quiet=quiet)
     console.print("4/5  Restoring the test images once more")
     _restore(dataset, data.defects, output / "restored", run / "restorer.onnx")

@@ -151,6 +151,24 @@ class Defect(BaseModel):
             f"{type(self).__name__} has no effect of its own, expected one of {sorted(DEFECTS)}"
         )
 
+    def partner(self, plane: NDArray[np.generic]) -> Plane:
+        """Return what is left of a defective plane once its defect is undone.
+
+        It is the clean plane, with the even light that the defect adds: from the image, that
+        cannot be told from the specimen's own.
+
+        Parameters
+        ----------
+        plane : array, shape (Y, X)
+            A clean plane on a scale of about 0 to 1.
+
+        Returns
+        -------
+        array, shape (Y, X), float32
+            What a restorer should make of the plane that :meth:`apply` returns.
+        """
+        return np.asarray(plane, dtype=np.float32)
+
 
 class Noise(Defect):
     """Photon and read-out noise of the sensor."""
@@ -172,6 +190,17 @@ class Noise(Defect):
         return physics.poisson_gaussian(
             lit, rng, photons=self.photons, read_noise=self.read_noise, offset=self.offset
         )
+
+    def partner(self, plane: NDArray[np.generic]) -> Plane:
+        """Return the plane with background and baseline, see :meth:`Defect.partner`.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> float(Noise(photons=30, background=0.25).partner(np.ones((1, 1)))[0, 0])
+        1.25
+        """
+        return np.asarray(plane, dtype=np.float32) + np.float32(self.background + self.offset)
 
 
 class Axial(Defect):
@@ -307,6 +336,12 @@ class Composition(Defect):
         for step in self.steps:
             result = step.apply(result, rng)
         return result
+
+    def partner(self, plane: NDArray[np.generic]) -> Plane:
+        """Return the plane with the even light of every step: see :meth:`Defect.partner`."""
+        for step in self.steps:
+            plane = step.partner(plane)
+        return np.asarray(plane, dtype=np.float32)
 
     def jitter(self, rng: np.random.Generator, scale: float) -> Self:
         """Move the drawn fields of every step a little: see :meth:`Defect.jitter`."""

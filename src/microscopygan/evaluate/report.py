@@ -244,7 +244,7 @@ def _synthetic(run: Run) -> str:
         rows = [_synthetic_row(defect, planes) for planes in examples.values()][:ROWS_SHOWN]
         blocks.append(f"<h3>{_text(defect)}</h3>{''.join(rows)}")
     pictures = "".join(blocks) or _absent("This run has no pictures of synthetic defects.")
-    return _section("Defects CIN-GAN learned", pictures + _realism(run.realism))
+    return _section("Defects it learned", pictures + _realism(run.realism))
 
 
 def _measure(value: Any, digits: int, percent: bool = False) -> str:
@@ -300,7 +300,7 @@ def _facts(record: dict[str, Any], dataset: dict[str, Any]) -> str:
         "Adaptation": _adaptation(judged) if judged else None,
         "Clean images": dataset.get("clean"),
         "Share of synthetic pairs (α)": dataset.get("alpha"),
-        "Share of those that are physical drafts": dataset.get("drafts"),
+        "Share of those by CIN-GAN where the physics is known": dataset.get("cin_gan"),
         "Seed": record.get("seed"),
         "Machine": record.get("machine"),
         "Time": listed("seconds", " s"),

@@ -76,14 +76,15 @@ def score_defects(
     seed: int,
     seen: dict[str, list[Plane]] | None = None,
 ) -> dict[str, dict[str, dict[str, float | None]]]:
-    """Measure how realistic CIN-GAN's defects are, beside the physics alone and Gaussian noise.
+    """Measure how realistic synthetic defects are, beside those of simpler models.
 
     Parameters
     ----------
     run
         Gets ``evaluation/realism.json`` and ``evaluation/synthetic.npz``.
     draws
-        ``DEFECT/KIND`` to (N, Y, X) float32; KIND is clean, physics, synthetic1, synthetic2.
+        ``DEFECT/KIND`` to (N, Y, X) float32; KIND is clean, synthetic1, synthetic2 and, where
+        CIN-GAN made these, physics: what it made them of.
     real
         Real defective planes by defect.
     pairs
@@ -103,11 +104,10 @@ def score_defects(
     pictures: dict[str, Plane] = {}
     for defect in sorted({key.partition("/")[0] for key in draws}):
         clean, planes = draws[f"{defect}/clean"], real[defect]
-        made = {
-            "cin-gan": draws[f"{defect}/synthetic1"],
-            "physics": draws[f"{defect}/physics"],
-            "gaussian": _gaussian(clean, (seen or real)[defect], seed),
-        }
+        made = {"physics": draws[f"{defect}/synthetic1"]}
+        if f"{defect}/physics" in draws:
+            made = {"cin-gan": made["physics"], "physics": draws[f"{defect}/physics"]}
+        made["gaussian"] = _gaussian(clean, (seen or real)[defect], seed)
         known = pairs.get(defect, [])
         found[defect] = {
             source: _measure(planes, known, some, clean, seed) for source, some in made.items()

@@ -1,4 +1,4 @@
-"""A trained CIN-GAN at work: a run's defects put into clean images."""
+"""A run's defects put into clean images: by its CIN-GAN, or by its physics where it has none."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from torch import nn
 from ..image.intensity import AffineMap, percentile_map
 from .cin_gan import degrade, load_defects
 from .material import Material
+from .networks import DefectGenerator
 from .patches import draft_of, draw_field, draw_physics
 from .run import read_physics
 
@@ -18,32 +19,38 @@ _DRAWS = 24  # synthetic fields of each defect kept for the realism measures
 
 
 def save_draws(
-    path: Path, generator: nn.Module, material: Material, seed: int, first: int = 0
+    path: Path, generator: nn.Module | None, material: Material, seed: int, first: int = 0
 ) -> None:
     """Keep synthetic fields with their clean and physical origins, to compare with real ones.
 
     Each clean field gets the defect twice, from another draft each time. `first` is the
-    generator's index of the material's first defect.
+    generator's index of the material's first defect; without a generator, the physics that all
+    defects have then makes the synthetic fields.
     """
     rng, again = (np.random.default_rng([seed, stream]) for stream in (3, 4))
     noise = torch.Generator().manual_seed(seed)
-    generator = generator.cpu()
+    if generator is not None:
+        generator = generator.cpu()
     arrays = {}
     for number, name in enumerate(material.defects, first):
         fields = [draw_field(material, name, 128, rng, own_share=1.0) for _ in range(_DRAWS)]
         draft = np.stack([a for a, _ in fields]).astype(np.float32)
         clean = np.stack([b for _, b in fields]).astype(np.float32)
-        arrays[f"{name}/clean"], arrays[f"{name}/physics"] = clean, draft
         other = np.stack([draft_of(material, name, b, again)[0] for _, b in fields])
-        for draw, drafts in (("synthetic1", draft), ("synthetic2", other.astype(np.float32))):
-            arrays[f"{name}/{draw}"] = degrade(generator, drafts, number, noise)
+        arrays[f"{name}/clean"] = clean
+        if generator is not None:
+            arrays[f"{name}/physics"] = draft
+        for draw, made in (("synthetic1", draft), ("synthetic2", other.astype(np.float32))):
+            if generator is not None:
+                made = degrade(generator, made, number, noise)
+            arrays[f"{name}/{draw}"] = made
     partial = path.with_name("draws.partial.npz")
     np.savez_compressed(partial, **arrays)  # type: ignore[arg-type]
     partial.replace(path)
 
 
 class Degrader:
-    """The CIN-GAN of a run, to put one of its defects into clean planes.
+    """A run's CIN-GAN, or its physics where it has none, to put a defect into clean planes.
 
     Parameters
     ----------
@@ -52,41 +59,58 @@ class Degrader:
     defect
         Name of the defect.
 
+    Attributes
+    ----------
+    generator
+        CIN-GAN's; None where the run has none.
+
     Raises
     ------
     FileNotFoundError
-        The run has no trained CIN-GAN.
+        The run has neither a trained CIN-GAN nor calibrated physics.
     ValueError
         It does not know the defect.
     """
 
     def __init__(self, run: Path, defect: str) -> None:
-        saved = run / "defects.safetensors"
-        if not saved.exists():
+        saved, physics = run / "defects.safetensors", read_physics(run)
+        if not (saved.exists() or physics):
             raise FileNotFoundError(f"{saved} is missing: train with --stage defects first")
-        self.generator, names = load_defects(saved)
+        self.generator: DefectGenerator | None = None
+        names = tuple(physics)
+        if saved.exists():
+            self.generator, names = load_defects(saved)
         if defect not in names:
             raise ValueError(f"defect: expected one of {', '.join(names)}, got {defect!r}")
-        self.index, self.physics = names.index(defect), read_physics(run).get(defect, [])
+        self.index, self.physics = names.index(defect), physics.get(defect, [])
 
     def __call__(
         self, clean: np.ndarray, rng: np.random.Generator, noise: torch.Generator
     ) -> np.ndarray:
         """Degrade clean planes (N, Y, X), float32 on about 0..1; another draw at each call."""
-        draft, scale = self._draft(clean, rng)
-        return scale.undo(degrade(self.generator, scale.apply(draft), self.index, noise))
+        _, draft, scale = self._draft(clean, rng)
+        return scale.undo(self._finished(scale.apply(draft), noise))
 
     def with_draft(
         self, clean: np.ndarray, rng: np.random.Generator, noise: torch.Generator
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return (clean, physical draft, result), all on the scale of a defective image."""
-        draft, scale = self._draft(clean, rng)
+        partner, draft, scale = self._draft(clean, rng)
         draft = scale.apply(draft)
-        return scale.apply(clean), draft, degrade(self.generator, draft, self.index, noise)
+        return scale.apply(partner), draft, self._finished(draft, noise)
 
-    def _draft(self, clean: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, AffineMap]:
-        draft = clean.astype(np.float32)
+    def _draft(
+        self, clean: np.ndarray, rng: np.random.Generator
+    ) -> tuple[np.ndarray, np.ndarray, AffineMap]:
+        """Return the clean partners of drafts, the drafts, and the scale of these."""
+        partner = draft = clean.astype(np.float32)
         if self.physics:
             known = draw_physics(self.physics, rng)
             draft = np.stack([known.apply(plane, rng) for plane in draft]).astype(np.float32)
-        return draft, percentile_map(draft)
+            partner = np.stack([known.partner(plane) for plane in partner])
+        return partner, draft, percentile_map(draft)
+
+    def _finished(self, draft: np.ndarray, noise: torch.Generator) -> np.ndarray:
+        if self.generator is None:
+            return draft
+        return degrade(self.generator, draft, self.index, noise)

@@ -81,8 +81,7 @@ def gather(dataset: Dataset, settings: Settings) -> Material:
     ------
     ValueError
         No clean image, where more than noise is to be learned or not from the generalist; or,
-        where alpha is 0, no real pair of some defect, or one alone, which cannot judge as well;
-        or a defect of unknown physics where all drafts stay as they are.
+        where alpha is 0, no real pair of some defect, or one alone, which cannot judge as well.
     """
     rng = np.random.default_rng([settings.seed, 1])
     given = {name: _chosen(dataset.pairs.get(name, []), settings, rng) for name in dataset.defects}
@@ -201,11 +200,6 @@ def _check(
         raise ValueError(
             f"{name}: an adaptation with alpha 0 needs pairs of two images or more, one to judge "
             f"by, got {len(_images(train))}; add some, or give a larger alpha"
-        )
-    known = settings.defects.physics and name in DEFECTS
-    if settings.drafts == 1 and settings.alpha > 0 and not known:
-        raise ValueError(
-            f"{name}: drafts 1 needs its physics, which is unknown or off; set it lower"
         )
     if not defective:
         raise ValueError(f"{name}: expected a defective image, got none; add some to {name}/")

@@ -59,8 +59,8 @@ class PairBatches:
     """Batches of stage two: ``input``, ``target`` (B, 1, y, x), ``defect``, ``unfinished`` (B,).
 
     Each sample is synthetic with probability `alpha`; always where a defect has no real pair. A
-    synthetic one is ``unfinished`` (1), for CIN-GAN to finish, but for a share `drafts` of those
-    with known physics.
+    synthetic one is ``unfinished`` (1), for CIN-GAN to finish, where no physics is known; in a
+    share `cin_gan`, where it is.
     ``hint`` (B, hints) tells which of the defects `hints` a sample has, for some of the samples.
     """
 
@@ -72,10 +72,10 @@ class PairBatches:
         alpha: float,
         seed: int,
         hints: tuple[str, ...] = (),
-        drafts: float = 0.0,
+        cin_gan: float = 0.0,
     ) -> None:
         self.material, self.batch, self.patch = material, batch, patch
-        self.alpha, self.seed, self.drafts = alpha, seed, drafts
+        self.alpha, self.seed, self.cin_gan = alpha, seed, cin_gan
         self.told = np.array([hint_for(name, hints) for name in material.defects], np.float32)
 
     def __call__(self, step: int, process: int) -> Batch:
@@ -86,7 +86,7 @@ class PairBatches:
         has_pairs = np.array([bool(m.pairs[name]) for name in m.defects])
         synthetic = (rng.random(self.batch) < self.alpha) | ~has_pairs[defect]
         known = np.array([bool(m.physics.get(name)) for name in m.defects])
-        finished = known[defect] & (rng.random(self.batch) < self.drafts)
+        finished = known[defect] & (rng.random(self.batch) >= self.cin_gan)
         drafts, cleans = draw_drafts(m, defect[synthetic], self.patch, rng, zoomed=_ZOOMED)
         inputs, targets = iter(drafts), iter(cleans)
         made = [
@@ -181,14 +181,15 @@ def draw_field(
 def draft_of(
     material: Material, name: str, clean: np.ndarray, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Draw a physical draft of a clean field; return both on the draft's intensity scale."""
+    """Draw a physical draft of a clean field; return it and its partner on the draft's scale."""
     known = material.physics.get(name)
     if not known:
         return clean, clean
     clean = percentile_map(clean).apply(clean)
-    draft = draw_physics(known, rng).apply(clean, rng)
+    physics = draw_physics(known, rng)
+    draft = physics.apply(clean, rng)
     scale = percentile_map(draft)
-    return scale.apply(draft), scale.apply(clean)
+    return scale.apply(draft), scale.apply(physics.partner(clean))
 
 
 def crop(planes: Sequence[np.ndarray], size: int, rng: np.random.Generator) -> list[np.ndarray]:

@@ -16,6 +16,7 @@ from accelerate import Accelerator
 from torch import nn
 
 from .. import __version__
+from ..defects.parameters import DEFECTS
 from ..image.dataset import Dataset
 from ..modelfile import ModelCard
 from ..settings import Settings
@@ -29,7 +30,7 @@ from .judging import Held, HeldBack
 from .loop import Batch, join_processes
 from .loop import train as run_loop
 from .material import Material, calibrate_physics, gather
-from .networks import DefectGenerator, build_restorer, choose_rows, place
+from .networks import DefectGenerator, build_restorer, place
 from .pacing import Clock, fit_defects, fit_restorer, with_steps
 from .patches import DefectBatches, PairBatches
 from .run import (
@@ -58,12 +59,14 @@ def train(
     overwrite: bool = False,
     quiet: bool = False,
 ) -> None:
-    """Train CIN-GAN, then the restorer, into the folder `run`.
+    """Train CIN-GAN, where it is needed, then the restorer, into the folder `run`.
 
-    Where ``settings.start`` is ``generalist``, the networks that ship are adapted: of CIN-GAN the
-    rows of the dataset's defects only. Weights between the restorer that ships and its states on
-    the way are judged by held-back images, which say what is kept, be it those that ship. From
-    noisy images alone, without a clean one, the restorer is adapted by self-supervision.
+    Physics makes the synthetic pairs of the defects that it describes, CIN-GAN those of others,
+    and of all in a share ``settings.cin_gan``. Where ``settings.start`` is ``generalist``, the
+    networks that ship are adapted: of CIN-GAN the rows of the dataset's defects only. Weights
+    between the restorer that ships and its states on the way are judged by held-back images, which
+    say what is kept, be it those that ship. From noisy images alone, without a clean one, the
+    restorer is adapted by self-supervision.
 
     Parameters
     ----------
@@ -75,7 +78,7 @@ def train(
     settings
         All settings.
     stage
-        ``all``, ``defects`` (CIN-GAN only) or ``restorer`` (takes the run's CIN-GAN).
+        ``all``, ``defects`` (CIN-GAN, needed or not) or ``restorer`` (takes the run's CIN-GAN).
     minutes
         Both stages' steps are lowered so that they take this long at most, in all.
     resume
@@ -98,11 +101,9 @@ def train(
     if settings.start == "generalist":
         settings = as_generalist(settings)
     material = gather(dataset, settings)
-    synthetic = needs_defects(settings) and bool(material.clean)
-    if stage == "defects" and not synthetic:
-        raise ValueError(
-            "CIN-GAN needs clean images, alpha above 0 and drafts below 1; leave --stage out"
-        )
+    synthetic = needs_defects(material, settings)
+    if stage == "defects" and not (material.clean and settings.alpha > 0):
+        raise ValueError("CIN-GAN needs clean images and alpha above 0; leave --stage out")
     saved = run / "defects.safetensors"
     if stage == "restorer" and synthetic and not saved.exists():
         raise FileNotFoundError(f"{saved} is missing: run --stage defects first, or set --alpha 0")
@@ -112,9 +113,9 @@ def train(
     accelerator.wait_for_everyone()
     minutes = read_pace(run).get("minutes")
     clock = None if minutes is None else Clock(60 * minutes - time.perf_counter() + begun)
-    material = _with_physics(material, settings, run, accelerator)
+    material = with_physics(material, settings, run, accelerator)
     seconds = {}
-    if stage in ("all", "defects") and synthetic:
+    if stage == "defects" or (stage == "all" and synthetic):
         begun = time.perf_counter()
         fit = partial(fit_defects, settings.defects, material, accelerator)
         settings = _fitted(run, "defects", settings, fit, accelerator, clock)
@@ -123,6 +124,8 @@ def train(
             material, run, settings, accelerator, extend=extend, resume=resume, quiet=quiet
         )
         seconds["defects"] = time.perf_counter() - begun
+    elif stage == "all" and material.physics and accelerator.is_main_process:
+        save_draws(run / "draws.npz", None, material, settings.seed)
     if stage in ("all", "restorer"):
         begun = time.perf_counter()
         train_restorer(material, run, settings, accelerator, clock, resume=resume, quiet=quiet)
@@ -131,9 +134,10 @@ def train(
         _describe(run, dataset, material, settings, seconds)
 
 
-def needs_defects(settings: Settings) -> bool:
-    """Tell whether a run needs CIN-GAN: for synthetic pairs, unless physics makes them all."""
-    return settings.alpha > 0 and settings.drafts < 1
+def needs_defects(material: Material, settings: Settings) -> bool:
+    """Tell whether a restorer needs CIN-GAN: for synthetic pairs, unless physics makes them all."""
+    known = settings.defects.physics and all(name in DEFECTS for name in material.defects)
+    return bool(material.clean) and settings.alpha > 0 and not (known and settings.cin_gan == 0)
 
 
 def needs_physics(settings: Settings) -> bool:
@@ -157,10 +161,10 @@ def _fitted(
     return settings if steps is None else with_steps(settings, stage, int(steps))
 
 
-def _with_physics(
+def with_physics(
     material: Material, settings: Settings, run: Path, accelerator: Accelerator
 ) -> Material:
-    """Calibrate the physical drafts once a run; every process reads the same ones."""
+    """Return the material with its physics, calibrated once a run: all processes read the same."""
     if not (needs_physics(settings) and material.clean):
         return material
     path = run / "physics.json"
@@ -205,57 +209,6 @@ def train_defects(
     accelerator.wait_for_everyone()  # the others read what was saved
 
 
-def extend_defects(
-    old: Path,
-    dataset: Dataset,
-    run: Path,
-    settings: Settings,
-    *,
-    resume: bool = False,
-    overwrite: bool = False,
-    quiet: bool = False,
-) -> None:
-    """Add the defects of `dataset` to the CIN-GAN of the run `old`, as the new run `run`.
-
-    Only the rows of new defects are trained: those of the known ones, and every shared weight,
-    stay bit-equal.
-
-    Raises
-    ------
-    FileNotFoundError
-        `old` has no trained CIN-GAN.
-    ValueError
-        It knows one of these defects already.
-    FileExistsError
-        As `train`.
-    """
-    saved = old / "defects.safetensors"
-    if not saved.exists():
-        raise FileNotFoundError(f"{saved} is missing: train with --stage defects first")
-    generator, known = load_defects(saved)
-    settings = _with_architecture(settings, generator)
-    accelerator = join_processes()
-    material = gather(dataset, settings.model_copy(update={"start": "scratch"}))
-    twice = sorted(set(known) & set(material.defects))
-    if twice:
-        raise ValueError(f"{old} knows {', '.join(twice)} already; leave only new defects in")
-    if accelerator.is_main_process:
-        open_run(run, settings, "defects", resume=resume, overwrite=overwrite)
-    material = _with_physics(material, settings, run, accelerator)
-    choose_rows(generator, [*range(len(known)), *(None for _ in material.defects)])
-    how = {"resume": resume, "quiet": quiet}
-    train_defects(material, run, settings, accelerator, known=known, extend=generator, **how)
-    if accelerator.is_main_process:
-        write_physics(run, {**read_physics(old), **read_physics(run)})
-
-
-def _with_architecture(settings: Settings, generator: DefectGenerator) -> Settings:
-    """Return the settings with the architecture of a trained generator."""
-    fields = ("generator", "channels", "blocks", "physics")
-    same = {name: getattr(generator.settings, name) for name in fields}
-    return settings.model_copy(update={"defects": settings.defects.model_copy(update=same)})
-
-
 def train_restorer(
     material: Material,
     run: Path,
@@ -274,8 +227,7 @@ def train_restorer(
     if not material.clean:
         settings = with_steps(settings, "restorer", min(noisy.STEPS, settings.restorer.steps))
     stage = settings.restorer
-    synthetic = needs_defects(settings) and bool(material.clean)
-    generator = _generator(run, material) if synthetic else None
+    generator = _generator(run, material) if needs_defects(material, settings) else None
     start = generalist() if settings.start == "generalist" else None
     batches, held = _pairs(material, settings, start, generator)
     judge = None
@@ -336,7 +288,7 @@ def _pairs(
         )
     held = {} if start is None else judges(material, settings, generator)
     batches = PairBatches(
-        material, stage.batch, stage.patch, settings.alpha, seed, stage.hints, settings.drafts
+        material, stage.batch, stage.patch, settings.alpha, seed, stage.hints, settings.cin_gan
     )
     return batches, held
 
@@ -356,7 +308,7 @@ def model_card(material: Material, settings: Settings, steps: int) -> ModelCard:
             "preset": settings.preset,
             "start": settings.start,
             "alpha": settings.alpha,
-            "drafts": settings.drafts,
+            "cin_gan": settings.cin_gan,
             "steps": steps,
             "seed": settings.seed,
             "pairs": {name: len(pairs) for name, pairs in material.pairs.items()},
@@ -380,7 +332,7 @@ def _describe(
         "dataset": {
             "clean": len(material.clean),
             "alpha": settings.alpha,
-            "drafts": settings.drafts,
+            "cin_gan": settings.cin_gan,
             "defects": {
                 name: {
                     "unpaired": len(material.defective[name]),
