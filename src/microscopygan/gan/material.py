@@ -7,6 +7,7 @@ one defect trains none.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -249,26 +250,24 @@ def _spare_noisy(
 
 
 def calibrate_physics(material: Material, seed: int) -> dict[str, list[Defect]]:
-    """Fit the physical model of each defect that has one to its pairs, or else unpaired."""
-    found: dict[str, list[Defect]] = {}
-    for number, name in enumerate(material.defects):
-        if name in DEFECTS:
-            rng = np.random.default_rng([seed, 2, number])
-            kind, pairs = DEFECTS[name], material.pairs[name]
-            if kind in (Axial, LowResolution) and len(pairs) >= _FEW_PAIRS:
-                found[name] = calibrate_pairs(kind, [(p.input, p.target) for p in pairs], rng)
-                continue
-            clean = material.own_clean[name] or material.clean
-            found[name] = _calibrated(kind, clean, material.defective[name], rng)
-    return found
+    """Fit the physical model of each defect that has one to its pairs, or else unpaired.
+
+    Defects are independent of each other: they are fitted at the same time, in threads.
+    """
+    with ThreadPoolExecutor() as pool:
+        fitted = {
+            name: pool.submit(_calibrated, material, name, [seed, 2, number])
+            for number, name in enumerate(material.defects)
+            if name in DEFECTS
+        }
+    return {name: found.result() for name, found in fitted.items()}
 
 
-def _calibrated(
-    kind: type[Defect],
-    clean: list[np.ndarray],
-    defective: list[np.ndarray],
-    rng: np.random.Generator,
-) -> list[Defect]:
+def _calibrated(material: Material, name: str, seed: list[int]) -> list[Defect]:
+    rng, kind, pairs = np.random.default_rng(seed), DEFECTS[name], material.pairs[name]
+    if kind in (Axial, LowResolution) and len(pairs) >= _FEW_PAIRS:
+        return calibrate_pairs(kind, [(p.input, p.target) for p in pairs], rng)
+    clean, defective = material.own_clean[name] or material.clean, material.defective[name]
     if kind is Noise:
         return [*calibrate_noise(clean, defective, rng)]
     if kind in (UnevenIllumination, Bleaching):  # they leave no trace in unpaired images
