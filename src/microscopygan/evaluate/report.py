@@ -337,7 +337,7 @@ def _losses(logs: dict[str, Table], judged: dict[str, Any]) -> str:
             line_chart(list(steps), list(figures[n]), n) for n in names if n not in off
         )
         body = f'<div class="charts">{charts}</div>' if charts else ""
-        blocks.append(f"<h3>{title}</h3>" + (body or _absent("This part has no log.")))
+        blocks.append(f"<h3>{title}</h3>" + (body or _absent("Not trained, or without a log.")))
     note = '<p class="soft">Pale: as logged. Strong: smoothed. Logarithmic where positive.</p>'
     return _section("Losses", note + "".join(blocks))
 
