@@ -296,3 +296,13 @@ def test_the_page_names_options_and_methods_that_exist() -> None:
     table = re.findall(r"^\| `([\w.…-]+)` \|", text, re.MULTILINE)[1:]  # less its head
     assert set(table) == {name for name in METHODS if not name.startswith("alpha-")} | {"alpha-…"}
     assert "<!-- figures -->" in text
+
+
+def test_the_page_shows_the_figures_of_the_published_tables() -> None:
+    docs = REPOSITORY / "docs"
+    text = (docs / "benchmark.md").read_text(encoding="utf-8")
+    figures = text[text.index("<!-- figures -->") : text.index("<!-- /figures -->")]
+    published = (docs / "benchmark" / "table.md").read_text(encoding="utf-8").splitlines()
+    shown = [line for line in figures.splitlines() if re.match(r"\| [^|]+ \| [\d.+–-]", line)]
+    assert shown
+    assert set(shown) <= set(published)
