@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import shutil
 import subprocess
 import time
 from itertools import pairwise
@@ -12,7 +13,7 @@ from statistics import median
 
 
 def machine() -> str:
-    """Return one line that names the processor, its cores and the commit."""
+    """Return one line that names the processor, its cores, NVIDIA's GPUs and the commit."""
     name = platform.processor() or platform.machine()
     cpuinfo = Path("/proc/cpuinfo")
     if cpuinfo.exists():
@@ -21,7 +22,21 @@ def machine() -> str:
     git = subprocess.run(
         ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False
     )
-    return f"{name}, {os.cpu_count()} cores, commit {git.stdout.strip() or 'unknown'}"
+    parts = [name, f"{os.cpu_count()} cores", *_gpus(), f"commit {git.stdout.strip() or 'unknown'}"]
+    return ", ".join(parts)
+
+
+def _gpus() -> list[str]:
+    """Ask NVIDIA's driver, so that no benchmark has to load PyTorch."""
+    if shutil.which("nvidia-smi") is None:
+        return []
+    told = subprocess.run(
+        ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return told.stdout.splitlines() if told.returncode == 0 else []
 
 
 def pace(threads: int) -> float:

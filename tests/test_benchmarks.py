@@ -17,7 +17,7 @@ from typer.main import get_command
 REPOSITORY = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(REPOSITORY))  # the benchmarks lie beside the package
 
-from benchmarks import material, restoration_memory, restoration_speed, strong_scaling  # noqa: E402
+from benchmarks import machine, material, restoration_memory, restoration_speed, strong_scaling  # noqa: E402
 from benchmarks.frames import field_of  # noqa: E402
 from benchmarks.restoration_speed import Case, Worker, take_turns, window_shape  # noqa: E402
 
@@ -261,3 +261,15 @@ def test_the_page_on_clusters_names_options_that_exist() -> None:
     named = set(re.findall(r"(?<![\w-])--[a-z][a-z-]*", text))
     assert {"--scheduler", "--memory", "--resume"} <= named
     assert named - DASK <= options
+
+
+def test_machine_names_the_gpu_that_the_driver_tells_of(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    driver = tmp_path / "nvidia-smi"
+    driver.write_text("#!/bin/sh\necho 'NVIDIA T4'\n")
+    driver.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+    assert ", NVIDIA T4, commit " in machine()
+    driver.write_text("#!/bin/sh\necho 'no driver'; exit 9\n")
+    assert "no driver" not in machine()
