@@ -144,6 +144,23 @@ def test_tables_hold_the_figures() -> None:
     assert without.rows[-1] == ["CARE (CSBDeep), 10 pairs of each task", "-2.00 [-2.00, -2.00]"]
 
 
+def test_methods_of_several_numbers_of_pairs_are_set_side_by_side() -> None:
+    results = tables.Results(
+        [row for n, mean in enumerate((13.0, 11.0, 12.0, 10.0))
+         for row in rows_of("care", "A", ("all", "3", "30", "1")[n], [mean])]
+        + rows_of("care", "B", "0", [9.0])
+        + rows_of("default", "A", "10", [18.0, 20.0]),
+        [],
+    )  # fmt: skip
+    assert [[row[0], row[1].split(" /")[0]] for row in tables.by_pairs(results).rows] == [
+        ["CARE (CSBDeep), 1 pair", "11.00"],
+        ["CARE (CSBDeep), 3 pairs", "12.00"],
+        ["CARE (CSBDeep), 30 pairs", "13.00"],
+        ["CARE (CSBDeep), all pairs", "14.00"],
+    ]
+    assert not tables.by_pairs(tables.Results(rows_of("default", "A", "10", [18.0]), [])).rows
+
+
 def test_variants_are_compared_in_draws_that_both_have() -> None:
     results = tables.Results(
         rows_of("default", "A", "10", [18.0, 30.0])

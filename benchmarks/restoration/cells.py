@@ -54,7 +54,7 @@ class Cell(NamedTuple):
     @property
     def label(self) -> str:
         """What progress calls it."""
-        count = "all pairs" if self.pairs is None else f"{self.pairs} pairs"
+        count = count_text("all" if self.pairs is None else str(self.pairs))
         what = "no pairs" if self.setting == "B" else count
         return f"{self.method}, {what}, draw {self.draw}, {self.task}"
 
@@ -62,6 +62,15 @@ class Cell(NamedTuple):
 def count_of(text: str) -> int | None:
     """Return the number of pairs that tables and folders call `text`: None for ``all``."""
     return None if text == "all" else int(text)
+
+
+def count_text(pairs: str) -> str:
+    """Name a number of pairs.
+
+    >>> [count_text(pairs) for pairs in ("1", "10", "all")]
+    ['1 pair', '10 pairs', 'all pairs']
+    """
+    return "1 pair" if pairs == "1" else f"{pairs} pairs"
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ from benchmarks.restoration.tables import (
     Place,
     Results,
     Sheet,
+    by_pairs,
     group_title,
     sheets,
 )
@@ -40,9 +41,8 @@ def write_reports(bench: Bench, scores: list[Row], costs: list[Row]) -> str:
     results = Results(scores, costs)
     write_csv([_rounded(row) for row in scores], bench.out / "scores.csv", overwrite=True)
     write_csv(costs, bench.out / "cells.csv", overwrite=True)
-    text = "\n".join(
-        sheet.markdown() for group in results.groups for sheet in sheets(results, group)
-    )
+    every = [sheet for group in results.groups for sheet in sheets(results, group)]
+    text = "\n".join(sheet.markdown() for sheet in [*every, by_pairs(results)] if sheet.rows)
     text += f"\n{conditions(bench, results)}\n"
     write_text(bench.out / "table.md", text, overwrite=True)
     write_text(bench.out / "report.html", page(bench, results), overwrite=True)
@@ -69,6 +69,8 @@ def page(bench: Bench, results: Results) -> str:
     """Lay out the page: for each group its tables and pictures. It links to nothing outside."""
     style = files("microscopygan.evaluate").joinpath("page.css").read_text(encoding="utf-8")
     parts = [_section(bench, results, group) for group in results.groups]
+    if (growth := by_pairs(results)).rows:
+        parts.append(f"<section><h2>{growth.title}</h2>{_table(growth)}</section>")
     return (
         '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
+from benchmarks.restoration.cells import count_text
 from benchmarks.restoration.methods import METHODS
 from benchmarks.restoration.scores import Row
 from benchmarks.restoration.statistics import (
@@ -28,6 +29,10 @@ MEASURES = {
     "ssim_minmax": ("SSIM 2019", 3),
     "ring_resolution": ("FRC, px", 2),
 }
+_FITTED = (
+    "PSNR in dB / SSIM after an affine fit of each restored image to its target: mean over test "
+    "images ± sd over draws"
+)
 TYPICAL = ("ring_resolution",)  # measures whose median over images is taken
 
 Group = tuple[str, str]  # setting, number of pairs
@@ -99,6 +104,11 @@ class Results:
             if place[0] == name and (place[1:] == group or _everywhere(name))
         ]
 
+    def places_of(self, name: str) -> list[Place]:
+        """Return where the scores of one method are found, few pairs first."""
+        there = {p for (p, *_) in self._scores if p[0] == name}
+        return sorted(there, key=lambda p: (p[1], p[2] == "all", len(p[2]), p[2]))
+
     def values(self, place: Place, task: str, measure: str) -> PerDraw:
         """Return scores by draw and image; nothing where there are none."""
         return self._scores.get((place, task, measure), {})
@@ -138,7 +148,7 @@ def group_title(group: Group) -> str:
         return "No pairs"
     if group == UNTRAINED:
         return "Without training"
-    return "All pairs" if group[1] == "all" else f"{group[1]} pairs of each task"
+    return "All pairs" if group[1] == "all" else f"{count_text(group[1])} of each task"
 
 
 def sheets(results: Results, group: Group) -> list[Sheet]:
@@ -153,14 +163,8 @@ def sheets(results: Results, group: Group) -> list[Sheet]:
 def overview(results: Results, group: Group) -> Sheet:
     """PSNR and SSIM of every method on every task, variants of MicroscopyGAN left aside."""
     places, tasks = [p for p in results.places(group) if not _variant(p)], results.tasks
-    rows, best = [], set()
-    for place in places:
-        cells = []
-        for task in tasks:
-            psnr, ssim = (results.spread(place, task, m) for m in ("psnr_affine", "ssim_affine"))
-            known = results.values(place, task, "psnr_affine")
-            cells.append(f"{psnr.text(2)} / {ssim.text(3)}" if known else "–")
-        rows.append([METHODS[place[0]].title, *cells])
+    rows = [[METHODS[place[0]].title, *_side_by_side(results, place)] for place in places]
+    best = set()
     for column, task in enumerate(tasks, 1):
         means = {
             row: results.spread(place, task, "psnr_affine").mean
@@ -169,11 +173,29 @@ def overview(results: Results, group: Group) -> Sheet:
         }
         if means:
             best.add((max(means, key=lambda row: means[row]), column))
-    note = (
-        "PSNR in dB / SSIM after an affine fit of each restored image to its target: mean over "
-        "test images ± sd over draws; highest PSNR in bold, the oracle left aside."
-    )
+    note = f"{_FITTED}; highest PSNR in bold, the oracle left aside."
     return Sheet(group_title(group), ["", *tasks], rows, frozenset(best), note)
+
+
+def by_pairs(results: Results) -> Sheet:
+    """PSNR and SSIM of the methods that were trained on several numbers of pairs."""
+    rows = []
+    for name in METHODS:
+        places = [p for p in results.places_of(name) if p[1] == "A"]
+        if len(places) > 1:
+            title = METHODS[name].title
+            rows += [[f"{title}, {count_text(p[2])}", *_side_by_side(results, p)] for p in places]
+    return Sheet("By number of pairs", ["", *results.tasks], rows, note=f"{_FITTED}.")
+
+
+def _side_by_side(results: Results, place: Place) -> list[str]:
+    """PSNR and SSIM of one method on each task."""
+    cells = []
+    for task in results.tasks:
+        psnr, ssim = (results.spread(place, task, m) for m in ("psnr_affine", "ssim_affine"))
+        known = results.values(place, task, "psnr_affine")
+        cells.append(f"{psnr.text(2)} / {ssim.text(3)}" if known else "–")
+    return cells
 
 
 def differences(results: Results, group: Group, measure: str) -> Sheet:
