@@ -24,6 +24,7 @@ from job import Arrays, Job, Trained, perform, split
 
 PATCH = 64  # pixels
 PATCHES = 16  # of an image; they are cut at random, and overlap
+CHECKED = 3  # images, at most: the check after each of 100 epochs would else take most of the time
 TIMED = 5  # steps, after one that also compiles the network
 RESERVE = 0.03  # of the time, for the last validation and loading the best weights
 
@@ -50,6 +51,7 @@ def train(job: Job, given: Arrays, work: Path) -> Trained:
     x, y = patches(inputs[kept], targets[kept])
     config = Config("YX", n_channel_in=1, n_channel_out=1, train_tensorboard=False)
     care = CARE(config, "care", basedir=str(work))
+    held = held[:CHECKED]
     held_back = inputs[held][..., None], targets[held][..., None]
     step, check = timed(care, x, y, held_back)
     epoch = (end - time.perf_counter()) / config.train_epochs
