@@ -29,11 +29,11 @@ MEASURES = {
     "ssim_minmax": ("SSIM 2019", 3),
     "ring_resolution": ("FRC, px", 2),
 }
+TYPICAL = ("ring_resolution",)  # measures whose median over images is taken
 _FITTED = (
     "PSNR in dB / SSIM after an affine fit of each restored image to its target: mean over test "
     "images ± sd over draws"
 )
-TYPICAL = ("ring_resolution",)  # measures whose median over images is taken
 
 Group = tuple[str, str]  # setting, number of pairs
 UNTRAINED: Group = ("A", "0")
@@ -96,12 +96,11 @@ class Results:
 
         Methods without training and the oracle have a row in every group.
         """
-        there = {p for (p, *_) in self._scores}
         return [
             place
             for name in METHODS
-            for place in sorted(there)
-            if place[0] == name and (place[1:] == group or _everywhere(name))
+            for place in self.places_of(name)
+            if place[1:] == group or _everywhere(name)
         ]
 
     def places_of(self, name: str) -> list[Place]:
