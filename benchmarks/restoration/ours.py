@@ -79,17 +79,15 @@ def train_within(material: Material, chosen: Settings, run: Path, seconds: float
     From scratch the restorer takes all the time that is left; an adaptation ends by itself.
     """
     clock, accelerator = Clock(seconds), Accelerator()
-    extend = None
-    if chosen.start == "generalist":
-        chosen, extend = as_generalist(chosen), generator_for(material.defects)
-    else:
-        chosen = with_steps(chosen, "restorer", _WITHOUT_END)
+    adapted = chosen.start == "generalist"
+    chosen = as_generalist(chosen) if adapted else with_steps(chosen, "restorer", _WITHOUT_END)
     if needs_physics(chosen):
         material = replace(material, physics=calibrate_physics(material, chosen.seed))
     if needs_defects(material, chosen):
         count = fit_defects(chosen.defects, material, accelerator, clock)
         some = with_steps(chosen, "defects", min(count, chosen.defects.steps))
-        train_defects(material, run, _quiet(some), accelerator, extend=extend, quiet=True)
+        start = generator_for(material) if adapted else None
+        train_defects(material, run, _quiet(some), accelerator, start=start, quiet=True)
     train_restorer(material, run, _quiet(chosen), accelerator, clock, quiet=True)
     taken = read_judgements(run / "restorer")
     return int(taken[-1]["step"] if taken else read_pace(run)["restorer"])

@@ -10,10 +10,11 @@ import pytest
 import torch
 
 from microscopygan.apps.flow import told_of
-from microscopygan.defects.parameters import Noise
+from microscopygan.defects.parameters import Axial, Noise
 from microscopygan.defects.specimens import nuclei
 from microscopygan.gan import judging
 from microscopygan.gan.adaptation import DEFECTS, as_generalist, generalist, generator_for, judges
+from microscopygan.gan.cin_gan import load_defects
 from microscopygan.gan.extending import extend_defects
 from microscopygan.gan.judging import read_judgements
 from microscopygan.gan.material import Material, gather
@@ -59,19 +60,34 @@ def test_settings_take_the_architecture_that_ships(brief: Settings) -> None:
     assert chosen.restorer.steps == 10
 
 
-def test_known_defects_start_from_their_own_rows_and_all_as_drafts() -> None:
-    known = generator_for(HINTS)
-    chosen = generator_for(("stripes", "axial"))
+def test_known_defects_start_from_their_own_rows() -> None:
+    known, _ = load_defects(DEFECTS)
+    chosen = generator_for(
+        material(("stripes", "axial"), [], physics={"axial": [Axial(sigma_z=1, step=4)]})
+    )
     rows = defect_rows(chosen)
     for name, value in chosen.state_dict().items():
         before = known.state_dict()[name]
         if name == "gain":
-            assert not value.any()
+            assert value[0].eq(1).all()
+            assert not value[1].any()
         elif name in rows:
             torch.testing.assert_close(value[0], before.mean(0))
             assert torch.equal(value[1], before[HINTS.index("axial")])
         else:
             assert torch.equal(value, before)
+
+
+def test_rows_alone_train_where_physics_makes_every_draft() -> None:
+    drafts = {"axial": [Axial(sigma_z=1, step=4)], "noise": [Noise(photons=20)]}
+    chosen = generator_for(material(("noise", "axial"), [], physics=drafts))
+    trained = {name for name, weight in chosen.named_parameters() if weight.requires_grad}
+    assert trained == set(defect_rows(chosen))
+    assert not chosen.gain.any()
+    of_one = generator_for(
+        material(("noise", "axial"), [], physics={"axial": [Axial(sigma_z=1, step=4)]})
+    )
+    assert all(weight.requires_grad for weight in of_one.parameters())
 
 
 def test_pairs_held_back_judge_as_they_are(brief: Settings) -> None:
@@ -90,13 +106,33 @@ def test_physics_makes_what_judges_where_there_are_no_pairs(brief: Settings) -> 
 
 
 def test_a_defect_without_physics_is_judged_by_cin_gans_images(brief: Settings) -> None:
-    generator = generator_for(("stripes",))
-    torch.nn.init.normal_(generator.gain)
     given = material(("stripes",), planes(12), spare={"stripes": planes(3, 1)})
-    found = judges(given, brief, generator)["stripes"]
+    found = judges(given, brief, generator_for(given).requires_grad_(False))["stripes"]
     assert not np.allclose(found.image, found.target)
     with pytest.raises(ValueError, match="expected pairs to judge"):
         judges(given, brief, None)
+
+
+def test_a_cin_gan_that_has_learned_nothing_is_no_judge(brief: Settings) -> None:
+    given = material(("lowlight",), planes(12), spare={"lowlight": planes(3, 1)})
+    generator = generator_for(given).requires_grad_(False)
+    generator.gain.zero_()
+    with pytest.raises(ValueError, match=r"lowlight: expected CIN-GAN to learn .*noise, axial"):
+        judges(given, brief, generator)
+
+
+def test_a_defect_without_physics_is_learned_and_told_of(
+    tmp_path: Path, brief: Settings, dataset: Path
+) -> None:
+    """Slow (about 10 s): both stages."""
+    data, run = load_dataset(dataset), tmp_path / "run"
+    unpaired = {"lowlight": data.defective["noise"], "lowres": data.defective["lowres"]}
+    train(Dataset(data.clean, unpaired, {}, {}), run, brief, quiet=True)
+    trained, names = load_defects(run / "defects.safetensors")
+    assert names == ("lowlight", "lowres")
+    shipped, _ = load_defects(DEFECTS)
+    assert not torch.equal(trained.last.weight, shipped.last.weight)
+    assert "No physics is known of lowlight: CIN-GAN learned it" in told_of(run)[-1]
 
 
 def noisy_dataset(pairs: int) -> Dataset:

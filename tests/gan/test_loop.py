@@ -153,13 +153,14 @@ def test_terms_of_weight_zero_are_left_out(tiny: Settings) -> None:
 
 
 def test_only_rows_of_a_new_defect_train(tiny: Settings) -> None:
-    from microscopygan.gan.networks import DefectGenerator, choose_rows, defect_rows
+    from microscopygan.gan.networks import DefectGenerator, choose_rows, defect_rows, train_rows
 
     generator = DefectGenerator(tiny.defects, 2)
     for parameter in generator.parameters():
         torch.nn.init.normal_(parameter, std=0.2)
     choose_rows(generator, [0, 1, None])
-    gan = CinGan(tiny.defects, ("a", "b", "c"), Accelerator(cpu=True), 0, extend=generator)
+    train_rows(generator)
+    gan = CinGan(tiny.defects, ("a", "b", "c"), Accelerator(cpu=True), 0, start=generator)
     before = {k: v.clone() for k, v in generator.state_dict().items()}
     rows = defect_rows(generator)
     for step in range(2):

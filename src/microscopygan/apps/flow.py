@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ..defects.parameters import DEFECTS
 from ..image.axes import AXES, to_volumes
 from ..image.dataset import Dataset
 from ..image.formats import SUFFIXES, Image, list_images, read, write
@@ -70,6 +71,13 @@ def told_of(run: Path) -> list[str]:
     lines.append(f"Judged on {judges}.")
     if not about["dataset"]["clean"]:
         lines.append("No clean image was given: the noise was learned from itself.")
+    unknown = [name for name in judged["judged_on"] if name not in DEFECTS]
+    if unknown and about["dataset"]["alpha"] > 0:
+        lines.append(
+            f"No physics is known of {', '.join(unknown)}: CIN-GAN learned it from the images, and "
+            "makes what it is judged on, held-back pairs apart. "
+            f"If it is one of {', '.join(DEFECTS)}, name its folder so."
+        )
     return lines
 
 

@@ -8,18 +8,30 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from ..defects import parameters as known_defects
 from ..defects.specimens import draw_specimen
 from ..settings import Settings
 from .cin_gan import degrade, load_defects
-from .judging import FIELD, FIELDS, Held, cut_fields, held, kept_row, mean_gain, read_judgements
+from .judging import (
+    FIELD,
+    FIELDS,
+    Held,
+    affine_error,
+    cut_fields,
+    held,
+    kept_row,
+    mean_gain,
+    read_judgements,
+)
 from .material import Material, judged_on
-from .networks import DefectGenerator, ResNetRestorer, UNetRestorer, choose_rows
+from .networks import DefectGenerator, ResNetRestorer, UNetRestorer, choose_rows, train_rows
 from .patches import draft_of, flip
 from .weights import ARCHITECTURE, load_restorer
 
 _WEIGHTS = Path(str(files("microscopygan") / "weights"))
 RESTORER = _WEIGHTS / "generalist.safetensors"
 DEFECTS = _WEIGHTS / "generalist_defects.safetensors"
+_CLEAN = 40.0  # dB to the clean image, above which no defect is to be seen
 
 
 def generalist() -> UNetRestorer | ResNetRestorer:
@@ -40,15 +52,23 @@ def as_generalist(settings: Settings) -> Settings:
     )
 
 
-def generator_for(defects: tuple[str, ...]) -> DefectGenerator:
-    """Return the CIN-GAN that ships with a row for each of `defects`.
+def generator_for(material: Material) -> DefectGenerator:
+    """Return the CIN-GAN that ships with a row for each defect of the material.
 
-    A defect that it knows starts from its own γ and β, another one from the mean of all, and each
-    as its draft: the gains are 0, whatever they are in the file.
+    A defect that it knows starts from its own γ and β, another one from the mean of all. Where
+    physics makes a draft of every defect, only the rows are to train, from a gain of 0: each
+    starts as its draft. Rows alone cannot make a defect out of clean images: where one has no
+    draft, all weights are to train, and its gain is 1.
     """
     generator, known = load_defects(DEFECTS)
-    choose_rows(generator, [known.index(name) if name in known else None for name in defects])
-    generator.gain.data.zero_()
+    names = material.defects
+    choose_rows(generator, [known.index(name) if name in known else None for name in names])
+    undrafted = torch.tensor([name not in material.physics for name in names])
+    generator.gain.data[:] = undrafted[:, None]
+    if undrafted.any():
+        generator.requires_grad_(True)
+    else:
+        train_rows(generator)
     return generator
 
 
@@ -64,7 +84,8 @@ def judges(
     Raises
     ------
     ValueError
-        A defect has neither held-back pairs nor what could put it into clean images.
+        A defect has neither held-back pairs nor what could put it into clean images, or CIN-GAN
+        has not learned to.
     """
     rng, found = np.random.default_rng([settings.seed, 6]), {}
     for number, name in enumerate(material.defects):
@@ -82,8 +103,21 @@ def judges(
         if generator is not None and name not in material.physics:
             noise = torch.Generator().manual_seed(settings.seed)
             made = made._replace(image=degrade(generator, made.image, number, noise))
+            _check_learned(name, made)
         found[name] = made
     return found
+
+
+def _check_learned(name: str, made: Held) -> None:
+    """Check that images of CIN-GAN are defective: from others a restorer learns to do nothing."""
+    image, target = (torch.from_numpy(side)[:, None] for side in made)
+    psnr = float(-10 * affine_error(image, target).log10().mean())
+    if psnr > _CLEAN:
+        raise ValueError(
+            f"{name}: expected CIN-GAN to learn the defect, got images that are clean (PSNR "
+            f"{psnr:.0f} dB); add pairs/{name}/ and set --alpha 0, or give more images or "
+            f"--minutes; if it is one of {', '.join(known_defects.DEFECTS)}, name its folder so"
+        )
 
 
 def verdict(folder: Path, material: Material) -> dict[str, object] | None:

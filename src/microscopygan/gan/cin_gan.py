@@ -25,7 +25,7 @@ from .losses import (
     spectrum_loss,
     style_loss,
 )
-from .networks import DefectCritic, DefectGenerator, defect_rows, place
+from .networks import DefectCritic, DefectGenerator, place
 from .tensors import read_network, write_tensors
 
 _R1_EVERY = 8  # R1 is measured every 8th step with 8 times its weight (lazy regularisation)
@@ -44,9 +44,9 @@ class CinGan:
         Device and processes.
     seed
         Seed of the weights.
-    extend
-        A trained generator that has rows for all of `defects`: only these train, every weight
-        that the defects share is frozen.
+    start
+        A trained generator that has rows for all of `defects`, to go on from: those of its weights
+        train that require gradients. None: random weights, all of which do.
     """
 
     product = "generator"
@@ -57,12 +57,12 @@ class CinGan:
         defects: Sequence[str],
         accelerator: Accelerator,
         seed: int,
-        extend: DefectGenerator | None = None,
+        start: DefectGenerator | None = None,
     ) -> None:
         self.settings, self.defects, self.accelerator = settings, tuple(defects), accelerator
         with torch.random.fork_rng():
             torch.manual_seed(seed)
-            generator = extend or DefectGenerator(settings, len(defects))
+            generator = start or DefectGenerator(settings, len(defects))
             critic = DefectCritic(len(defects))
         device = accelerator.device
         self.vgg = place(VGGFeatures(), device)
@@ -72,7 +72,9 @@ class CinGan:
         }
         betas = (0.5, 0.9)
         self.optimizers: dict[str, torch.optim.Optimizer] = {
-            "generator": torch.optim.Adam(_trained(generator, extend is not None), betas=betas),
+            "generator": torch.optim.Adam(
+                [p for p in generator.parameters() if p.requires_grad], betas=betas
+            ),
             "critic": torch.optim.Adam(critic.parameters(), betas=betas),
         }
 
@@ -139,14 +141,6 @@ class CinGan:
         """Rows of clean, draft, synthetic, real (of another image), one row a sample."""
         columns = (batch["clean"], batch["draft"], self._made(batch, rng), batch["real"])
         return torch.cat(columns, 1)[:8]
-
-
-def _trained(generator: DefectGenerator, only_rows: bool) -> list[nn.Parameter]:
-    """Return the parameters that train; freeze the others."""
-    rows = defect_rows(generator)
-    for name, parameter in generator.named_parameters():
-        parameter.requires_grad_(name in rows or not only_rows)
-    return [p for p in generator.parameters() if p.requires_grad]
 
 
 def save_defects(

@@ -9,7 +9,7 @@ from ..settings import Settings
 from .cin_gan import load_defects
 from .loop import join_processes
 from .material import gather
-from .networks import DefectGenerator, choose_rows
+from .networks import DefectGenerator, choose_rows, train_rows
 from .run import open_run, read_physics, write_physics
 from .training import train_defects, with_physics
 
@@ -53,7 +53,8 @@ def extend_defects(
     material = with_physics(material, settings, run, accelerator)
     choose_rows(generator, [*range(len(known)), *(None for _ in material.defects)])
     how = {"resume": resume, "quiet": quiet}
-    train_defects(material, run, settings, accelerator, known=known, extend=generator, **how)
+    train_rows(generator)
+    train_defects(material, run, settings, accelerator, known=known, start=generator, **how)
     if accelerator.is_main_process:
         write_physics(run, {**read_physics(old), **read_physics(run)})
 

@@ -164,6 +164,13 @@ def choose_rows(generator: DefectGenerator, like: Sequence[int | None]) -> None:
         setattr(generator.get_submodule(module), row, nn.Parameter(chosen))
 
 
+def train_rows(generator: DefectGenerator) -> None:
+    """Let only the rows of the defects train; every weight that they share is frozen."""
+    generator.requires_grad_(False)
+    for row in defect_rows(generator).values():
+        row.requires_grad_(True)
+
+
 class DefectCritic(nn.Module):
     """Patch critic of CIN-GAN, told which defect by projection (Miyato & Koyama 2018)."""
 

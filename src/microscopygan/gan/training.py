@@ -119,10 +119,8 @@ def train(
         begun = time.perf_counter()
         fit = partial(fit_defects, settings.defects, material, accelerator)
         settings = _fitted(run, "defects", settings, fit, accelerator, clock)
-        extend = generator_for(material.defects) if settings.start == "generalist" else None
-        train_defects(
-            material, run, settings, accelerator, extend=extend, resume=resume, quiet=quiet
-        )
+        start = generator_for(material) if settings.start == "generalist" else None
+        train_defects(material, run, settings, accelerator, start=start, resume=resume, quiet=quiet)
         seconds["defects"] = time.perf_counter() - begun
     elif stage == "all" and material.physics and accelerator.is_main_process:
         save_draws(run / "draws.npz", None, material, settings.seed)
@@ -181,17 +179,17 @@ def train_defects(
     accelerator: Accelerator,
     *,
     known: tuple[str, ...] = (),
-    extend: DefectGenerator | None = None,
+    start: DefectGenerator | None = None,
     resume: bool = False,
     quiet: bool = False,
 ) -> None:
     """Stage one: train CIN-GAN and keep its averaged generator and some of its draws.
 
-    `extend` is a trained generator with rows for the defects `known`, which stay as they are, and
-    for the material's; nothing but its rows is trained.
+    `start` is a trained generator with rows for the defects `known`, which stay as they are, and
+    for the material's; see `CinGan`.
     """
     stage, names = settings.defects, known + material.defects
-    gan = CinGan(stage, names, accelerator, settings.seed, extend=extend)
+    gan = CinGan(stage, names, accelerator, settings.seed, start=start)
     batches = DefectBatches(material, stage.batch, stage.patch, settings.seed, first=len(known))
     generator = run_loop(
         gan,
