@@ -23,14 +23,14 @@ import numpy as np
 from scipy import ndimage
 
 from benchmarks import machine
+from microscopygan.datasets.folder import Dataset, Sample
 from microscopygan.evaluate.metrics import psnr_affine, ssim_affine
-from microscopygan.gan.training import train
-from microscopygan.image.dataset import Dataset, Sample
 from microscopygan.image.formats import Image, read, write
 from microscopygan.image.intensity import percentile_map
 from microscopygan.restoration.api import restore
 from microscopygan.restoration.axial import axial_step, interpolate, resample
 from microscopygan.settings import Settings, settings
+from microscopygan.training.stages import train
 
 KEPT = 4  # one plane of so many
 SMOOTH = 0.6  # pixels; the Gaussian that gives linear interpolation the best PSNR on both stacks

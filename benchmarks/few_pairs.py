@@ -18,12 +18,12 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks import machine
-from microscopygan.evaluate.baselines import classical
+from microscopygan.datasets.folder import Dataset, Sample, load_dataset
+from microscopygan.evaluate.classical import classical
 from microscopygan.evaluate.metrics import psnr_affine, ssim_affine
-from microscopygan.gan.training import train
-from microscopygan.image.dataset import Dataset, Sample, load_dataset
-from microscopygan.restoration.restorer import Restorer
+from microscopygan.restoration.model import Restorer
 from microscopygan.settings import STARTS, settings
+from microscopygan.training.stages import train
 
 _SCORED = 60  # training pairs of each task that validation scores
 

@@ -19,11 +19,11 @@ import numpy as np
 
 from benchmarks import machine
 from benchmarks.restoration.statistics import paired_difference
-from microscopygan.evaluate.baselines import noise_sigma, non_local_means
+from microscopygan.evaluate.classical import noise_sigma, non_local_means
 from microscopygan.evaluate.metrics import psnr_affine, ssim_affine
 from microscopygan.image.formats import read
 from microscopygan.image.intensity import percentile_map
-from microscopygan.restoration.restorer import GENERALIST, Restorer
+from microscopygan.restoration.model import GENERALIST, Restorer
 
 Method = Callable[[np.ndarray], np.ndarray]
 

@@ -43,8 +43,8 @@ def network() -> UNetRestorer:
 
 def export(path: Path) -> None:
     """Write the network to an ONNX file."""
-    from microscopygan.gan.export import export_restorer, receptive_field
-    from microscopygan.modelfile import ModelCard
+    from microscopygan.model_card import ModelCard
+    from microscopygan.training.export_onnx import export_restorer, receptive_field
 
     restorer = network()
     card = ModelCard(

@@ -17,10 +17,10 @@ import numpy as np
 import torch
 
 from benchmarks import machine
-from microscopygan.evaluate.scoring import score_defects
-from microscopygan.gan.degrading import Degrader
-from microscopygan.image.dataset import load_dataset
+from microscopygan.datasets.folder import load_dataset
+from microscopygan.evaluate.score_run import score_defects
 from microscopygan.image.intensity import percentile_map
+from microscopygan.training.synthesis import Degrader
 
 _FIRST, _SECOND, _ALL = slice(0, None, 2), slice(1, None, 2), slice(None)
 HALVES = {"0": (_FIRST, _SECOND), "1": (_SECOND, _FIRST), "both": (_ALL, _ALL)}  # (clean, real)

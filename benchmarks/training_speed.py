@@ -21,13 +21,13 @@ from accelerate import Accelerator
 
 from benchmarks import machine
 from microscopygan.apps.demo import write_dataset
+from microscopygan.datasets.folder import load_dataset
 from microscopygan.gan.cgan import CGan
 from microscopygan.gan.cin_gan import CinGan
-from microscopygan.gan.loop import Adversaries, Batch, prefetch, step_generator
-from microscopygan.gan.material import calibrate_physics, gather
-from microscopygan.gan.patches import DefectBatches, PairBatches
-from microscopygan.image.dataset import load_dataset
 from microscopygan.settings import settings
+from microscopygan.training.batches import DefectBatches, PairBatches
+from microscopygan.training.loop import Adversaries, Batch, prefetch, step_generator
+from microscopygan.training.split import calibrate_physics, gather
 
 _WARM = 2
 

@@ -23,11 +23,11 @@ from microscopygan.defects.parameters import Axial, Defect, Haze, LowResolution,
 from microscopygan.defects.specimens import filaments, vesicles
 from microscopygan.evaluate.metrics import psnr_affine
 from microscopygan.evaluate.structures import structure_errors
-from microscopygan.gan.pretraining import noisiness, quiet_fields
 from microscopygan.image.axes import to_planes
 from microscopygan.image.formats import list_images, read
 from microscopygan.image.intensity import percentile_map
-from microscopygan.restoration.restorer import GENERALIST, Restorer
+from microscopygan.restoration.model import GENERALIST, Restorer
+from microscopygan.training.pretraining import noisiness, quiet_fields
 
 DEFECTS: dict[str, list[Defect]] = {  # weak, middling, strong
     "noise": [Noise(photons=p, read_noise=1.0) for p in (1000, 60, 5)],

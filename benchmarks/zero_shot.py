@@ -15,10 +15,10 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks import machine
-from microscopygan.evaluate.baselines import classical
+from microscopygan.datasets.folder import Pair, load_dataset
+from microscopygan.evaluate.classical import classical
 from microscopygan.evaluate.metrics import psnr_affine, ssim_affine
-from microscopygan.image.dataset import Pair, load_dataset
-from microscopygan.restoration.restorer import GENERALIST, Restorer
+from microscopygan.restoration.model import GENERALIST, Restorer
 
 
 def main() -> None:

@@ -24,15 +24,16 @@ from pathlib import Path
 import numpy as np
 from accelerate import Accelerator
 
-from microscopygan.gan.cgan import CGan
+from microscopygan.gan.cgan import CGan, load_restorer, save_restorer
 from microscopygan.gan.cin_gan import CinGan, save_defects
-from microscopygan.gan.export import export_restorer
-from microscopygan.gan.judging import Held, HeldBack, held
-from microscopygan.gan.loop import join_processes
-from microscopygan.gan.loop import train as run_loop
-from microscopygan.gan.material import Material
-from microscopygan.gan.patches import DefectBatches, PairBatches, draw_field
-from microscopygan.gan.pretraining import (
+from microscopygan.image.axes import to_planes
+from microscopygan.image.formats import list_images, read
+from microscopygan.settings import HINTS, Settings, settings
+from microscopygan.training.batches import DefectBatches, PairBatches, draw_field
+from microscopygan.training.export_onnx import export_restorer
+from microscopygan.training.loop import join_processes
+from microscopygan.training.loop import train as run_loop
+from microscopygan.training.pretraining import (
     SHARES,
     SPECIMENS,
     broad_material,
@@ -40,12 +41,10 @@ from microscopygan.gan.pretraining import (
     quiet_fields,
     with_broad_physics,
 )
-from microscopygan.gan.run import open_run, write_json
-from microscopygan.gan.training import model_card
-from microscopygan.gan.weights import load_restorer, save_restorer
-from microscopygan.image.axes import to_planes
-from microscopygan.image.formats import list_images, read
-from microscopygan.settings import HINTS, Settings, settings
+from microscopygan.training.run_folder import open_run, write_json
+from microscopygan.training.split import Material
+from microscopygan.training.stages import model_card
+from microscopygan.training.validation import Held, HeldBack, held
 
 PACKAGE = Path(__file__).parents[1] / "src" / "microscopygan" / "weights"
 SHIPPED = {

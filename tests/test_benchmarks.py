@@ -22,11 +22,11 @@ from benchmarks.frames import field_of  # noqa: E402
 from benchmarks.restoration_speed import Case, Worker, take_turns, window_shape  # noqa: E402
 
 from microscopygan.apps.cli import app  # noqa: E402
-from microscopygan.gan.export import export_restorer, receptive_field  # noqa: E402
 from microscopygan.gan.networks import UNetRestorer  # noqa: E402
 from microscopygan.image.formats import missing_chunks, open_image  # noqa: E402
-from microscopygan.modelfile import ModelCard  # noqa: E402
+from microscopygan.model_card import ModelCard  # noqa: E402
 from microscopygan.settings import settings  # noqa: E402
+from microscopygan.training.export_onnx import export_restorer, receptive_field  # noqa: E402
 
 PEERS = REPOSITORY / "benchmarks" / "peers"
 DASK = {"--port", "--nworkers", "--nthreads", "--lifetime", "--lifetime-stagger", "--gres"}

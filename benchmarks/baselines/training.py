@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from benchmarks.baselines.networks import initialise
 from benchmarks.peers.job import Trained
 from microscopygan.gan.networks import Network
-from microscopygan.gan.patches import crop
+from microscopygan.training.batches import crop
 
 LARGEST = 256  # pixels; the papers' training crop
 SMALLEST = 32  # pixels; below this PatchGAN has no patch left

@@ -10,7 +10,7 @@ from serve import serve
 
 import microscopygan
 from microscopygan.restoration.files import restore_file
-from microscopygan.restoration.restorer import Restorer
+from microscopygan.restoration.model import Restorer
 
 
 @functools.cache

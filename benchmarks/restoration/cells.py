@@ -27,7 +27,7 @@ from benchmarks.material import environment
 from benchmarks.peers.job import Arrays, read_arrays, write_arrays, write_json
 from benchmarks.restoration.methods import METHODS, ORACLE_TIMES, Method, settings_of
 from benchmarks.restoration.protocol import NOISE, Material, given, inputs_to_restore, normalised
-from microscopygan.gan.adaptation import DEFECTS, RESTORER
+from microscopygan.training.fine_tuning import DEFECTS, RESTORER
 
 ALL = "all"
 _PATIENCE = 900.0  # seconds that a process may take beyond three times its budget

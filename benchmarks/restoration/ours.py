@@ -12,16 +12,21 @@ import numpy as np
 from accelerate import Accelerator
 
 from benchmarks.peers.job import Arrays, Job, Trained
-from microscopygan.gan.adaptation import as_generalist, generator_for
-from microscopygan.gan.judging import read_judgements
-from microscopygan.gan.material import Material, calibrate_physics, gather
+from microscopygan.datasets.folder import Dataset, Pair, Sample
 from microscopygan.gan.networks import build_restorer
-from microscopygan.gan.pacing import Clock, fit_defects, with_steps
-from microscopygan.gan.run import read_pace
-from microscopygan.gan.training import needs_defects, needs_physics, train_defects, train_restorer
-from microscopygan.image.dataset import Dataset, Pair, Sample
-from microscopygan.restoration.restorer import Restorer
+from microscopygan.restoration.model import Restorer
 from microscopygan.settings import Settings
+from microscopygan.training.fine_tuning import as_generalist, generator_for
+from microscopygan.training.run_folder import read_pace
+from microscopygan.training.split import Material, calibrate_physics, gather
+from microscopygan.training.stages import (
+    needs_defects,
+    needs_physics,
+    train_defects,
+    train_restorer,
+)
+from microscopygan.training.time_budget import Clock, fit_defects, with_steps
+from microscopygan.training.validation import read_judgements
 
 _SIDES = ("input", "target")
 _STAGES = ("defects", "restorer")

@@ -21,8 +21,8 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.peers.job import read_arrays, write_arrays
+from microscopygan.datasets.folder import Pair, load_dataset
 from microscopygan.defects.noise_calibration import calibrate_noise
-from microscopygan.image.dataset import Pair, load_dataset
 from microscopygan.image.intensity import percentile_map
 
 Arrays = dict[str, np.ndarray]

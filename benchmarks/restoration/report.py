@@ -22,10 +22,10 @@ from benchmarks.restoration.tables import (
     group_title,
     sheets,
 )
-from microscopygan.evaluate.charts import grey, picture
-from microscopygan.evaluate.compare import write_csv
+from microscopygan.evaluate.folders import write_csv
 from microscopygan.evaluate.metrics import affine_fit, psnr_affine
-from microscopygan.evaluate.output import write_text
+from microscopygan.evaluate.report.charts import grey, picture
+from microscopygan.evaluate.report.output import write_text
 
 _STYLE = "main { max-width: 1500px; } "
 _STYLE += ".row { grid-template-columns: repeat(auto-fill, minmax(130px, 1fr)); }"
@@ -67,7 +67,7 @@ def conditions(bench: Bench, results: Results) -> str:
 
 def page(bench: Bench, results: Results) -> str:
     """Lay out the page: for each group its tables and pictures. It links to nothing outside."""
-    style = files("microscopygan.evaluate").joinpath("page.css").read_text(encoding="utf-8")
+    style = files("microscopygan.evaluate.report").joinpath("page.css").read_text(encoding="utf-8")
     parts = [_section(bench, results, group) for group in results.groups]
     if (growth := by_pairs(results)).rows:
         parts.append(f"<section><h2>{growth.title}</h2>{_table(growth)}</section>")

@@ -47,7 +47,7 @@ def trainer(options: dict[str, Any]) -> Callable[[Job, Arrays, Path], Trained]:
 def _untrained(kind: str) -> Callable[[np.ndarray, str], np.ndarray]:
     """Return a function of a plane and its task."""
     if kind == "classical":
-        from microscopygan.evaluate.baselines import classical
+        from microscopygan.evaluate.classical import classical
 
         return classical
     if kind == "cubic":

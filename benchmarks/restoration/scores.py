@@ -13,6 +13,7 @@ from benchmarks.restoration.cells import Bench, Cell, fingerprint
 from benchmarks.restoration.methods import METHODS
 from benchmarks.restoration.microssim import micro_ssim
 from benchmarks.restoration.protocol import NOISE
+from microscopygan.datasets.folder import Pair
 from microscopygan.evaluate.metrics import (
     psnr_affine,
     psnr_minmax,
@@ -20,7 +21,6 @@ from microscopygan.evaluate.metrics import (
     ssim_affine,
     ssim_minmax,
 )
-from microscopygan.image.dataset import Pair
 
 Row = dict[str, str | float]
 

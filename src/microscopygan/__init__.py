@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from .restoration.api import load as load
     from .restoration.api import restore as restore
     from .restoration.files import restore_file as restore_file
-    from .restoration.restorer import Restorer as Restorer
+    from .restoration.model import Restorer as Restorer
     from .settings import Settings as Settings
     from .settings import settings as settings
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from skimage.io import imread
 
-from microscopygan.evaluate.charts import grey, heat, line_chart, png, smooth
 from microscopygan.evaluate.report import write_report
+from microscopygan.evaluate.report.charts import grey, heat, line_chart, png, smooth
 
 
 class Checker(HTMLParser):

@@ -5,7 +5,6 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from microscopygan.gan.export import receptive_field
 from microscopygan.gan.networks import (
     ConditionalInstanceNorm,
     DefectCritic,
@@ -17,6 +16,7 @@ from microscopygan.gan.networks import (
     defect_rows,
 )
 from microscopygan.settings import settings
+from microscopygan.training.export_onnx import receptive_field
 
 DEFAULT, PAPER = settings("default", "scratch"), settings("paper")
 

@@ -16,8 +16,7 @@ import tifffile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from microscopygan.image import tiff
-from microscopygan.image.formats import Image, create, missing_chunks, open_image, read
+from microscopygan.image.formats import Image, create, missing_chunks, open_image, read, tiff
 
 BROKEN = Path(__file__).parents[1] / "broken_files"
 SAID = {

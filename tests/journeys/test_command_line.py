@@ -260,9 +260,9 @@ def test_restore_needs_no_torch(tmp_path: Path, python: str) -> None:
 
 def test_the_paper_preset_runs(dataset: Path, tmp_path: Path, tiny: Settings) -> None:
     """Slow (about 10 s): the 2019 networks and losses, narrower."""
-    from microscopygan.gan.training import train
-    from microscopygan.image.dataset import load_dataset
-    from microscopygan.restoration.restorer import Restorer
+    from microscopygan.datasets.folder import load_dataset
+    from microscopygan.restoration.model import Restorer
+    from microscopygan.training.stages import train
 
     paper = flow.settings("paper", specimens=0)
     short = {"steps": 2, "batch": 2, "patch": 32, "save_every": 2, "picture_every": 2}

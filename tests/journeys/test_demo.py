@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from microscopygan.apps import demo
-from microscopygan.image.dataset import load_dataset
+from microscopygan.datasets.folder import load_dataset
 from microscopygan.settings import Settings
 
 

@@ -8,11 +8,11 @@ import pytest
 import torch
 
 import microscopygan
-from microscopygan.gan.export import export_restorer, receptive_field
 from microscopygan.gan.networks import build_restorer
 from microscopygan.image.formats import Image, open_image, read, write
-from microscopygan.modelfile import ModelCard
+from microscopygan.model_card import ModelCard
 from microscopygan.settings import settings
+from microscopygan.training.export_onnx import export_restorer, receptive_field
 
 SIZES = {"Z": 0.6, "Y": 0.2, "X": 0.2}
 

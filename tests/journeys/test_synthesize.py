@@ -7,8 +7,8 @@ import pytest
 import tifffile
 
 from microscopygan.apps.flow import synthesize_files
-from microscopygan.gan import degrading
 from microscopygan.image.formats import read
+from microscopygan.training import synthesis
 
 
 class Ceiling:
@@ -26,7 +26,7 @@ class Ceiling:
 def test_each_channel_keeps_its_scale_and_each_file_its_kind(
     tmp_path: Path, axes: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(degrading, "Degrader", Ceiling)
+    monkeypatch.setattr(synthesis, "Degrader", Ceiling)
     ramp = np.linspace(0, 1, 4 * 64 * 64).reshape(4, 64, 64)
     stack = np.stack([1000 * ramp, 10 * ramp], axis=axes.index("C")).astype(np.float32)
     source = tmp_path / "cell.ome.tif"

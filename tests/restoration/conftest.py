@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from microscopygan.gan.export import export_restorer, receptive_field
 from microscopygan.gan.networks import build_restorer
-from microscopygan.modelfile import ModelCard
-from microscopygan.restoration.restorer import Restorer
+from microscopygan.model_card import ModelCard
+from microscopygan.restoration.model import Restorer
 from microscopygan.settings import settings
+from microscopygan.training.export_onnx import export_restorer, receptive_field
 
 
 def export(path: Path, preset: str, channels: tuple[int, int, int], blocks: int) -> Path:

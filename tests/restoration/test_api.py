@@ -8,7 +8,7 @@ import pytest
 import zarr
 
 from microscopygan.image.formats import Image, write
-from microscopygan.restoration import percentiles
+from microscopygan.restoration import intensity_maps
 from microscopygan.restoration.api import load, restore
 
 with warnings.catch_warnings():
@@ -103,7 +103,7 @@ class Huge:
 
 
 def test_a_part_of_400_gigabytes_reads_that_part(restorer, monkeypatch) -> None:
-    monkeypatch.setattr(percentiles, "EXACT", 2**22)
+    monkeypatch.setattr(intensity_maps, "EXACT", 2**22)
     huge = Huge()
     lazy = da.from_array(huge, chunks=(1, 1, 1000, 1000), name="huge")
     restored = restore(lazy, model=restorer, axes="CZYX")

@@ -4,7 +4,8 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from microscopygan.restoration.blocks import Blocks, pieces, plan_blocks, region_size, relative
+from microscopygan.image.tiles import pieces, region_size, relative
+from microscopygan.restoration.plan import Blocks, plan_blocks
 
 shapes = st.tuples(st.integers(1, 9), st.integers(1, 40), st.integers(1, 40))
 sizes = st.tuples(st.integers(1, 12), st.integers(1, 50), st.integers(1, 50))

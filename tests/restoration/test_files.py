@@ -12,12 +12,11 @@ import psutil
 import pytest
 import zarr
 
-from microscopygan.image import ngff_output
-from microscopygan.image.formats import Image, create, open_image, read, write
+from microscopygan.image.formats import Image, create, ome_zarr_writer, open_image, read, write
 from microscopygan.restoration import files
 from microscopygan.restoration.api import restore
 from microscopygan.restoration.files import restore_file
-from microscopygan.restoration.jobs import PROGRESS
+from microscopygan.restoration.job import PROGRESS
 
 SIZES = {"Z": 0.4, "Y": 0.2, "X": 0.1}
 
@@ -44,7 +43,7 @@ def small_chunks(monkeypatch) -> None:
 
 
 def unit_blocks(task, card, memory, *, source, unit=None, chunks=None):
-    from microscopygan.restoration.blocks import Blocks
+    from microscopygan.restoration.plan import Blocks
 
     return Blocks(task.shape, unit or (1, 1, 2, 24, 70)), dict.fromkeys(task.tiled, 64)
 
@@ -179,7 +178,7 @@ def test_a_disk_that_is_full_at_the_end_costs_no_blocks(
 
     output = tmp_path / "out.zarr"
     with monkeypatch.context() as patch:
-        patch.setattr(ngff_output, "_attributes", full)
+        patch.setattr(ome_zarr_writer, "_attributes", full)
         with pytest.raises(OSError, match="No space left"):
             restore_file(image, output, restorer)
     assert not output.exists()

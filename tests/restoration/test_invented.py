@@ -8,7 +8,7 @@ from microscopygan.defects.specimens import filaments, vesicles
 from microscopygan.evaluate.structures import structure_errors
 from microscopygan.image.intensity import percentile_map
 from microscopygan.restoration.api import restore
-from microscopygan.restoration.restorer import Restorer
+from microscopygan.restoration.model import Restorer
 
 CONTRAST = 0.1  # of the specimen's range, that makes a structure
 

@@ -6,10 +6,10 @@ import time
 import numpy as np
 import pytest
 
-from microscopygan.image.pixels import Image
-from microscopygan.restoration.blocks import Blocks
-from microscopygan.restoration.pipeline import BlockRestorer, run
-from microscopygan.restoration.restorer import Restorer
+from microscopygan.image.image import Image
+from microscopygan.restoration.job import BlockRestorer, run
+from microscopygan.restoration.model import Restorer
+from microscopygan.restoration.plan import Blocks
 from microscopygan.restoration.tasks import Options, choose_task
 
 BLOCKS = Blocks((40, 8), (1, 8))

@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from microscopygan.image.image import Image
 from microscopygan.image.intensity import percentile_map, to_dtype
-from microscopygan.image.pixels import Image
-from microscopygan.restoration.blocks import Blocks
-from microscopygan.restoration.pipeline import BlockRestorer
-from microscopygan.restoration.restorer import Restorer
+from microscopygan.restoration.job import BlockRestorer
+from microscopygan.restoration.model import Restorer
+from microscopygan.restoration.plan import Blocks
 from microscopygan.restoration.tasks import Options, choose_task, output_pixel_size
 
 SIZES = {"Z": 0.9, "Y": 0.3, "X": 0.3}

@@ -10,12 +10,11 @@ import numpy as np
 import pytest
 import zarr
 
-from microscopygan.image.pixels import Image
+from microscopygan.image.image import Image
 from microscopygan.restoration import workers
-from microscopygan.restoration.blocks import Blocks
 from microscopygan.restoration.files import restore_file
-from microscopygan.restoration.jobs import Job, marked_blocks
-from microscopygan.restoration.pipeline import BlockRestorer
+from microscopygan.restoration.job import BlockRestorer, Job, marked_blocks
+from microscopygan.restoration.plan import Blocks
 from microscopygan.restoration.tasks import Options, choose_task
 from microscopygan.restoration.workers import run_cluster, run_processes
 

@@ -15,7 +15,7 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 from .flow import outputs_of
 
 if TYPE_CHECKING:
-    from ..restoration.restorer import Restorer
+    from ..restoration.model import Restorer
 
 _OF_MODEL = {"device", "threads", "defect", "strength"}
 _UNITS = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
@@ -60,7 +60,7 @@ def restore_batch(
     """
     from ..restoration.api import load
     from ..restoration.files import restore_file
-    from ..restoration.restorer import GENERALIST
+    from ..restoration.model import GENERALIST
 
     console = Console(quiet=quiet, soft_wrap=True)
     chosen = outputs_of(images, output, overwrite=overwrite or resume)

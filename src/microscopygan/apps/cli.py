@@ -82,10 +82,10 @@ def train(
     CIN-GAN learns the defects that no physics describes; with --cin-gan, a share of the others.
     """
     _need_training()
-    from ..gan.extending import extend_defects
-    from ..gan.run import begun
-    from ..gan.training import train as train_run
-    from ..image.dataset import load_dataset
+    from ..datasets.folder import load_dataset
+    from ..training.extending import extend_defects
+    from ..training.run_folder import begun
+    from ..training.stages import train as train_run
     from .flow import changed_steps, evaluate_run, told_of
 
     shares = {"alpha": alpha, "cin_gan": cin_gan}
@@ -232,7 +232,7 @@ def evaluate(
 ) -> None:
     """Score restored images against clean ones."""
     _need("skimage", "scoring needs scikit-image", "evaluate")
-    from ..evaluate.compare import evaluate_folders, left_out, summarise, write_csv
+    from ..evaluate.folders import evaluate_folders, left_out, summarise, write_csv
 
     rows = evaluate_folders(restored, target, data_range=data_range)
     if csv is not None:

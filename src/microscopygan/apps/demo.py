@@ -20,8 +20,8 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from ..datasets.folder import load_dataset
 from ..defects.parameters import Axial, Defect, LowResolution, Noise
-from ..image.dataset import load_dataset
 from ..image.formats import Image, list_images, read, write
 from ..image.intensity import percentile_map
 from ..settings import Settings, settings
@@ -59,7 +59,7 @@ def run_demo(output: Path, *, seed: int = 0, overwrite: bool = False, quiet: boo
         `output` exists and `overwrite` is not set.
     """
     from ..evaluate.report import write_report
-    from ..gan.training import train
+    from ..training.stages import train
 
     console = Console(quiet=quiet)
     _clear(output, overwrite)

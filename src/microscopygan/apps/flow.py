@@ -9,13 +9,13 @@ from pathlib import Path
 
 import numpy as np
 
+from ..datasets.folder import Dataset
+from ..datasets.names import stem_of
 from ..defects.parameters import DEFECTS
 from ..image.axes import AXES, to_volumes
-from ..image.dataset import Dataset
 from ..image.formats import SUFFIXES, Image, list_images, read, write
+from ..image.formats.ome_zarr import is_zarr
 from ..image.intensity import percentile_map, to_dtype
-from ..image.names import stem_of
-from ..image.ngff import is_zarr
 from ..settings import Settings, settings
 
 
@@ -33,9 +33,9 @@ def changed_steps(preset: str, start: str, steps: int | None, **changes: object)
 
 def evaluate_run(run: Path, dataset: Dataset, chosen: Settings) -> None:
     """Score a run on its held-out pairs, or on those held back for validation."""
-    from ..evaluate.scoring import score_defects, score_restorer
-    from ..gan.material import gather
-    from ..restoration.restorer import Restorer
+    from ..evaluate.score_run import score_defects, score_restorer
+    from ..restoration.model import Restorer
+    from ..training.split import gather
 
     material = gather(dataset, chosen)
     held = {name: dataset.test.get(name) or material.validation[name] for name in material.defects}
@@ -152,7 +152,7 @@ def synthesize_files(
     """Put a learned defect into files, `draws` times each, yielding each output."""
     import torch
 
-    from ..gan.degrading import Degrader
+    from ..training.synthesis import Degrader
 
     degrader = Degrader(run, defect)
     chosen = outputs_of(clean, output, overwrite=True)

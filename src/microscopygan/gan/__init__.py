@@ -1,1 +1,1 @@
-"""The two GANs: networks, losses, CIN-GAN, cGAN, and the one training loop (needs PyTorch)."""
+"""The method: networks, losses, CIN-GAN and cGAN, and the files that hold them (PyTorch)."""

@@ -5,16 +5,28 @@ The loss is pixel + content + adversarial; a term of weight 0 is not computed.
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from accelerate import Accelerator
 from torch import Tensor, nn
 
 from ..settings import RestorerSettings
-from .loop import update
+from .checkpoints import read_network, write_tensors
 from .losses import VGGFeatures, content_loss, critic_loss, generator_loss, log_error
-from .networks import build_discriminator, build_restorer, fast_arithmetic, place
+from .networks import (
+    ResNetRestorer,
+    UNetRestorer,
+    build_discriminator,
+    build_restorer,
+    fast_arithmetic,
+    place,
+)
+from .step import update
 
+ARCHITECTURE = ("network", "channels", "blocks", "hints")  # fields of `RestorerSettings`
 _FIT_SCALE = 8  # pixels averaged before the gain and offset of a synthetic pair are fitted
 
 
@@ -146,3 +158,24 @@ def match_coarse(target: Tensor, reference: Tensor) -> Tensor:
     variance = (x - x_mean).pow(2).mean(1, keepdim=True)
     gain = ((covariance + 1e-3) / (variance + 1e-3)).clamp(0.5, 2.0)[:, :, None, None]
     return gain * (target - x_mean[:, :, None, None]) + y_mean[:, :, None, None]
+
+
+def save_restorer(path: Path, network: UNetRestorer | ResNetRestorer) -> None:
+    """Write a restorer's weights with its settings, whole or not at all."""
+    settings = network.settings.model_dump(mode="json")
+    write_tensors(path, network.state_dict(), {"settings": settings})
+
+
+def load_restorer(path: Path) -> UNetRestorer | ResNetRestorer:
+    """Read what `save_restorer` wrote; its ``settings`` are those it was trained with.
+
+    Raises
+    ------
+    ValueError
+        Damaged file, another format version or another architecture.
+    """
+    return read_network(path, "the weights of a restorer", _build)[1]
+
+
+def _build(about: dict[str, Any]) -> UNetRestorer | ResNetRestorer:
+    return build_restorer(RestorerSettings.model_validate(about["settings"]))

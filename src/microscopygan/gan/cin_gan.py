@@ -13,7 +13,7 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 
 from ..settings import DefectSettings
-from .loop import update
+from .checkpoints import read_network, write_tensors
 from .losses import (
     VGGFeatures,
     content_loss,
@@ -26,7 +26,7 @@ from .losses import (
     style_loss,
 )
 from .networks import DefectCritic, DefectGenerator, place
-from .tensors import read_network, write_tensors
+from .step import update
 
 _R1_EVERY = 8  # R1 is measured every 8th step with 8 times its weight (lazy regularisation)
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from .pixels import check_finite
+from .image import check_finite
 
 Slices = tuple[slice, ...]
 

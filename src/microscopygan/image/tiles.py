@@ -6,12 +6,17 @@ window starts on the network's down-sampling grid and shows every pixel the core
 ends where the padded plane ends.
 """
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
+
+from .lazy import region_shape
+
+Region = tuple[slice, ...]
 
 Window = tuple[slice, slice]
 
@@ -237,3 +242,38 @@ def _span(core: slice, length: int, halo: int, multiple: int) -> tuple[slice, sl
 def _up(number: int, multiple: int) -> int:
     """Round up to a multiple."""
     return -(-number // multiple) * multiple
+
+
+def region_size(region: Region) -> int:
+    """Return the number of pixels of a region."""
+    return math.prod(region_shape(region))
+
+
+def relative(region: Region, origin: Region) -> Region:
+    """Return a region in coordinates of another one that holds it.
+
+    Examples
+    --------
+    >>> relative((slice(5, 8),), (slice(4, 10),))
+    (slice(1, 4, None),)
+    """
+    return tuple(
+        slice(part.start - whole.start, part.stop - whole.start)
+        for part, whole in zip(region, origin, strict=True)
+    )
+
+
+def pieces(region: Region, longest: Sequence[int]) -> Iterator[Region]:
+    """Cut a region into parts whose sides are about equal and no longer than `longest`.
+
+    Examples
+    --------
+    >>> list(pieces((slice(0, 2), slice(4, 10)), (2, 4)))
+    [(slice(0, 2, None), slice(4, 7, None)), (slice(0, 2, None), slice(7, 10, None))]
+    """
+    if not region:
+        yield ()
+        return
+    for part in cut(region[0], longest[0]):
+        for rest in pieces(region[1:], longest[1:]):
+            yield (part, *rest)

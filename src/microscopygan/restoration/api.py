@@ -11,12 +11,11 @@ from typing import Any
 import numpy as np
 
 from ..image.formats import Image, open_image
-from ..image.pixels import check_kind
-from .jobs import Job, Progress, counting
-from .lazily import DaskSource, is_dask, lazily_restored
-from .memory import free_memory, plan
-from .pipeline import BlockRestorer
-from .restorer import GENERALIST, Restorer
+from ..image.image import check_kind
+from .dask_arrays import DaskSource, is_dask, lazily_restored
+from .job import BlockRestorer, Job, Progress, counting
+from .model import GENERALIST, Restorer
+from .plan import free_memory, plan
 from .tasks import Options, choose_task, output_pixel_size
 
 

@@ -11,11 +11,10 @@ from pathlib import Path
 from .. import __version__
 from ..image.formats import Header, Image, Target, create, missing_chunks, open_image
 from .api import load
-from .jobs import Job, Progress, Report, check_resumed, counting, marked_blocks
-from .memory import free_memory, plan
-from .pipeline import BlockRestorer
-from .restorer import GENERALIST, Restorer, processors
-from .scales import Scales
+from .intensity_maps import Scales
+from .job import BlockRestorer, Job, Progress, Report, check_resumed, counting, marked_blocks
+from .model import GENERALIST, Restorer, processors
+from .plan import free_memory, plan
 from .tasks import Options, Task, choose_task, output_pixel_size
 
 _CLUSTER_MEMORY = 2 * 10**9  # bytes for each thread of a cluster

@@ -9,14 +9,13 @@ from typing import Any, ClassVar, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from ..image.image import Image
 from ..image.intensity import AffineMap, to_dtype
 from ..image.lazy import region_shape
-from ..image.pixels import Image
-from ..image.tiles import Tile, mirror, plan_tiles, take
+from ..image.tiles import Region, Tile, mirror, plan_tiles, relative, take
 from .axial import AxialTask, axial_step
-from .blocks import Region, relative
-from .restorer import Restorer
-from .scales import Scales
+from .intensity_maps import Scales
+from .model import Restorer
 
 RunWindows = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 

@@ -11,7 +11,7 @@ from concurrent.futures.process import BrokenProcessPool
 from importlib import import_module
 from itertools import islice
 
-from .jobs import Job, Report
+from .job import Job, Report
 
 _DEATHS = 3  # of pools, one after the other without a block finished in between
 _RETRIES = 3  # of a block on a cluster

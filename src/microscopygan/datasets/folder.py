@@ -1,0 +1,394 @@
+"""Training sets: folders of images become normalised planes, with their images' names.
+
+Two layouts are accepted, beside those in which others publish theirs (see `published`)::
+
+    dataset/clean/                               NAME_X.npy   defective, (N, H, W[, 1])
+    dataset/<defect>/                            NAME_Y.npy   clean, same shape
+    dataset/pairs/<defect>/{input,target}/
+    dataset/test/<defect>/{input,target}/        (the 2019 layout; one NAME a defect)
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+
+from ..image.axes import to_volumes
+from ..image.formats import Image, check_pixels, list_images, read
+from ..image.intensity import match_intensity, percentile_map
+from .names import folders_in, images_in, matched, stem_of
+from .published import PublishedPair, evenly, find_published, thinned
+from .published_pixels import scanned_along_x
+
+RESERVED = ("clean", "pairs", "test")
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One plane of an image.
+
+    Attributes
+    ----------
+    plane
+        float32 (Y, X), about 0..1: the percentile map of its whole image or volume.
+    name
+        File name, with ``#k`` for plane k of several.
+    image
+        Which image it is from; planes of one image stay together in a `split`.
+    """
+
+    plane: np.ndarray
+    name: str
+    image: str
+
+
+@dataclass(frozen=True)
+class Pair:
+    """The same field, defective and clean.
+
+    Attributes
+    ----------
+    input
+        Defective plane, float32 (Y, X), about 0..1 by the percentile map of its image.
+    target
+        Clean plane, float32 (Y, X), on the scale of `input`.
+    name, image
+        As for `Sample`.
+    """
+
+    input: np.ndarray
+    target: np.ndarray
+    name: str
+    image: str
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """What a training run may look at, by role and defect.
+
+    Attributes
+    ----------
+    clean
+        Unpaired clean planes.
+    defective
+        Unpaired defective planes by defect.
+    pairs
+        Real training pairs by defect.
+    test
+        Held-out pairs by defect.
+    """
+
+    clean: list[Sample]
+    defective: dict[str, list[Sample]]
+    pairs: dict[str, list[Pair]]
+    test: dict[str, list[Pair]]
+
+    @property
+    def defects(self) -> list[str]:
+        """Sorted names of the defects that have training images."""
+        return sorted(self.defective.keys() | self.pairs.keys())
+
+
+AnySample = TypeVar("AnySample", Sample, Pair)
+
+
+def load_dataset(folder: Path | str, *, match_pairs: bool = True, min_size: int = 32) -> Dataset:
+    """Load a training set.
+
+    Parameters
+    ----------
+    folder
+        Of one of the layouts, see the module and `published`. Volumes (each time and channel of
+        a file) are normalised as a whole by `percentile_map`.
+    match_pairs
+        Bring each target onto its input's scale by `match_intensity`; without, both are
+        normalised by the input's percentile map only.
+    min_size
+        Smallest side accepted, in pixels.
+
+    Raises
+    ------
+    FileNotFoundError
+        The folder does not exist.
+    ValueError
+        An empty folder, none or several of the layouts, images without partner, of different or
+        too small size, or images that `read` or `check_pixels` refuse. The message names the
+        file.
+    """
+    folder = Path(folder)
+    if not folder.exists():
+        raise FileNotFoundError(f"expected a dataset folder, {folder} does not exist")
+    if not folder.is_dir():
+        raise ValueError(f"expected a dataset folder, got the file {folder}; name its folder")
+    published = find_published(folder)
+    if published:
+        return _load_published(folder, published, match_pairs, min_size)
+    folders, files = folders_in(folder), list_images([folder])
+    if folders and files:
+        raise ValueError(
+            f"{folder}: expected either folders or NAME_X.npy and NAME_Y.npy files, got both "
+            f"({folders[0].name}/ and {files[0].name}); keep one layout"
+        )
+    if files:
+        return _by_part(_load_arrays(files, match_pairs, min_size))
+    return _load_folders(folder, folders, match_pairs, min_size)
+
+
+def split(
+    samples: Sequence[AnySample], fraction: float, rng: np.random.Generator
+) -> tuple[list[AnySample], list[AnySample]]:
+    """Split by image, never within one.
+
+    Parameters
+    ----------
+    samples
+        Samples or pairs; their order is kept.
+    fraction
+        Part of the images to hold back, between 0 and 1 (exclusive).
+    rng
+        Chooses the images.
+
+    Returns
+    -------
+    kept, held : list
+        With two images or more, at least one image on each side; else all are kept.
+
+    Raises
+    ------
+    ValueError
+        A fraction out of range.
+
+    Examples
+    --------
+    >>> plane = np.zeros((32, 32), np.float32)
+    >>> samples = [Sample(plane, f"{i}#{k}", str(i)) for i in range(4) for k in range(3)]
+    >>> kept, held = split(samples, 0.25, np.random.default_rng(0))
+    >>> len(kept), len(held)
+    (9, 3)
+    """
+    if not 0 < fraction < 1:
+        raise ValueError(f"expected a fraction between 0 and 1, got {fraction}; try 0.1")
+    images = sorted({sample.image for sample in samples})
+    if len(images) < 2:
+        return list(samples), []
+    number = min(max(round(fraction * len(images)), 1), len(images) - 1)
+    chosen = {images[i] for i in rng.permutation(len(images))[:number]}
+    kept = [sample for sample in samples if sample.image not in chosen]
+    return kept, [sample for sample in samples if sample.image in chosen]
+
+
+def _load_folders(folder: Path, folders: list[Path], match_pairs: bool, min_size: int) -> Dataset:
+    names = [p.name for p in folders]
+    for name in names:
+        if name not in RESERVED and name.lower() in RESERVED:
+            raise ValueError(f"{folder / name}: expected {name.lower()}/; rename the folder")
+    loaded = {p.name: _load_samples(p, min_size) for p in folders if p.name not in RESERVED[1:]}
+    clean = loaded.pop("clean", [])
+    pairs, test = (
+        _load_pair_folders(folder / role, match_pairs, min_size) if role in names else {}
+        for role in RESERVED[1:]
+    )
+    return _checked(folder, Dataset(clean, loaded, pairs, test))
+
+
+def _checked(folder: Path, dataset: Dataset) -> Dataset:
+    """Raise unless there is something to train on, for each of the tests too."""
+    if not dataset.defects:
+        raise ValueError(
+            f"{folder}: expected a folder for each defect, pairs/<defect>/ or NAME_X.npy and "
+            "NAME_Y.npy files, got no defective image to train on; see the dataset layout"
+        )
+    for name in sorted(dataset.test.keys() - set(dataset.defects)):
+        raise ValueError(
+            f"{folder / 'test' / name}: expected one of the defects {', '.join(dataset.defects)}, "
+            f"got {name}, which has no training image; rename it or add some"
+        )
+    return dataset
+
+
+def _load_published(
+    folder: Path, published: dict[str, list[PublishedPair]], match_pairs: bool, min_size: int
+) -> Dataset:
+    roles: tuple[dict[str, list[Pair]], ...] = ({}, {})
+    for defect, pairs in published.items():
+        for held, role in enumerate(roles):
+            some = [pair for pair in pairs if pair.test == bool(held)]
+            if some:
+                role[defect] = _load_task(defect, some, match_pairs, min_size)
+    return _checked(folder, Dataset([], {}, *roles))
+
+
+def _load_task(
+    defect: str, published: list[PublishedPair], match_pairs: bool, min_size: int
+) -> list[Pair]:
+    """Pairs of one defect and role; axis 0 of axial planes is the scan axis."""
+    chosen, most = thinned(published)
+    pairs: list[Pair] = []
+    failed: list[ValueError] = []
+    for one in chosen:
+        try:
+            pairs += _image_pairs(one.read(), one.name, one.image, match_pairs, min_size, most)
+        except ValueError as error:
+            if not one.spare:
+                raise
+            failed.append(error)
+    if len(failed) > len(chosen) / 10:
+        raise failed[0]
+    if defect == "axial" and scanned_along_x([p.input for p in pairs], [p.target for p in pairs]):
+        return [replace(p, input=p.input.T, target=p.target.T) for p in pairs]
+    return pairs
+
+
+def _load_samples(folder: Path, min_size: int) -> list[Sample]:
+    """All planes of all images of a folder."""
+    samples = []
+    for path in images_in(folder):
+        volumes = _volumes(read(path), min_size)
+        planes = [plane for v in volumes for plane in percentile_map(v).apply(v)]
+        names = _plane_names(path.name, len(planes))
+        samples += [Sample(p, n, stem_of(path)) for p, n in zip(planes, names, strict=True)]
+    return samples
+
+
+def _load_pair_folders(folder: Path, match_pairs: bool, min_size: int) -> dict[str, list[Pair]]:
+    """Pairs by defect from ``<defect>/{input,target}/``."""
+    folders = folders_in(folder)
+    if not folders:
+        raise ValueError(
+            f"{folder}: expected <defect>/input/ and <defect>/target/, got no folder; add them "
+            f"or remove {folder.name}/"
+        )
+    return {p.name: _load_pairs(p, match_pairs, min_size) for p in folders}
+
+
+def _load_pairs(folder: Path, match_pairs: bool, min_size: int) -> list[Pair]:
+    if folder.name.lower() in RESERVED:
+        raise ValueError(f"{folder}: expected a defect's name, got a reserved one; rename it")
+    for side in ("input", "target"):
+        if not (folder / side).is_dir():
+            raise ValueError(f"{folder}: expected the folders input/ and target/, got no {side}/")
+    pairs = []
+    for path, clean in matched(folder / "input", folder / "target", both=True):
+        both = read(path), read(clean)
+        pairs += _image_pairs(both, path.name, stem_of(path), match_pairs, min_size)
+    return pairs
+
+
+def _image_pairs(
+    both: tuple[Image, Image], name: str, unit: str, match_pairs: bool, min_size: int, most: int = 0
+) -> list[Pair]:
+    """Pairs of the planes of two images, or of so many evenly spaced ones at most."""
+    _check_same_shape(*both)
+    volumes, clean = (_volumes(image, min_size) for image in both)
+    number, depth = volumes.shape[0] * volumes.shape[1], volumes.shape[1]
+    chosen = np.array(evenly(range(number), most or number))
+    planes: list[tuple[np.ndarray, np.ndarray]] = []
+    for v in np.unique(chosen // depth):
+        part = chosen[chosen // depth == v] % depth
+        sides = _normalise(volumes[v], clean[v], match_pairs, str(both[0].source), part)
+        planes += zip(*sides, strict=True)
+    names = _plane_names(name, number)
+    return [Pair(a, b, names[k], unit) for k, (a, b) in zip(chosen, planes, strict=True)]
+
+
+def _load_arrays(files: list[Path], match_pairs: bool, min_size: int) -> dict[str, list[Pair]]:
+    """Pairs by defect from the 2019 layout; each index is an image of its own."""
+    inputs: dict[str, Path] = {}
+    targets: dict[str, Path] = {}
+    for path in files:
+        name, _, side = path.stem.rpartition("_")
+        if path.suffix.lower() != ".npy" or not name or side not in ("X", "Y"):
+            raise ValueError(
+                f"{path}: expected NAME_X.npy or NAME_Y.npy, or images in clean/, <defect>/ and "
+                "pairs/<defect>/; move it into one of these folders"
+            )
+        if name.lower() in RESERVED:
+            raise ValueError(f"{path}: expected a defect's name, got a reserved one; rename it")
+        (inputs if side == "X" else targets)[name] = path
+    for name in sorted(inputs.keys() ^ targets.keys()):
+        path, side = (inputs[name], "Y") if name in inputs else (targets[name], "X")
+        raise ValueError(f"{path}: expected {name}_{side}.npy beside it, got none; add it")
+    return {
+        name: _load_array_pairs(inputs[name], targets[name], match_pairs, min_size)
+        for name in sorted(inputs)
+    }
+
+
+def _by_part(pairs: dict[str, list[Pair]]) -> Dataset:
+    """Arrays named NAME_test_X.npy are held-out pairs; NAME_train_X.npy is the same as NAME_X."""
+    parts: dict[str, dict[str, list[Pair]]] = {"train": {}, "test": {}}
+    for name, found in pairs.items():
+        defect, _, part = name.rpartition("_")
+        if not defect or part not in parts:
+            defect, part = name, "train"
+        parts[part].setdefault(defect, []).extend(found)
+    return Dataset([], {}, parts["train"], parts["test"])
+
+
+def _load_array_pairs(
+    input_path: Path, target_path: Path, match_pairs: bool, min_size: int
+) -> list[Pair]:
+    image, target = read(input_path), read(target_path)
+    for one in (image, target):
+        if one.axes != "ZYX":
+            raise ValueError(
+                f"{one.source}: expected (N, H, W) or (N, H, W, 1), got {one.array.shape}; "
+                "stack the images along a first axis"
+            )
+        _check_size(one, min_size)
+    _check_same_shape(image, target)
+    name = input_path.stem.removesuffix("_X")
+    pairs: list[Pair] = []
+    for k, arrays in enumerate(zip(image.array, target.array, strict=True)):
+        sides = zip(arrays, (input_path, target_path), strict=True)
+        one, other = (Image(array, "YX", source=f"{path}#{k}") for array, path in sides)
+        names = f"{input_path.name}#{k}", f"{name}#{k}"
+        pairs += _image_pairs((one, other), *names, match_pairs, min_size)
+    return pairs
+
+
+def _normalise(
+    image: np.ndarray, target: np.ndarray, match_pairs: bool, name: str, chosen: Any = ...
+) -> tuple[np.ndarray, np.ndarray]:
+    """Planes of both on the percentile scale of the whole input; float32, (..., Y, X)."""
+    scale = percentile_map(image)
+    a, b = scale.apply(image[chosen]), scale.apply(target[chosen])
+    if not match_pairs:
+        return a, b
+    try:
+        return a, match_intensity(b, a)
+    except ValueError as error:
+        raise ValueError(f"{name}: {error}") from None
+
+
+def _volumes(image: Image, min_size: int) -> np.ndarray:
+    """Volumes (V, Z, Y, X) of an image, large enough and none of them constant."""
+    _check_size(image, min_size)
+    volumes = to_volumes(image.array, image.axes)
+    for volume in volumes:
+        check_pixels(volume, str(image.source), allow_constant=False)
+    return volumes
+
+
+def _check_size(image: Image, min_size: int) -> None:
+    height, width = (image.array.shape[image.axes.index(letter)] for letter in "YX")
+    if min(height, width) < min_size:
+        raise ValueError(
+            f"{image.source}: expected at least {min_size}×{min_size} pixels, got "
+            f"{height}×{width}; leave it out or crop larger"
+        )
+
+
+def _check_same_shape(image: Image, target: Image) -> None:
+    shapes = [f"{one.axes} {one.array.shape}" for one in (image, target)]
+    if shapes[0] != shapes[1]:
+        raise ValueError(
+            f"{image.source}: expected the shape of its partner {target.source}, {shapes[1]}, "
+            f"got {shapes[0]}; crop both to the same field"
+        )
+
+
+def _plane_names(name: str, number: int) -> list[str]:
+    return [name] if number == 1 else [f"{name}#{k}" for k in range(number)]

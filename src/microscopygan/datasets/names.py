@@ -1,0 +1,61 @@
+"""Folders of images by the images' names: what is there, and what belongs together."""
+
+from pathlib import Path
+
+from ..image.formats.listing import list_images
+
+
+def folders_in(folder: Path) -> list[Path]:
+    """Visible folders, sorted."""
+    return sorted(p for p in folder.iterdir() if p.is_dir() and p.name[0] not in "._")
+
+
+def images_in(folder: Path) -> list[Path]:
+    """Images directly in a folder, sorted, or the image named; `ValueError` where there is none."""
+    paths = list_images([folder]) if folder.exists() else []
+    if not paths:
+        raise ValueError(
+            f"{folder}: expected images (.tif, .png, .npy), got none; add some or remove it"
+        )
+    return paths
+
+
+def by_stem(folder: Path) -> dict[str, Path]:
+    """Images directly in a folder by name without suffix; raises `ValueError` for two of one."""
+    found: dict[str, Path] = {}
+    for path in images_in(folder):
+        other = found.setdefault(stem_of(path), path)
+        if other != path:
+            raise ValueError(
+                f"{folder}: expected one image of each name, got {other.name} and {path.name}; "
+                "keep one"
+            )
+    return found
+
+
+def matched(inputs: Path, targets: Path, *, both: bool = False) -> list[tuple[Path, Path]]:
+    """Images of a folder with those of the same name in another.
+
+    Raises
+    ------
+    ValueError
+        A folder without images, or an input without target; with `both`, a target without input
+        too.
+    """
+    sides = by_stem(inputs), by_stem(targets)
+    lonely = sorted(
+        sides[0].keys() ^ sides[1].keys() if both else sides[0].keys() - sides[1].keys()
+    )
+    if lonely:
+        here, there = (inputs, targets) if lonely[0] in sides[0] else (targets, inputs)
+        raise ValueError(
+            f"{inputs.parent}: expected the same file names in {inputs.name}/ and {targets.name}/, "
+            f"got {lonely[0]} in {here.name}/ only ({len(lonely)} without partner); add it to "
+            f"{there.name}/ or remove it"
+        )
+    return [(path, sides[1][stem]) for stem, path in sides[0].items()]
+
+
+def stem_of(path: Path) -> str:
+    """File name without its suffix; ``.ome.tif`` is one."""
+    return path.stem.removesuffix(".ome")

@@ -1,0 +1,294 @@
+"""Write OME-Zarr by region: 0.5 (Zarr 3) or 0.4 (Zarr 2), with a pyramid of resolutions."""
+
+import itertools
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..atomic import PROGRESS, Lock, Target, remove
+from ..axes import AXES
+from ..image import Header
+from ..lazy import blocks_of, one_line, reordered
+from .ome_zarr import METADATA, NOTE
+
+_SMALLEST = 512  # pixels; the pyramid ends with a level whose longer side is at most this
+_CHUNKS = {"T": 1, "C": 1, "Z": 16, "Y": 512, "X": 512}
+_KINDS = {"T": "time", "C": "channel", "Z": "space", "Y": "space", "X": "space"}
+_FORMATS = {"0.4": 2, "0.5": 3}  # Zarr format by version of NGFF
+
+_COLOURS = ("00FF00", "FF00FF", "00FFFF", "FFFF00", "FF0000", "0000FF")
+
+Factors = tuple[int, ...]
+
+
+def create_ngff(
+    path: Path,
+    header: Header,
+    lock: Lock,
+    *,
+    resume: bool = False,
+    chunks: tuple[int, ...] | None = None,
+    shards: tuple[int, ...] | None = None,
+    version: str = "0.5",
+) -> Target:
+    """Create an OME-Zarr folder beside its final name, or go on with one.
+
+    Parameters
+    ----------
+    path
+        The final name; the folder is ``NAME.part`` until it is finished.
+    header
+        What is written. The file's axes are in the order TCZYX, as OME-Zarr demands; the target's
+        array has those of `header`.
+    lock
+        Held for `path`.
+    resume, chunks, shards, version
+        As for `formats.create`; chunks of 512×512 pixels of up to 16 planes where None.
+
+    Raises
+    ------
+    ValueError
+        Blocks or a version that cannot be, or an unfinished output of another shape.
+    OSError
+        The disk is full.
+    """
+    import zarr
+
+    partial = path.with_name(f"{path.name}.part")
+    axes = "".join(letter for letter in AXES if letter in header.axes)
+    blocks = _blocks(path, header, chunks, shards, version)
+    places = [header.axes.index(letter) for letter in axes]
+    layout = {
+        "shape": tuple(header.shape[i] for i in places),
+        "dtype": header.dtype,
+        "chunks": tuple(blocks[0][i] for i in places),
+        "shards": tuple(blocks[1][i] for i in places) if blocks[1] else None,
+    }
+    if resume and any((partial / "0" / name).exists() for name in METADATA):
+        group, array = _unfinished(partial, layout, path, _format(version))
+    else:
+        remove(partial)
+        try:
+            group = zarr.open_group(partial, mode="w", zarr_format=_format(version))
+            array = _new_array(group, "0", layout, axes)
+        except BaseException:
+            remove(partial)
+            raise
+    return Target(
+        path,
+        partial,
+        lock,
+        reordered(array, axes, header.axes),
+        lambda: _complete(partial, group, array, axes, header, version),
+        blocks[1] or blocks[0],
+        group,
+    )
+
+
+def _blocks(
+    path: Path,
+    header: Header,
+    chunks: tuple[int, ...] | None,
+    shards: tuple[int, ...] | None,
+    version: str,
+) -> tuple[tuple[int, ...], tuple[int, ...] | None]:
+    """Shapes of chunks and shards in the header's axes, checked."""
+    if version not in _FORMATS:
+        raise ValueError(f"{path}: expected NGFF 0.4 or 0.5, got {version!r}; try 0.5")
+    if shards and version != "0.5":
+        raise ValueError(f"{path}: expected NGFF 0.5 for shards, got {version}; leave them out")
+    chosen = chunks or tuple(_CHUNKS[letter] for letter in header.axes)
+    for shape in filter(None, (chosen, shards)):
+        if len(shape) != len(header.shape) or min(shape) < 1:
+            raise ValueError(
+                f"{path}: expected chunks and shards of {len(header.shape)} positive lengths "
+                f"({header.axes}), got {tuple(shape)}; give one for each axis"
+            )
+    chosen = tuple(min(c, n) for c, n in zip(chosen, header.shape, strict=True))
+    if shards is None:
+        return chosen, None
+    # A shard holds whole chunks; one that reaches over the edge is cut after its last chunk.
+    whole = tuple(
+        min(s, -(-n // c) * c) for s, n, c in zip(shards, header.shape, chosen, strict=True)
+    )
+    if any(s % c for s, c in zip(whole, chosen, strict=True)):
+        raise ValueError(
+            f"{path}: expected shards of whole chunks {chosen}, got {tuple(shards)}; take multiples"
+        )
+    return chosen, whole
+
+
+def _format(version: str) -> Any:
+    return _FORMATS[version]
+
+
+def _new_array(group: Any, name: str, layout: dict[str, Any], axes: str) -> Any:
+    """Create a level. Blocks of zeros are written too, so that a missing one is a loss."""
+    settings: dict[str, Any] = {"dimension_names": list(axes.lower())}
+    if group.metadata.zarr_format == 2:
+        settings = {
+            "chunk_key_encoding": {"name": "v2", "separator": "/"},
+            "attributes": {"_ARRAY_DIMENSIONS": list(axes.lower())},
+        }
+    return group.create_array(
+        name,
+        **layout,
+        fill_value=0,
+        overwrite=True,
+        config={"write_empty_chunks": True},
+        **settings,
+    )
+
+
+def _unfinished(partial: Path, layout: dict[str, Any], path: Path, form: Any) -> tuple[Any, Any]:
+    """Open an unfinished output, which must be what would be made anew."""
+    import zarr
+
+    try:
+        group = zarr.open_group(partial, mode="r+", zarr_format=form)
+        with zarr.config.set({"array.write_empty_chunks": True}):
+            array: Any = group["0"]
+        found = {name: getattr(array, name) for name in layout}
+    except Exception as error:  # damaged metadata raise anything
+        raise ValueError(
+            f"{path}: expected an unfinished output to resume, got another Zarr "
+            f"({one_line(error)}); start it anew with overwriting"
+        ) from None
+    for name, wanted in layout.items():
+        if found[name] != wanted:
+            raise ValueError(
+                f"{path}: expected an unfinished output of {name} {wanted} to resume, got "
+                f"{found[name]}; start it anew with overwriting"
+            )
+    return group, array
+
+
+def _complete(
+    partial: Path, group: Any, array: Any, axes: str, header: Header, version: str
+) -> None:
+    """Make the pyramid and write the metadata, which make the folder an image, last."""
+    for leftover in partial.rglob("*.partial"):  # of writers that were killed
+        leftover.unlink(missing_ok=True)
+    factors = [(1,) * array.ndim]
+    for number in itertools.count(1):
+        step = _step(array.shape, axes)
+        if step is None:
+            break
+        array = _halved(group, str(number), array, step, axes)
+        factors.append(tuple(f * s for f, s in zip(factors[-1], step, strict=True)))
+    group.attrs.put(_attributes(header, axes, factors, _display(array, axes, header), version))
+    if PROGRESS in group:
+        del group[PROGRESS]
+
+
+def _step(shape: tuple[int, ...], axes: str) -> Factors | None:
+    """Factors of the next level of a pyramid, None where it is small enough."""
+    lateral = [shape[axes.index(letter)] for letter in "YX"]
+    if max(lateral) <= _SMALLEST:
+        return None
+    return tuple(2 if a in "YX" and n > 1 else 1 for a, n in zip(axes, shape, strict=True))
+
+
+def _halved(group: Any, name: str, above: Any, step: Factors, axes: str) -> Any:
+    """Write the mean of 2×2 pixels of a level, block by block; pixels at an odd edge are kept."""
+    shape = tuple(-(-n // s) for n, s in zip(above.shape, step, strict=True))
+    chunks = tuple(min(c, n) for c, n in zip(above.chunks, shape, strict=True))
+    shards = above.shards
+    if shards and any(s > -(-n // c) * c for s, n, c in zip(shards, shape, chunks, strict=True)):
+        shards = None
+    if shards and any(s % c for s, c in zip(shards, chunks, strict=True)):
+        shards = None
+    layout = {"shape": shape, "dtype": above.dtype, "chunks": chunks, "shards": shards}
+    array = _new_array(group, name, layout, axes)
+    for block in blocks_of(shape, shards or chunks):
+        made = np.empty([part.stop - part.start for part in block], array.dtype)
+        for part in blocks_of(made.shape, chunks):
+            source = tuple(
+                slice((b.start + p.start) * s, (b.start + p.stop) * s)
+                for b, p, s in zip(block, part, step, strict=True)
+            )
+            made[part] = _mean(above[source], step)
+        array[block] = made
+    return array
+
+
+def _mean(block: np.ndarray, step: Factors) -> np.ndarray:
+    """Mean over pairs of pixels along the axes whose step is 2; integers are rounded.
+
+    Where the number of pixels is odd, the last one pairs with itself, which keeps it.
+    """
+    small = block.dtype.kind in "ui" and block.dtype.itemsize <= 2
+    total: Any = block.astype(np.int32 if small else np.float64)
+    for axis in (i for i, factor in enumerate(step) if factor == 2):
+        lead = (slice(None),) * axis
+        first, second = total[(*lead, slice(0, None, 2))], total[(*lead, slice(1, None, 2))]
+        summed = first.copy()
+        summed[(*lead, slice(second.shape[axis]))] += second
+        if second.shape[axis] < first.shape[axis]:
+            summed[(*lead, slice(-1, None))] *= 2
+        total = summed
+    number = math.prod(step)
+    if small:
+        mean = (total + number // 2) // number
+    else:
+        mean = np.rint(total / number) if block.dtype.kind in "ui" else total / number
+    return np.asarray(mean, block.dtype)
+
+
+def _attributes(
+    header: Header, axes: str, factors: list[Factors], channels: list[Any], version: str
+) -> dict[str, object]:
+    """All attributes of the image's group."""
+    multiscale = {
+        "axes": [_axis(letter, header) for letter in axes],
+        "datasets": [
+            {"path": str(k), "coordinateTransformations": _transformations(header, axes, f)}
+            for k, f in enumerate(factors)
+        ],
+        "type": "mean",
+    }
+    omero = {"omero": {"channels": channels}} if channels else {}
+    note: dict[str, object] = {NOTE: header.provenance} if header.provenance else {}
+    if version == "0.4":
+        return {"multiscales": [{"version": version, **multiscale}], **omero, **note}
+    return {"ome": {"version": version, "multiscales": [multiscale], **omero}, **note}
+
+
+def _axis(letter: str, header: Header) -> dict[str, str]:
+    axis = {"name": letter.lower(), "type": _KINDS[letter]}
+    if letter in header.pixel_size:
+        axis["unit"] = "micrometer"
+    elif letter == "T" and header.interval is not None:
+        axis["unit"] = "second"
+    return axis
+
+
+def _transformations(header: Header, axes: str, factors: Factors) -> list[dict[str, object]]:
+    """Scale of a level, and the shift of the centre of its first pixel."""
+    known = header.pixel_size | ({"T": header.interval} if header.interval is not None else {})
+    sizes = [float(known.get(letter, 1.0)) for letter in axes]
+    scale = [size * factor for size, factor in zip(sizes, factors, strict=True)]
+    shift = [size * (factor - 1) / 2 for size, factor in zip(sizes, factors, strict=True)]
+    transformations: list[dict[str, object]] = [{"type": "scale", "scale": scale}]
+    if any(shift):
+        transformations.append({"type": "translation", "translation": shift})
+    return transformations
+
+
+def _display(smallest: Any, axes: str, header: Header) -> list[dict[str, object]]:
+    """Names of the channels, with the colour and range of display that OME-Zarr asks for.
+
+    The range is that of the middle plane of the pyramid's last level.
+    """
+    channels: list[dict[str, object]] = []
+    for number, name in enumerate(header.channels):
+        place = {"Y": slice(None), "X": slice(None), "C": number}
+        key = tuple(place.get(a, n // 2) for a, n in zip(axes, smallest.shape, strict=True))
+        plane = np.asarray(smallest[key])
+        low, high = float(plane.min()), float(plane.max())
+        window = {"min": low, "max": high, "start": low, "end": high}
+        colour = _COLOURS[number % len(_COLOURS)] if len(header.channels) > 1 else "FFFFFF"
+        channels.append({"label": name, "color": colour, "active": True, "window": window})
+    return channels

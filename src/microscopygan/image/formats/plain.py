@@ -1,0 +1,131 @@
+"""NPY and PNG: formats that hold pixels only, without axes, pixel sizes or names."""
+
+import zlib
+from functools import partial as bind
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..atomic import reserve
+from ..axes import name_axes
+from ..image import Header, Image
+from ..lazy import LazyArray, MappedArray
+
+_DEFLATE = 1_100  # the most that PNG's compression can shrink
+
+
+def open_npy(path: Path, axes: str | None, fallback: bool) -> Image:
+    """Open an NPY file; its pixels are mapped into memory as they are read.
+
+    Parameters
+    ----------
+    path
+        Pixels only: nothing but its number of dimensions tells of the axes. A last axis of length
+        1 is dropped, unless `axes` names it.
+    axes, fallback
+        As for `axes.name_axes`.
+
+    Raises
+    ------
+    ValueError
+        Damaged, with Python objects (never loaded), a colour image, or axes not stated.
+    """
+    with path.open("rb") as file:
+        shape, fortran, dtype = _npy_header(file)
+        offset = file.tell()
+    if dtype.hasobject:
+        raise ValueError("Python objects are never loaded, allow_pickle=False")
+    if any(n < 0 for n in shape):
+        raise ValueError(f"it states the shape {shape}")
+    stored = int(np.prod(shape, dtype=object)) * dtype.itemsize
+    if offset + stored > path.stat().st_size:
+        raise ValueError(f"it is {offset + stored - path.stat().st_size} bytes too short")
+    if len(shape) > 2 and shape[-1] == 1 and len(axes or "") != len(shape):
+        shape = shape[:-1]
+    if axes is None and len(shape) > 2 and shape[-1] in (3, 4) and shape[-2] > 4:
+        raise ValueError(
+            f"{path}: expected grey values, got shape {shape}, a colour image (RGB); save each "
+            "channel as a file of its own"
+        )
+    named = name_axes(str(path), shape, None, axes, fallback)
+    source = bind(MappedArray, path.absolute(), dtype, shape, offset, "F" if fortran else "C")
+    return Image(LazyArray(str(path), source, shape, dtype), named, source=path)
+
+
+def _npy_header(file: Any) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+    """Shape, whether the first dimension runs fastest, dtype."""
+    version = np.lib.format.read_magic(file)
+    read = {
+        (1, 0): np.lib.format.read_array_header_1_0,
+        (2, 0): np.lib.format.read_array_header_2_0,
+    }
+    if version not in read:
+        raise ValueError(f"NPY version {version} is not known")
+    header: tuple[tuple[int, ...], bool, np.dtype[Any]] = read[version](file)
+    return header
+
+
+def create_npy(partial: Path, header: Header) -> MappedArray:
+    """Write an NPY file whose pixels are all 0, and return them for writing by region."""
+    mapped = np.lib.format.open_memmap(partial, "w+", header.dtype, header.shape)
+    offset = mapped.offset
+    del mapped
+    reserve(partial)
+    return MappedArray(partial, header.dtype, header.shape, offset, writable=True)
+
+
+def open_png(path: Path, axes: str | None, fallback: bool) -> Image:
+    """Read a PNG file of grey values, 8 or 16 bits; it is decoded at once.
+
+    Raises
+    ------
+    ValueError
+        A colour image, or a size that the file cannot hold.
+    Exception
+        Whatever the decoder raises on damaged files.
+    """
+    import imagecodecs
+
+    content = path.read_bytes()
+    _check_png_chunks(content)
+    width, height = (int.from_bytes(content[i : i + 4], "big") for i in (16, 20))
+    if width * height > _DEFLATE * len(content) * 8:
+        raise ValueError(f"{width}×{height} pixels do not fit into {len(content)} bytes")
+    array = np.asarray(imagecodecs.png_decode(content))
+    if array.ndim != 2:
+        raise ValueError(
+            f"{path}: expected grey values, got a colour image or one with transparency (shape "
+            f"{array.shape}); save it as 8- or 16-bit grey"
+        )
+    return Image(array, name_axes(str(path), array.shape, None, axes, fallback), source=path)
+
+
+def _check_png_chunks(content: bytes) -> None:
+    """Raise unless every chunk is whole, since the decoder only warns of some that are not."""
+    place, kind = 8, b""
+    while kind != b"IEND":
+        length = int.from_bytes(content[place : place + 4], "big")
+        body = content[place + 4 : place + 8 + length]
+        kind = body[:4]
+        if len(body) < 4 + length or not kind:
+            raise ValueError("it ends too early")
+        place += 12 + length
+        if zlib.crc32(body) != int.from_bytes(content[place - 4 : place], "big"):
+            raise ValueError(f"the checksum of its part {kind.decode('latin1')} is wrong")
+
+
+def check_png(path: Path, header: Header) -> None:
+    """Raise `ValueError` for anything but one plane of 8 or 16 bits."""
+    if header.axes != "YX" or header.dtype.name not in ("uint8", "uint16"):
+        raise ValueError(
+            f"{path}: expected one uint8 or uint16 plane (YX) for PNG, got "
+            f"{header.dtype} {header.axes}; write .tif"
+        )
+
+
+def write_png(partial: Path, array: np.ndarray) -> None:
+    """Encode one plane."""
+    import imagecodecs
+
+    partial.write_bytes(imagecodecs.png_encode(np.ascontiguousarray(array)))

@@ -1,0 +1,253 @@
+"""A trained restorer: one ``.onnx`` file and the ONNX Runtime session that runs it."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterable
+from functools import cached_property
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+from numpy.typing import NDArray
+
+from ..image.tiles import pad_plane, plan_tiles
+from ..model_card import KEY, ModelCard
+
+DEVICES = {
+    "cuda": "CUDAExecutionProvider",
+    "directml": "DmlExecutionProvider",
+    "coreml": "CoreMLExecutionProvider",
+    "openvino": "OpenVINOExecutionProvider",
+    "cpu": "CPUExecutionProvider",
+}  # in the order in which "auto" takes them
+
+GENERALIST = Path(str(files("microscopygan") / "weights" / "generalist.onnx"))
+
+# Full single precision, so that tiles agree to 1e-5; and no search for algorithms at each new
+# window size, which would cost more than it gains.
+_OPTIONS: dict[str, dict[str, str]] = {
+    "cuda": {"use_tf32": "0", "cudnn_conv_algo_search": "HEURISTIC"},
+    "coreml": {"ModelFormat": "MLProgram", "MLComputeUnits": "CPUAndGPU"},
+}
+_TILE = 1024  # pixels; a tile of this size takes about 600 MB
+_BATCH = 512 * 512  # pixels that go through the network at once where windows are smaller
+_NO_MEMORY = ("alloc", "out of memory", "outofmemory", "not enough memory", "available memory")
+
+
+class Restorer:
+    """A trained restorer, ready to run. One may be used by several threads at a time.
+
+    It can be sent to other processes, where it opens the file again.
+
+    Parameters
+    ----------
+    path
+        A ``restorer.onnx`` written by ``microscopygan train``; the generalist that ships where
+        not given.
+    device
+        ``cpu``, ``cuda``, ``coreml``, ``directml`` or ``openvino``, as far as the installed ONNX
+        Runtime has them; ``auto`` takes the fastest of them.
+    threads
+        Threads of the network, as many as processors where not given. The result does not
+        depend on it.
+    defect
+        Which of the defects ``card.hints`` the images have, one name or several; where not given,
+        the network looks for itself.
+    strength
+        0 gives the input back, 1 the network's result; between them, a mixture of both.
+
+    Attributes
+    ----------
+    card
+        What the file says of itself.
+    device
+        The device in use.
+    told
+        The defects it was told of.
+
+    Raises
+    ------
+    FileNotFoundError
+        No such file.
+    ValueError
+        Not a model of ours, damaged, or of a newer format; or a device that is not there; or
+        a defect that the model cannot be told of, or a strength outside 0 to 1.
+    """
+
+    def __init__(
+        self,
+        path: Path | str = GENERALIST,
+        device: str = "auto",
+        threads: int | None = None,
+        defect: str | Iterable[str] = (),
+        strength: float = 1.0,
+    ) -> None:
+        self.path = Path(path).absolute()
+        if not self.path.is_file():
+            raise FileNotFoundError(f"{path}: no such model; train one with 'microscopygan train'")
+        self.threads = processors() if threads is None else threads
+        self.device, self._session = _open(self.path, device, self.threads)
+        about = self._session.get_modelmeta().custom_metadata_map.get(KEY)
+        if about is None:
+            raise ValueError(
+                f"{path}: expected a MicroscopyGAN restorer, got another ONNX model; give the "
+                "restorer.onnx of a run"
+            )
+        self.card = ModelCard.from_json(about, str(path))
+        self.told = _told(defect, self.card.hints, self.path.name)
+        if not 0 <= strength <= 1:
+            raise ValueError(f"strength: expected 0 (the input) to 1 (restored), got {strength}")
+        self.strength = float(strength)
+        self._hint = np.array([[float(name in self.told) for name in self.card.hints]], np.float32)
+
+    def __reduce__(self) -> tuple[type[Restorer], tuple[object, ...]]:
+        return Restorer, (self.path, self.device, self.threads, self.told, self.strength)
+
+    @property
+    def identity(self) -> dict[str, object]:
+        """All of it that the pixels of a result depend on, but for the device."""
+        return {"model": self.sha256, "defect": list(self.told), "strength": self.strength}
+
+    @cached_property
+    def sha256(self) -> str:
+        """Digest of the file, hexadecimal."""
+        return hashlib.sha256(self.path.read_bytes()).hexdigest()
+
+    def run_windows(self, windows: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Run the network.
+
+        Parameters
+        ----------
+        windows
+            (N, 1, Y, X) float32 on about 0..1, Y and X multiples of ``card.multiple``. Small ones
+            go through the network several at a time.
+
+        Returns
+        -------
+        numpy.ndarray
+            The same shape, restored.
+
+        Raises
+        ------
+        MemoryError
+            Windows of this size need more memory than there is.
+        """
+        step = max(1, _BATCH // (windows.shape[2] * windows.shape[3]))
+        parts = [windows[first : first + step] for first in range(0, len(windows), step)]
+        restored = [self._run(np.ascontiguousarray(part, np.float32)) for part in parts]
+        return restored[0] if len(restored) == 1 else np.concatenate(restored)
+
+    def restore_plane(self, plane: np.ndarray, *, tile: int = _TILE) -> NDArray[np.float32]:
+        """Restore one plane on the network's own intensity scale.
+
+        Parameters
+        ----------
+        plane
+            (Y, X) float32 on about 0..1, any size.
+        tile
+            Side of the tiles in pixels; the result does not depend on it.
+
+        Returns
+        -------
+        numpy.ndarray
+            (Y, X) float32 on the same scale.
+        """
+        card = self.card
+        side = tile if card.tileable else max(plane.shape)
+        padded = pad_plane(plane.astype(np.float32), card.multiple)
+        result = np.empty(plane.shape, np.float32)
+        for part in plan_tiles(plane.shape, side, card.halo, card.multiple):
+            window = padded[part.read][None, None]
+            result[part.core] = self.run_windows(window)[0, 0][part.crop]
+        return result
+
+    def _run(self, windows: NDArray[np.float32]) -> NDArray[np.float32]:
+        feed = {"image": windows}
+        if self.card.hints:
+            feed["hint"] = np.repeat(self._hint, len(windows), 0)
+        try:
+            restored: NDArray[np.float32] = self._session.run(None, feed)[0]
+        except Exception as error:  # ONNX Runtime has no exception of its own for this
+            text = str(error).lower()
+            if isinstance(error, MemoryError) or any(word in text for word in _NO_MEMORY):
+                raise MemoryError(f"windows of {windows.shape} pixels") from None
+            raise
+        if self.strength < 1:
+            restored = windows + np.float32(self.strength) * (restored - windows)
+        return restored
+
+
+def _told(defect: str | Iterable[str], hints: tuple[str, ...], name: str) -> tuple[str, ...]:
+    """Return the defects to tell a network of, each once."""
+    chosen = tuple(dict.fromkeys([defect] if isinstance(defect, str) else defect))
+    unknown = [each for each in chosen if each not in hints]
+    if unknown and not hints:
+        raise ValueError(f"defect: expected none, since {name} takes no hints, got {unknown[0]!r}")
+    if unknown:
+        raise ValueError(f"defect: expected some of {', '.join(hints)}, got {unknown[0]!r}")
+    return chosen
+
+
+def processors() -> int:
+    """Return how many processors this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _open(path: Path, device: str, threads: int) -> tuple[str, Any]:
+    """Open a session on a device; return the device's name, too."""
+    name = _device(device)
+    chosen = [(DEVICES[name], _OPTIONS.get(name, {}))]
+    if name != "cpu":  # for the operations that the device lacks
+        chosen.append((DEVICES["cpu"], {}))
+    try:
+        session = onnxruntime.InferenceSession(path, _session_options(threads), chosen)
+    except Exception as error:  # ONNX Runtime's exceptions have no common base of their own
+        reason = str(error).strip().splitlines()[0][:200]
+        raise ValueError(f"{path}: expected an ONNX model, cannot load it ({reason})") from None
+    if session.get_providers()[0] == DEVICES[name]:
+        return name, session
+    if device == "auto":
+        return "cpu", session
+    raise ValueError(
+        f"device: expected {name} to start, but ONNX Runtime cannot use it here (drivers or "
+        "libraries are missing); try auto or cpu"
+    )
+
+
+def _session_options(threads: int) -> onnxruntime.SessionOptions:
+    """Return the options found best for the default network on two processors.
+
+    Windows of 256 × 2048 to 2048 × 2048 pixels, and small planes together: 1.9 million pixels/s and
+    core within 5 %, and 264 bytes a pixel, with memory patterns and without (without patterns and
+    arena: 10 % slower). Threads that wait actively cost 20 % where other programs run. Graph
+    optimisations below "all": 15 % slower. One to five threads, any batch and any place of a window
+    gave the same bytes.
+    """
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.enable_mem_pattern = False
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.use_deterministic_compute = True
+    options.log_severity_level = 4  # what goes wrong is raised
+    return options
+
+
+def _device(device: str) -> str:
+    """Name the device that a user's choice stands for."""
+    there = set(onnxruntime.get_available_providers())
+    available = [name for name, provider in DEVICES.items() if provider in there]
+    if device == "auto":
+        return available[0]
+    if device not in available:
+        raise ValueError(
+            f"device: expected one of auto, {', '.join(available)} (what the installed ONNX "
+            f"Runtime has), got {device!r}; install another onnxruntime package for more"
+        )
+    return device

@@ -1,0 +1,238 @@
+"""How an output is cut: blocks that are written and tiles that fit into the memory there is."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import psutil
+
+from ..image.tiles import Region, margin
+from ..model_card import ModelCard
+from .tasks import Task
+
+_SIDE = 512  # pixels; smaller blocks spend more on halos than stored chunks read twice would
+_ENOUGH = 2**20  # pixels; more of them in a block do not make it more efficient
+
+SMALLEST = 64  # pixels; smaller tiles consist of halo
+_LARGEST = {"YX": 1472, "ZYX": 256}  # pixels; larger tiles gain less than 6 % by fewer halos
+_WIDEST = 2048  # pixels; a plane's rows stay whole up to here, which saves halos
+_LARGEST_BLOCK = 2**24  # pixels
+
+_PROGRAM = 150 * 10**6  # bytes of the program itself, with ONNX Runtime and Zarr
+# Bytes for a pixel that goes through the network: 264 measured with the default restorer
+# (16, 32 and 96 channels), 1700 with that of the preset "paper", which is not tileable.
+_NETWORK = {True: 280, False: 1800}
+_VOLUME = 24  # bytes for a pixel on the grid of the axial task
+_BLOCK = 16  # bytes for a pixel of a block, and three times its source and its result
+
+
+@dataclass(frozen=True)
+class Blocks(Sequence[Region]):
+    """An array cut into blocks of one shape (the last ones are smaller), in C order.
+
+    Attributes
+    ----------
+    shape
+        Of the array.
+    block
+        Of one block.
+
+    Examples
+    --------
+    >>> blocks = Blocks(shape=(2, 50), block=(1, 32))
+    >>> len(blocks), blocks[1]
+    (4, (slice(0, 1, None), slice(32, 50, None)))
+    """
+
+    shape: tuple[int, ...]
+    block: tuple[int, ...]
+
+    @property
+    def counts(self) -> tuple[int, ...]:
+        """Number of blocks along each axis."""
+        return tuple(-(-n // size) for n, size in zip(self.shape, self.block, strict=True))
+
+    def __len__(self) -> int:
+        return math.prod(self.counts)
+
+    def __getitem__(self, index: int) -> Region:  # type: ignore[override]
+        if not 0 <= index < len(self):
+            raise IndexError(index)
+        place = []
+        for count in reversed(self.counts):
+            index, remainder = divmod(index, count)
+            place.append(remainder)
+        return tuple(
+            slice(k * size, min((k + 1) * size, n))
+            for k, size, n in zip(reversed(place), self.block, self.shape, strict=True)
+        )
+
+
+def free_memory() -> int:
+    """Return how much memory programs may still take, in bytes."""
+    return int(psutil.virtual_memory().available)
+
+
+def plan(
+    task: Task,
+    card: ModelCard,
+    memory: int,
+    *,
+    source: np.dtype[np.generic],
+    unit: tuple[int, ...] | None = None,
+    chunks: tuple[int, ...] | None = None,
+) -> tuple[Blocks, dict[str, int]]:
+    """Choose blocks and tiles that fit into memory.
+
+    Parameters
+    ----------
+    task
+        What is done.
+    card
+        The network's.
+    memory
+        Bytes that the process may use.
+    source
+        Type of the input's pixels.
+    unit
+        Smallest region of the output that may be written by itself; any where not given.
+    chunks
+        Blocks in which the input is stored.
+
+    Returns
+    -------
+    blocks : Blocks
+        Of the output.
+    tile : dict
+        Largest sides of a tile by axis, in pixels.
+
+    Raises
+    ------
+    MemoryError
+        It takes more; the message says how much.
+    """
+    pixel = _BLOCK + 3 * (source.itemsize + task.dtype.itemsize)
+    tile = _tile_sides(task, card, memory) if card.tileable else _whole_sides(task, memory)
+    limit = min(_LARGEST_BLOCK, int(0.4 * (memory - _PROGRAM) / pixel))
+    if not card.tileable:
+        limit = max(limit, math.prod(_lengths(task)))
+    same = len(chunks or ()) == len(task.shape) and task.tiled == "YX"
+    blocks = plan_blocks(task.shape, task.axes, tile, limit, unit, chunks if same else None)
+    needed = _PROGRAM + 2.5 * pixel * math.prod(blocks.block)
+    if unit and math.prod(blocks.block) > limit and needed > memory:
+        raise MemoryError(
+            f"expected at least {_size(needed)} of memory for an output that is written in blocks "
+            f"of {blocks.block} pixels, got {_size(memory)}; allow more, or smaller chunks"
+        )
+    return blocks, tile
+
+
+def _tile_sides(task: Task, card: ModelCard, memory: int) -> dict[str, int]:
+    """Largest tile whose windows fit into 60 % of the memory."""
+    around = 2 * margin(card.halo, card.multiple)
+    sides = len(task.tiled)
+    pixel = _NETWORK[True] if sides == 2 else _VOLUME
+    most = max(0.0, 0.6 * (memory - _PROGRAM) / pixel)
+    side = min(int(most ** (1 / sides)) - around, _LARGEST[task.tiled])
+    if side < SMALLEST:
+        needed = _PROGRAM + pixel * (SMALLEST + around) ** sides / 0.6
+        raise MemoryError(
+            f"expected at least {_size(needed)} of memory, got {_size(memory)}; allow more"
+        )
+    width = min(_lengths(task)[-1], _WIDEST)
+    height = (side + around) ** 2 // (width + around) - around
+    if sides == 2 and height > width // 4:
+        return {"Y": max(SMALLEST, height // 32 * 32), "X": max(SMALLEST, width)}
+    return dict.fromkeys(task.tiled, side // 32 * 32)
+
+
+def _whole_sides(task: Task, memory: int) -> dict[str, int]:
+    """Sides of whole planes, where they fit into the memory."""
+    plane = sorted(_lengths(task))[-2:]
+    needed = _PROGRAM + _NETWORK[False] * math.prod(plane)
+    if task.tiled == "ZYX":
+        needed += _VOLUME * math.prod(_lengths(task))
+    if needed > memory:
+        raise MemoryError(
+            f"expected at least {_size(needed)} of memory, since this model needs whole planes "
+            f"({' × '.join(map(str, plane))} pixels): its result would differ between tiles; got "
+            f"{_size(memory)}; use a model of the preset default, or crop the image"
+        )
+    return dict.fromkeys(task.tiled, plane[-1])
+
+
+def _lengths(task: Task) -> list[int]:
+    return [task.shape[task.axes.index(letter)] for letter in task.tiled]
+
+
+def _size(count: float) -> str:
+    """Write a number of bytes."""
+    if count < 1e9:
+        return f"{math.ceil(count / 1e6)} MB"
+    return f"{math.ceil(count / 1e8) / 10:.1f} GB"
+
+
+def plan_blocks(
+    shape: tuple[int, ...],
+    axes: str,
+    tile: Mapping[str, int],
+    limit: int,
+    unit: tuple[int, ...] | None = None,
+    chunks: tuple[int, ...] | None = None,
+) -> Blocks:
+    """Choose the shape of the blocks of an output.
+
+    Parameters
+    ----------
+    shape
+        Of the output.
+    axes
+        Its axes.
+    tile
+        Side of a tile, in pixels, for the axes along which the task needs a halo.
+    limit
+        Pixels that a block may hold; it holds more only where a single unit does.
+    unit
+        Smallest region that may be written by itself: blocks are made of whole ones. Any where
+        not given.
+    chunks
+        Blocks in which the source is stored, in coordinates of the output. Reading a part of one
+        costs as much as reading it whole, so that a block spans whole ones where it may.
+
+    Examples
+    --------
+    >>> plan_blocks((60, 3000, 3000), "ZYX", {"Y": 1024, "X": 1024}, 2**24).block
+    (1, 1000, 1000)
+    >>> plan_blocks((60, 256, 256), "ZYX", {"Y": 1024, "X": 1024}, 2**24).block
+    (16, 256, 256)
+    >>> plan_blocks((60, 3000, 3000), "ZYX", {"Y": 1024, "X": 1024}, 2**24, (1, 512, 512)).block
+    (1, 1024, 1024)
+    """
+    least = unit or (1,) * len(shape)
+    block = [min(size, n) for size, n in zip(least, shape, strict=True)]
+    stored = chunks or (1,) * len(shape)
+    tiled = [i for i, letter in enumerate(axes) if letter in tile]
+    others = [i for i in reversed(range(len(shape))) if i not in tiled]
+    sides = [_balanced(n, tile.get(letter, 1)) for n, letter in zip(shape, axes, strict=True)]
+
+    def grow(which: list[int], wanted: Sequence[int], most: int) -> None:
+        for i in which:
+            rest = math.prod(block) // block[i]
+            whole = -(-min(wanted[i], shape[i]) // least[i]) * least[i]
+            size = min(whole, most // rest // least[i] * least[i])
+            block[i] = max(block[i], min(size, shape[i]))
+
+    grow(tiled, [min(side, _SIDE) for side in sides], limit)
+    grow(others, stored, limit)
+    grow(tiled, sides, limit)
+    grow(tiled, stored, limit)
+    grow(others, shape, min(limit, _ENOUGH))
+    return Blocks(tuple(shape), tuple(block))
+
+
+def _balanced(length: int, tile: int) -> int:
+    """Side of equal parts of a length, none longer than `tile`."""
+    return -(-length // -(-length // tile))

@@ -1,0 +1,1 @@
+"""From images to a trained restorer: stages, split, batches, validation, export (PyTorch)."""

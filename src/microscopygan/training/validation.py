@@ -1,0 +1,189 @@
+"""Held-back images judge a restorer while it trains, and say which state is kept."""
+
+from __future__ import annotations
+
+import copy
+import csv
+import os
+import time
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ..gan.cgan import load_restorer, save_restorer
+from ..gan.networks import ResNetRestorer, UNetRestorer, fast_arithmetic
+from .batches import crop
+
+FIELD = 128  # side of the fields that are judged, in pixels
+FIELDS = 32  # of each defect
+_CHANCE = 0.1  # dB of a mean gain that held-back images, which are few, cannot tell
+_PART = 16  # planes that go through the network at a time
+
+
+class Held(NamedTuple):
+    """Held-back pairs of one defect: planes (N, Y, X), about 0..1, sides multiples of 4."""
+
+    image: np.ndarray
+    target: np.ndarray
+
+
+def held(drawn: Iterable[tuple[np.ndarray, np.ndarray]]) -> Held:
+    """Stack pairs (defective, clean) of planes of one size, float32."""
+    image, target = (np.stack(side).astype(np.float32) for side in zip(*drawn, strict=True))
+    return Held(image, target)
+
+
+def cut_fields(
+    images: Sequence[Sequence[np.ndarray]], rng: np.random.Generator
+) -> list[list[np.ndarray]]:
+    """Cut up to 32 fields of one size, a multiple of 4, as many from each image.
+
+    `images` are lists of planes (Y, X) of one shape, which are cut alike; of more than 32, so
+    many are taken at even steps.
+    """
+    shortest = min(min(planes[0].shape) for planes in images)
+    side = min(FIELD, shortest // 4 * 4)
+    if len(images) > FIELDS:
+        images = [images[k] for k in np.linspace(0, len(images) - 1, FIELDS).astype(int)]
+    each = FIELDS // len(images)
+    return [crop(planes, side, rng) for planes in images for _ in range(each)]
+
+
+class HeldBack:
+    """The judge of a training: how much closer to the target than the input, in dB.
+
+    Parameters
+    ----------
+    pairs
+        By the name of their defect.
+    folder
+        Gets ``judged.csv``, a row for each judgement, and ``kept.safetensors``.
+    every
+        Steps between two judgements.
+    patience
+        Judgements in a row, none of which is to be kept, that end the training; None: it goes on.
+    start
+        The network that the training started from.
+    way
+        What is judged, and kept, lies so far on the way from the start, where given, to the
+        trained network: it generalises better where images are few (Wortsman et al. 2022,
+        arXiv 2109.01903).
+
+    Attributes
+    ----------
+    seconds
+        That the last judgement took.
+    """
+
+    def __init__(
+        self,
+        pairs: dict[str, Held],
+        folder: Path,
+        every: int = 1,
+        patience: int | None = None,
+        start: nn.Module | None = None,
+        way: float = 1.0,
+    ) -> None:
+        self.pairs, self.folder, self.every, self.patience = pairs, folder, every, patience
+        self._start, self._way = copy.deepcopy(start), way
+        self.seconds = 0.0
+        self._rows = read_judgements(folder)
+
+    def __call__(self, network: nn.Module, step: int) -> bool:
+        """Judge `network`, keep it if it is good enough, and tell whether patience has ended."""
+        begun = time.perf_counter()
+        network = self._between(network)
+        gains = self.gains(network)
+        self.seconds = time.perf_counter() - begun
+        self._rows = [row for row in self._rows if int(row["step"]) < step]
+        self._rows.append({"step": str(step)} | {k: f"{v:.5f}" for k, v in gains.items()})
+        if self.kept_step == step:
+            assert isinstance(network, UNetRestorer | ResNetRestorer)
+            self.folder.mkdir(parents=True, exist_ok=True)
+            save_restorer(self.folder / "kept.safetensors", network)
+        self._write()
+        since = [row for row in self._rows if int(row["step"]) > (self.kept_step or 0)]
+        return self.patience is not None and len(since) >= self.patience
+
+    @torch.no_grad()
+    def _between(self, network: nn.Module) -> nn.Module:
+        """Return what lies between the start of the training and `network`, on the same device."""
+        if self._start is None:
+            return network
+        mixed, start = copy.deepcopy(network).eval(), self._start.state_dict()
+        for name, weights in mixed.state_dict().items():
+            weights.lerp_(start[name].to(weights.device), 1 - self._way)
+        return mixed
+
+    @property
+    def kept_step(self) -> int | None:
+        """After how many steps the network was what is kept; see `kept_row`."""
+        return int(kept_row(self._rows)["step"]) if self._rows else None
+
+    def gains(self, network: nn.Module) -> dict[str, float]:
+        """Return the mean gain over the input, by defect, in dB (affine-fit PSNR)."""
+        device = next(network.parameters()).device
+        found = {}
+        for name, pairs in self.pairs.items():
+            image, target = (torch.from_numpy(a)[:, None].to(device) for a in pairs)
+            with torch.no_grad(), fast_arithmetic(device):
+                parts = torch.split(image, _PART)
+                restored = torch.cat([network(part) for part in parts])
+            gain = affine_error(image, target).log10() - affine_error(restored, target).log10()
+            found[name] = float(10 * gain.mean())
+        return found
+
+    def with_kept(self, network: nn.Module) -> nn.Module:
+        """Return `network` with the weights that are kept."""
+        network.load_state_dict(load_restorer(self.folder / "kept.safetensors").state_dict())
+        return network
+
+    def _write(self) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        partial = self.folder / f"judged.csv.{os.getpid()}.partial"
+        with partial.open("w", newline="") as file:
+            writer = csv.DictWriter(file, ["step", *self.pairs])
+            writer.writeheader()
+            writer.writerows(self._rows)
+        partial.replace(self.folder / "judged.csv")
+
+
+def read_judgements(folder: Path) -> list[dict[str, str]]:
+    """Return the rows of a training's ``judged.csv``, the first one first; none if it has none."""
+    path = folder / "judged.csv"
+    if not path.exists():
+        return []
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def kept_row(rows: list[dict[str, str]]) -> dict[str, str]:
+    """Return the judgement of what is kept: the last one close to the best.
+
+    Held-back images are few. What they like best is often an early state by chance, while the
+    later ones, trained at lower rates, are better. So the last state within 0.1 dB of the best is
+    kept, but none that does worse than the first.
+    """
+    gains = [mean_gain(row) for row in rows]
+    least = max(max(gains) - _CHANCE, gains[0])
+    return [row for row, gain in zip(rows, gains, strict=True) if gain >= least][-1]
+
+
+def mean_gain(row: dict[str, str]) -> float:
+    """Return the mean gain over the defects of a row of ``judged.csv``, in dB."""
+    return float(np.mean([float(value) for name, value in row.items() if name != "step"]))
+
+
+def affine_error(image: Tensor, target: Tensor) -> Tensor:
+    """Mean squared error of each image after the gain and offset that fit it best.
+
+    Both (B, 1, Y, X); returns (B,), not below 1e-8.
+    """
+    x, y = image.flatten(1), target.flatten(1)
+    x, y = x - x.mean(1, keepdim=True), y - y.mean(1, keepdim=True)
+    gain = (x * y).sum(1, keepdim=True) / x.pow(2).sum(1, keepdim=True).clamp(min=1e-12)
+    return (gain * x - y).pow(2).mean(1).clamp(min=1e-8)

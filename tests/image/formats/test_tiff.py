@@ -1,0 +1,197 @@
+import io
+import logging
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from microscopygan.image.formats import Header, Image, create, open_image, read, tiff, write
+from microscopygan.image.lazy import MappedArray
+
+RNG = np.random.default_rng(0)
+STACK = RNG.integers(0, 4000, (5, 70, 90), dtype=np.uint16)
+ZYX = {"metadata": {"axes": "ZYX"}}
+KINDS = {
+    "contiguous": {"ome": True, **ZYX},
+    "big-endian": {"ome": True, "byteorder": ">", **ZYX},
+    "BigTIFF": {"ome": True, "bigtiff": True, **ZYX},
+    "ImageJ": {"imagej": True, **ZYX},
+    "tiled": {"ome": True, "tile": (32, 48), **ZYX},
+    "compressed": {"ome": True, "compression": "zlib", "rowsperstrip": 16, **ZYX},
+    "tiled, compressed": {"ome": True, "tile": (32, 32), "compression": "lzw", **ZYX},
+    "predicted, big-endian": {
+        **{"ome": True, "tile": (64, 64), "compression": "zlib", "predictor": True},
+        **{"byteorder": ">", **ZYX},
+    },
+}
+MAPPED = ("contiguous", "big-endian", "BigTIFF", "ImageJ")
+
+
+@pytest.fixture(params=[2**26, 0], ids=["at once", "by tile"])
+def decoding(request, monkeypatch):
+    """Decode compressed images as a whole, or tile by tile as large ones."""
+    monkeypatch.setattr(tiff, "_AT_ONCE", request.param)
+    return request.param
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_regions_are_those_of_the_whole_image(tmp_path, kind, decoding):
+    path = tmp_path / "a.ome.tif"
+    tifffile.imwrite(path, STACK, photometric="minisblack", **KINDS[kind])
+    image = open_image(path)
+    assert (image.axes, image.array.dtype) == ("ZYX", np.uint16)
+    assert (image.array.source.func is MappedArray) == (kind in MAPPED)
+    for key in [0, -1, (slice(1, 4), slice(10, 50), slice(33, 35)), (..., 7), np.s_[:, ::9, ::8]]:
+        block = image.array[key]
+        assert block.dtype == np.uint16
+        assert np.array_equal(block, STACK[key])
+    if kind == "tiled" and not decoding:
+        assert image.chunks == (1, 32, 48)
+
+
+def test_the_full_resolution_of_a_pyramid(tmp_path, decoding):
+    path = tmp_path / "a.ome.tif"
+    with tifffile.TiffWriter(path, ome=True) as writer:
+        settings = {"tile": (32, 32), "photometric": "minisblack"}
+        writer.write(STACK, subifds=2, metadata={"axes": "ZYX", "PhysicalSizeX": 0.2}, **settings)
+        writer.write(STACK[:, ::2, ::2], subfiletype=1, **settings)
+        writer.write(STACK[:, ::4, ::4], subfiletype=1, **settings)
+    image = open_image(path)
+    assert (image.axes, image.pixel_size) == ("ZYX", {"X": 0.2})
+    assert np.array_equal(image.array[1:3, 20:60, 5:], STACK[1:3, 20:60, 5:])
+
+
+def file_set(folder: Path, planes: int = 3) -> list[Path]:
+    """Write an OME-TIFF of one file for each plane."""
+    paths = [folder / f"p{k}.ome.tif" for k in range(planes)]
+    data = "".join(
+        f'<TiffData FirstZ="{k}" IFD="0" PlaneCount="1">'
+        f'<UUID FileName="{path.name}">urn:uuid:{k}</UUID></TiffData>'
+        for k, path in enumerate(paths)
+    )
+    for k, path in enumerate(paths):
+        xml = (
+            '<?xml version="1.0" encoding="UTF-8"?><OME xmlns="http://www.openmicroscopy.org/'
+            f'Schemas/OME/2016-06" UUID="urn:uuid:{k}"><Image ID="Image:0"><Pixels ID="Pixels:0" '
+            f'DimensionOrder="XYZCT" Type="uint16" SizeX="90" SizeY="70" SizeZ="{planes}" '
+            f'SizeC="1" SizeT="1"><Channel ID="Channel:0"/>{data}</Pixels></Image></OME>'
+        )
+        tifffile.imwrite(
+            path, STACK[k], photometric="minisblack", description=xml.encode(), metadata=None
+        )
+    return paths
+
+
+def test_an_image_of_several_files(tmp_path, decoding):
+    paths = file_set(tmp_path)
+    assert np.array_equal(open_image(paths[0]).array[:, 3], STACK[:3, 3])
+    paths[1].unlink()
+    with pytest.raises(ValueError, match=r"p0\.ome\.tif: expected a whole TIFF file, .* missing"):
+        open_image(paths[0])
+
+
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "ImageJ"])
+def test_planes_that_are_missing_are_seen_at_once(tmp_path, kind):
+    file = io.BytesIO()
+    tifffile.imwrite(file, STACK, photometric="minisblack", **KINDS[kind])
+    content = file.getvalue().replace(b'SizeZ="5"', b'SizeZ="8"')
+    (tmp_path / "a.ome.tif").write_bytes(content)
+    with pytest.raises(ValueError, match="parts missing"):
+        open_image(tmp_path / "a.ome.tif")
+
+
+def test_damaged_tiles_are_one_line_when_they_are_read(tmp_path, decoding, caplog):
+    path = tmp_path / "a.ome.tif"
+    tifffile.imwrite(path, STACK, photometric="minisblack", **KINDS["tiled, compressed"])
+    with tifffile.TiffFile(path) as file:
+        start = file.pages[2].dataoffsets[4]
+    with path.open("r+b") as file:
+        file.seek(start)
+        file.write(bytes(range(200, 250)))
+    image = open_image(path)
+    with caplog.at_level(logging.DEBUG), pytest.raises(ValueError, match="damaged") as caught:
+        image.array[2]
+    assert str(path) in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert not caplog.records
+    if not decoding:
+        assert np.array_equal(image.array[1], STACK[1])
+
+
+@pytest.mark.parametrize(
+    ("metadata", "sizes", "interval"),
+    [
+        ({"PhysicalSizeX": 0.0, "PhysicalSizeY": -1.0}, {}, None),
+        ({"PhysicalSizeX": float("nan"), "PhysicalSizeZ": 1}, {"Z": 1.0}, None),
+        ({"PhysicalSizeZ": 200, "PhysicalSizeZUnit": "nm"}, {"Z": 0.2}, None),
+        ({"TimeIncrement": 1.5, "TimeIncrementUnit": "min"}, {}, 90.0),
+        ({"TimeIncrement": 250, "TimeIncrementUnit": "ms"}, {}, 0.25),
+        ({"TimeIncrement": -1.0}, {}, None),
+    ],
+)
+def test_sizes_and_times_that_ome_states(tmp_path, metadata, sizes, interval):
+    axes = "TYX" if "TimeIncrement" in metadata else "ZYX"
+    metadata = metadata | {"axes": axes}
+    tifffile.imwrite(tmp_path / "a.ome.tif", STACK, photometric="minisblack", metadata=metadata)
+    image = open_image(tmp_path / "a.ome.tif")
+    assert image.pixel_size == pytest.approx(sizes)
+    assert image.interval == pytest.approx(interval)
+
+
+def test_frames_and_labels_of_imagej(tmp_path):
+    array = STACK[:4].reshape(2, 2, 70, 90)
+    metadata = {"axes": "TCYX", "finterval": 0.5, "Labels": ["DNA", "actin"] * 2, "Info": "x: 1"}
+    tifffile.imwrite(tmp_path / "a.tif", array, imagej=True, metadata=metadata)
+    image = open_image(tmp_path / "a.tif")
+    assert (image.axes, image.interval, image.channels) == ("TCYX", 0.5, ("DNA", "actin"))
+    assert image.provenance == {}
+    metadata["Labels"] = ["a", "b", "c", "d"]  # of planes, not of channels
+    tifffile.imwrite(tmp_path / "a.tif", array, imagej=True, metadata=metadata)
+    assert open_image(tmp_path / "a.tif").channels == ()
+
+
+def test_provenance_that_somebody_edited_is_left_out(tmp_path):
+    info = "microscopygan: {not json}"
+    metadata = {"axes": "ZYX", "Info": info}
+    tifffile.imwrite(tmp_path / "a.tif", STACK, imagej=True, metadata=metadata)
+    assert open_image(tmp_path / "a.tif").provenance == {}
+
+
+@given(st.sampled_from(["uint8", "uint16", "float32", "float64", "int32"]), st.data())
+@settings(max_examples=20, deadline=None)
+def test_which_tiff_is_written(tmp_path_factory, dtype, data):
+    axes = data.draw(st.sampled_from(["YX", "ZYX", "TZCYX", "CZYX", "ZCYX"]))
+    path = tmp_path_factory.mktemp("kind") / "a.tif"
+    write(path, Image(np.ones([2] * len(axes), dtype), axes))
+    with tifffile.TiffFile(path) as file:
+        imagej = dtype in ("uint8", "uint16", "float32") and axes != "CZYX"
+        assert (file.is_imagej, file.is_ome) == (imagej, not imagej)
+
+
+def test_outputs_above_4_gb_are_ome_bigtiff(tmp_path, monkeypatch):
+    monkeypatch.setattr(
+        "microscopygan.image.formats.tiff_writer.reserve", lambda path: None
+    )  # sparse
+    header = Header((3, 40_000, 40_000), "uint16", "ZYX", {"Y": 0.1, "X": 0.1})
+    with create(tmp_path / "a.tif", header) as target:
+        target.array[2, 39_990:, 39_990:] = 7
+    image = open_image(tmp_path / "a.tif")
+    with tifffile.TiffFile(tmp_path / "a.tif") as file:
+        assert file.is_bigtiff
+    assert (image.array.shape, image.pixel_size) == (header.shape, header.pixel_size)
+    assert image.array[2, 39_985:, 39_985:].sum() == 700
+
+
+def test_the_metadata_are_valid_ome_xml(tmp_path):
+    sizes = {"Z": 0.3, "Y": 0.1, "X": 0.1}
+    image = Image(STACK[None], "CZYX", sizes, None, ("a & <b>",), None, {"é": ["µ", None]})
+    write(tmp_path / "a.ome.tif", image)
+    with tifffile.TiffFile(tmp_path / "a.ome.tif") as file:
+        xml = file.ome_metadata
+    assert xml.index("<Pixels") < xml.index("<AnnotationRef") < xml.index("<StructuredAnnotations")
+    again = read(tmp_path / "a.ome.tif")
+    assert (again.channels, again.provenance) == (image.channels, image.provenance)
+    assert again.pixel_size == sizes

@@ -1,0 +1,161 @@
+"""The session: tiles, receptive field, threads, devices, processes, refusals."""
+
+import pickle
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from microscopygan.model_card import KEY, ModelCard
+from microscopygan.restoration.model import Restorer
+
+
+def plane_of(height: int, width: int) -> np.ndarray:
+    return np.random.default_rng(0).random((height, width), dtype=np.float32)
+
+
+@given(height=st.integers(1, 150), width=st.integers(1, 150), tile=st.integers(16, 90))
+@settings(deadline=None, max_examples=30)
+def test_tiled_equals_whole(restorer: Restorer, height: int, width: int, tile: int) -> None:
+    plane = plane_of(height, width)
+    whole = restorer.restore_plane(plane, tile=1000)
+    tiled = restorer.restore_plane(plane, tile=tile)
+    np.testing.assert_allclose(tiled, whole, rtol=0, atol=1e-5 * np.ptp(whole))
+
+
+@given(y=st.integers(0, 119), x=st.integers(0, 139), tile=st.integers(20, 150))
+@settings(deadline=None, max_examples=15)
+def test_a_pixel_reaches_no_further_than_the_halo(
+    restorer: Restorer, y: int, x: int, tile: int
+) -> None:
+    plane = plane_of(120, 140)
+    before = restorer.restore_plane(plane, tile=tile)
+    plane[y, x] += 5
+    rows, columns = np.nonzero(restorer.restore_plane(plane, tile=tile) != before)
+    assert len(rows)
+    assert np.abs(rows - y).max() <= restorer.card.halo
+    assert np.abs(columns - x).max() <= restorer.card.halo
+
+
+def test_the_bytes_do_not_depend_on_threads_batch_or_process(model: Path) -> None:
+    windows = np.random.default_rng(0).random((5, 1, 64, 100), dtype=np.float32)
+    restorer = Restorer(model, threads=1)
+    expected = restorer.run_windows(windows)
+    for other in (Restorer(model, threads=3), pickle.loads(pickle.dumps(restorer))):
+        assert np.array_equal(other.run_windows(windows), expected)
+    alone = np.concatenate([restorer.run_windows(windows[i : i + 1]) for i in range(5)])
+    assert np.array_equal(alone, expected)
+
+
+def test_one_session_serves_many_threads(model: Path) -> None:
+    restorer = Restorer(model)
+    planes = [plane_of(40 + 3 * k, 80) * k for k in range(12)]
+    expected = [restorer.restore_plane(plane) for plane in planes]
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(restorer.restore_plane, planes))
+    for one, other in zip(found, expected, strict=True):
+        assert np.array_equal(one, other)
+
+
+def test_windows_go_in_groups_of_limited_area(model: Path, monkeypatch) -> None:
+    restorer, areas = Restorer(model), []
+    run = restorer._session.run
+
+    class Session:
+        def run(self, names, feed):
+            areas.append(feed["image"].size)
+            return run(names, feed)
+
+    monkeypatch.setattr(restorer, "_session", Session())
+    restorer.run_windows(np.zeros((40, 1, 128, 128), np.float32))
+    assert sum(areas) == 40 * 128 * 128
+    assert max(areas) <= 512 * 512
+
+
+def test_a_device_that_is_not_there(model: Path) -> None:
+    assert Restorer(model, device="cpu").device == "cpu"
+    with pytest.raises(ValueError, match=r"expected one of auto, .*cpu .*, got 'abacus'"):
+        Restorer(model, device="abacus")
+    if "CUDAExecutionProvider" not in onnxruntime.get_available_providers():
+        with pytest.raises(ValueError, match="got 'cuda'; install"):
+            Restorer(model, device="cuda")
+
+
+def test_auto_falls_back_where_a_provider_does_not_start(model: Path, monkeypatch) -> None:
+    listed = ["CUDAExecutionProvider", "CPUExecutionProvider"]
+    real = onnxruntime.InferenceSession
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: listed)
+    monkeypatch.setattr(
+        onnxruntime, "InferenceSession", lambda path, options, chosen: real(path, options)
+    )
+    assert Restorer(model).device == "cpu"
+    with pytest.raises(ValueError, match="expected cuda to start"):
+        Restorer(model, device="cuda")
+
+
+def test_failed_allocations_are_memory_errors(model: Path, monkeypatch) -> None:
+    restorer = Restorer(model)
+
+    class Session:
+        def run(self, names, feed):
+            raise RuntimeError("Failed to allocate memory for requested buffer of size 536870912")
+
+    monkeypatch.setattr(restorer, "_session", Session())
+    with pytest.raises(MemoryError):
+        restorer.run_windows(np.zeros((1, 1, 8, 8), np.float32))
+
+
+def test_refusals(model: Path, tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="no such model"):
+        Restorer(tmp_path / "absent.onnx")
+    (tmp_path / "cut.onnx").write_bytes(model.read_bytes()[:500])
+    with pytest.raises(ValueError, match="expected an ONNX model"):
+        Restorer(tmp_path / "cut.onnx")
+    other = onnx.load(model)
+    del other.metadata_props[:]
+    onnx.save(other, tmp_path / "other.onnx")
+    with pytest.raises(ValueError, match="another ONNX model"):
+        Restorer(tmp_path / "other.onnx")
+    card = ModelCard(program="9", halo=1, multiple=4, defects=("a",), format_version=99)
+    onnx.helper.set_model_props(other, {KEY: card.model_dump_json()})
+    onnx.save(other, tmp_path / "newer.onnx")
+    with pytest.raises(ValueError, match="format 1, got 99"):
+        Restorer(tmp_path / "newer.onnx")
+
+
+def test_the_generalist_is_the_default_and_takes_hints() -> None:
+    plane = plane_of(60, 72)
+    blind, noise = Restorer(), Restorer(defect="noise")
+    both = Restorer(defect=("noise", "lowres", "noise"))
+    assert blind.card.hints
+    assert both.told == ("noise", "lowres")
+    results = [r.restore_plane(plane) for r in (blind, noise, both)]
+    assert not np.array_equal(results[0], results[1])
+    assert not np.array_equal(results[1], results[2])
+    assert len({str(r.identity) for r in (blind, noise, both)}) == 3
+    again = pickle.loads(pickle.dumps(both))
+    assert np.array_equal(again.restore_plane(plane), results[2])
+
+
+@pytest.mark.parametrize("strength", [0.0, 0.25, 1.0])
+def test_strength_blends_input_and_result(model: Path, strength: float) -> None:
+    plane = plane_of(60, 72)
+    whole = Restorer(model).restore_plane(plane)
+    blended = Restorer(model, strength=strength)
+    assert blended.identity["strength"] == strength
+    found = pickle.loads(pickle.dumps(blended)).restore_plane(plane)
+    np.testing.assert_allclose(found, plane + strength * (whole - plane), atol=1e-6)
+
+
+def test_hints_and_strengths_that_do_not_fit(model: Path) -> None:
+    with pytest.raises(ValueError, match=r"expected some of noise, .*, got 'stripes'"):
+        Restorer(defect=("noise", "stripes"))
+    with pytest.raises(ValueError, match=r"takes no hints, got 'noise'"):
+        Restorer(model, defect="noise")
+    with pytest.raises(ValueError, match="0 \\(the input\\) to 1"):
+        Restorer(model, strength=1.5)

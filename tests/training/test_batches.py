@@ -1,0 +1,137 @@
+"""Batches: alpha, determinism, the axial direction."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from microscopygan.datasets.folder import Dataset, Pair, Sample, load_dataset
+from microscopygan.defects.parameters import Composition, LowResolution, Noise
+from microscopygan.gan.networks import DefectGenerator
+from microscopygan.settings import Settings
+from microscopygan.training.batches import (
+    DefectBatches,
+    PairBatches,
+    crop,
+    draft_of,
+    draw_field,
+    flip,
+    resized,
+)
+from microscopygan.training.split import gather
+from microscopygan.training.synthesis import save_draws
+
+
+def planes(count: int, seed: int = 0) -> list[np.ndarray]:
+    return list(np.random.default_rng(seed).random((count, 48, 48), dtype=np.float32))
+
+
+def pairs(count: int) -> list[Pair]:
+    return [Pair(p, p + 1, f"{k}", f"{k}") for k, p in enumerate(planes(count))]
+
+
+@pytest.mark.parametrize(("alpha", "expected"), [(0.0, 0.0), (0.5, 0.5), (1.0, 1.0)])
+def test_alpha_is_the_share_of_synthetic_pairs(
+    alpha: float, expected: float, tiny: Settings
+) -> None:
+    material = gather(Dataset([], {}, {"other": pairs(4)}, {}), tiny)
+    batches = PairBatches(material, 64, 32, alpha, seed=0)
+    share = np.mean([batches(step, 0)["unfinished"] for step in range(8)])
+    assert share == pytest.approx(expected, abs=0.06)
+
+
+def test_cin_gan_finishes_its_share_and_what_no_physics_describes(tiny: Settings) -> None:
+    material = gather(Dataset([], {}, {"noise": pairs(4), "other": pairs(4)}, {}), tiny)
+    material = replace(material, physics={"noise": [Noise(photons=20)]})
+    batches = PairBatches(material, 64, 32, 1.0, seed=0, cin_gan=0.25)
+    drawn = [batches(step, 0) for step in range(8)]
+    left, defect = (np.concatenate([b[name] for b in drawn]) for name in ("unfinished", "defect"))
+    assert left[defect == 0].mean() == pytest.approx(0.25, abs=0.08)
+    assert left[defect == 1].all()
+    batches = PairBatches(material, 64, 32, 0.5, seed=0, cin_gan=0.5)
+    drawn = [batches(step, 0) for step in range(8)]
+    left, defect = (np.concatenate([b[name] for b in drawn]) for name in ("unfinished", "defect"))
+    assert left[defect == 0].mean() == pytest.approx(0.25, abs=0.08)  # no real pair is
+    assert left[defect == 1].mean() == pytest.approx(0.5, abs=0.1)
+
+
+def test_a_batch_is_a_function_of_seed_step_and_process(dataset: Path, tiny: Settings) -> None:
+    material = gather(load_dataset(dataset), tiny)
+    for batches in (DefectBatches(material, 3, 32, 7), PairBatches(material, 3, 32, 0.5, 7)):
+        first, again = batches(5, 0), batches(5, 0)
+        assert all(np.array_equal(first[name], again[name]) for name in first)
+        for other in (batches(6, 0), batches(5, 1)):
+            assert any(not np.array_equal(first[name], other[name]) for name in first)
+        assert first["defect"].dtype == np.int64
+
+
+def test_axial_patches_are_never_turned() -> None:
+    plane = np.arange(12.0).reshape(3, 4)
+    for seed in range(20):
+        turned = flip([plane], "axial", np.random.default_rng(seed))[0]
+        assert turned.shape == (3, 4)
+    shapes = {flip([plane], "noise", np.random.default_rng(s))[0].shape for s in range(20)}
+    assert shapes == {(3, 4), (4, 3)}
+
+
+def test_crops_of_a_pair_lie_at_one_place() -> None:
+    plane = np.random.default_rng(0).random((20, 70))
+    one, two = crop([plane, plane + 1], 32, np.random.default_rng(1))
+    assert one.shape == (32, 32)
+    np.testing.assert_array_equal(one + 1, two)
+
+
+def test_resized_planes_keep_their_content() -> None:
+    y, x = np.mgrid[:128, :128] / 128
+    plane = (1 + np.sin(4 * np.pi * x) * y).astype(np.float32)
+    assert resized(plane, 1.0) is plane
+    for side in (96, 170):
+        there = resized(plane, side / 128)
+        assert there.shape == (side, side)
+        back = resized(there, 128 / side)
+        np.testing.assert_allclose(back[8:-8, 8:-8], plane[8:-8, 8:-8], atol=0.05)
+
+
+def test_zoomed_fields_are_of_another_magnification(tiny: Settings) -> None:
+    wave = np.tile(np.sin(2 * np.pi * np.arange(256) / 16), (256, 1)).astype(np.float32)
+    material = gather(Dataset([], {}, {"axial": [Pair(wave, wave, "a", "a")]}, {}), tiny)
+    rng = np.random.default_rng(0)
+
+    def cycles(zoomed: float) -> set[int]:
+        drawn = [draw_field(material, "axial", 128, rng, 1.0, zoomed)[1] for _ in range(40)]
+        return {int(np.abs(np.fft.rfft(field[64])).argmax()) for field in drawn}
+
+    assert cycles(0.0) == {8}
+    found = cycles(1.0)
+    assert min(found) in (5, 6)  # of 128 pixels, magnified 1.5 times at most
+    assert max(found) in (10, 11)  # reduced to 0.75 at least
+
+
+def test_each_kept_draw_has_a_noise_of_its_own(tmp_path: Path, tiny: Settings) -> None:
+    smooth = [np.outer(np.hanning(128), np.hanning(128)).astype(np.float32)] * 2
+    data = Dataset(
+        [Sample(p, "a", "a") for p in smooth], {"noise": [Sample(smooth[0], "b", "b")]}, {}, {}
+    )
+    material = replace(gather(data, tiny), physics={"noise": [Noise(photons=20)]})
+    generator = DefectGenerator(tiny.defects, 1)  # gives its draft back before it is trained
+    save_draws(tmp_path / "draws.npz", generator, material, seed=0)
+    with np.load(tmp_path / "draws.npz") as kept:
+        first, second = (kept[f"noise/synthetic{k}"] - kept["noise/clean"] for k in (1, 2))
+        assert np.allclose(kept["noise/synthetic1"], kept["noise/physics"], atol=1e-6)
+    assert first.std() > 0.05
+    assert second.std() == pytest.approx(first.std(), rel=0.2)
+    assert abs(np.corrcoef(first.ravel(), second.ravel())[0, 1]) < 0.1
+
+
+def test_background_light_of_noise_is_no_defect(tiny: Settings) -> None:
+    """A restorer that had to take it off would have to guess how much there is."""
+    smooth = np.outer(np.hanning(128), np.hanning(128)).astype(np.float32)
+    material = gather(Dataset([], {}, {"noise": pairs(2)}, {}), tiny)
+    noise = Noise(photons=200, background=0.35)
+    composed = Composition(steps=(noise, LowResolution(sigma=1.0, photons=None)))
+    for physics in (noise, composed):
+        material = replace(material, physics={"noise": [physics]})
+        draft, partner = draft_of(material, "noise", smooth, np.random.default_rng(0))
+        assert draft.mean() == pytest.approx(partner.mean(), abs=0.005)
+        assert np.ptp(partner) > 0.7

@@ -1,0 +1,29 @@
+"""A further defect for a trained CIN-GAN, with settings of another architecture at hand."""
+
+from pathlib import Path
+
+import torch
+
+from microscopygan.datasets.folder import Dataset, load_dataset
+from microscopygan.gan.cin_gan import load_defects
+from microscopygan.gan.networks import defect_rows
+from microscopygan.settings import Settings
+from microscopygan.training.extending import extend_defects
+from microscopygan.training.stages import train
+
+
+def test_a_new_defect_leaves_the_trained_run_bit_equal(
+    dataset: Path, tmp_path: Path, tiny: Settings
+) -> None:
+    data = load_dataset(dataset)
+    train(data, tmp_path / "old", tiny, stage="defects", quiet=True)
+    new = Dataset(data.clean, {"stripes": data.defective["noise"]}, {}, {})
+    wider = tiny.model_copy(update={"defects": tiny.defects.model_copy(update={"channels": 8})})
+    extend_defects(tmp_path / "old", new, tmp_path / "new", wider, quiet=True)
+    before, names = load_defects(tmp_path / "old" / "defects.safetensors")
+    after, more = load_defects(tmp_path / "new" / "defects.safetensors")
+    assert more == (*names, "stripes")
+    rows = defect_rows(after)
+    old = before.state_dict()
+    for name, value in after.state_dict().items():
+        assert torch.equal(value[: len(names)] if name in rows else value, old[name])

@@ -1,0 +1,277 @@
+"""From the generalist to a laboratory's restorer: roles of images, and that nothing gets worse."""
+
+import itertools
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from microscopygan.apps.flow import told_of
+from microscopygan.datasets.folder import Dataset, Pair, Sample, load_dataset
+from microscopygan.defects.parameters import Axial, Noise
+from microscopygan.defects.specimens import nuclei
+from microscopygan.gan.checkpoints import read_tensors
+from microscopygan.gan.cin_gan import load_defects
+from microscopygan.gan.networks import defect_rows
+from microscopygan.restoration.model import Restorer
+from microscopygan.settings import HINTS, Settings, settings
+from microscopygan.training import validation
+from microscopygan.training.extending import extend_defects
+from microscopygan.training.fine_tuning import (
+    DEFECTS,
+    as_generalist,
+    generalist,
+    generator_for,
+    judges,
+)
+from microscopygan.training.split import Material, gather
+from microscopygan.training.stages import needs_defects, train
+from microscopygan.training.validation import read_judgements
+
+
+def with_restorer(chosen: Settings, **changes: object) -> Settings:
+    stage = chosen.restorer.model_dump() | changes
+    return Settings.model_validate(chosen.model_dump() | {"restorer": stage})
+
+
+def planes(count: int, seed: int = 0) -> list[np.ndarray]:
+    rng = np.random.default_rng(seed)
+    return [nuclei((72, 80), rng) for _ in range(count)]
+
+
+def material(names: tuple[str, ...], clean: list[np.ndarray], **changes: object) -> Material:
+    none = {name: [] for name in names}
+    fields = {"own_clean": none, "defective": none, "pairs": none, "validation": none}
+    fields["spare"] = none
+    return Material(names, clean, **(fields | changes))  # type: ignore[arg-type]
+
+
+def test_the_generalist_that_ships_is_one_network_in_two_forms() -> None:
+    network, deployed = generalist().eval(), Restorer()
+    assert deployed.card.hints == network.settings.hints == HINTS
+    plane = planes(1)[0]
+    with torch.no_grad():
+        wanted = network(torch.from_numpy(plane)[None, None])[0, 0].numpy()
+    np.testing.assert_allclose(deployed.restore_plane(plane, tile=500), wanted, atol=1e-4)
+
+
+def test_settings_take_the_architecture_that_ships(brief: Settings) -> None:
+    other = with_restorer(brief, channels=(4, 4, 4), hints=())
+    chosen = as_generalist(other)
+    assert chosen.restorer.channels == generalist().settings.channels
+    assert chosen.restorer.hints == HINTS
+    assert chosen.restorer.steps == 10
+
+
+def test_known_defects_start_from_their_own_rows() -> None:
+    known, _ = load_defects(DEFECTS)
+    chosen = generator_for(
+        material(("stripes", "axial"), [], physics={"axial": [Axial(sigma_z=1, step=4)]})
+    )
+    rows = defect_rows(chosen)
+    for name, value in chosen.state_dict().items():
+        before = known.state_dict()[name]
+        if name == "gain":
+            assert value[0].eq(1).all()
+            assert not value[1].any()
+        elif name in rows:
+            torch.testing.assert_close(value[0], before.mean(0))
+            assert torch.equal(value[1], before[HINTS.index("axial")])
+        else:
+            assert torch.equal(value, before)
+
+
+def test_rows_alone_train_where_physics_makes_every_draft() -> None:
+    drafts = {"axial": [Axial(sigma_z=1, step=4)], "noise": [Noise(photons=20)]}
+    chosen = generator_for(material(("noise", "axial"), [], physics=drafts))
+    trained = {name for name, weight in chosen.named_parameters() if weight.requires_grad}
+    assert trained == set(defect_rows(chosen))
+    assert not chosen.gain.any()
+    of_one = generator_for(
+        material(("noise", "axial"), [], physics={"axial": [Axial(sigma_z=1, step=4)]})
+    )
+    assert all(weight.requires_grad for weight in of_one.parameters())
+
+
+def test_pairs_held_back_judge_as_they_are(brief: Settings) -> None:
+    clean = planes(2)
+    pairs = [Pair(plane + 1, plane, str(k), str(k)) for k, plane in enumerate(clean)]
+    given = material(("stripes",), planes(12), validation={"stripes": pairs})
+    found = judges(given, brief, None)["stripes"]
+    np.testing.assert_allclose(found.image, found.target + 1, rtol=1e-6)
+
+
+def test_physics_makes_what_judges_where_there_are_no_pairs(brief: Settings) -> None:
+    given = material(("noise",), planes(4), physics={"noise": [Noise(photons=20)]})
+    found = judges(given, brief, None)["noise"]
+    assert found.image.shape == found.target.shape == (32, 128, 128)
+    assert (found.image - found.target).std() > 0.05
+
+
+def test_a_defect_without_physics_is_judged_by_cin_gans_images(brief: Settings) -> None:
+    given = material(("stripes",), planes(12), spare={"stripes": planes(3, 1)})
+    found = judges(given, brief, generator_for(given).requires_grad_(False))["stripes"]
+    assert not np.allclose(found.image, found.target)
+    with pytest.raises(ValueError, match="expected pairs to judge"):
+        judges(given, brief, None)
+
+
+def test_a_cin_gan_that_has_learned_nothing_is_no_judge(brief: Settings) -> None:
+    given = material(("lowlight",), planes(12), spare={"lowlight": planes(3, 1)})
+    generator = generator_for(given).requires_grad_(False)
+    generator.gain.zero_()
+    with pytest.raises(ValueError, match=r"lowlight: expected CIN-GAN to learn .*noise, axial"):
+        judges(given, brief, generator)
+
+
+def test_a_defect_without_physics_is_learned_and_told_of(
+    tmp_path: Path, brief: Settings, dataset: Path
+) -> None:
+    """Slow (about 10 s): both stages."""
+    data, run = load_dataset(dataset), tmp_path / "run"
+    unpaired = {"lowlight": data.defective["noise"], "lowres": data.defective["lowres"]}
+    train(Dataset(data.clean, unpaired, {}, {}), run, brief, quiet=True)
+    trained, names = load_defects(run / "defects.safetensors")
+    assert names == ("lowlight", "lowres")
+    shipped, _ = load_defects(DEFECTS)
+    assert not torch.equal(trained.last.weight, shipped.last.weight)
+    assert "No physics is known of lowlight: CIN-GAN learned it" in told_of(run)[-1]
+
+
+def noisy_dataset(pairs: int) -> Dataset:
+    rng = np.random.default_rng(3)
+    noise = Noise(photons=15)
+    some = [
+        Pair(noise.apply(plane, rng), plane, f"{k}", f"{k}")
+        for k, plane in enumerate(planes(pairs, 5))
+    ]
+    return Dataset([], {}, {"noise": some}, {})
+
+
+def test_a_failed_adaptation_leaves_the_generalist(
+    tmp_path: Path, brief: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Slow (about 10 s): both stages. Each judgement is 100 dB worse than the one before."""
+    truly, number = validation.HeldBack.gains, itertools.count()
+
+    def worse(judge: validation.HeldBack, network: torch.nn.Module) -> dict[str, float]:
+        loss = 100 * next(number)
+        return {name: gain - loss for name, gain in truly(judge, network).items()}
+
+    monkeypatch.setattr(validation.HeldBack, "gains", worse)
+    run = tmp_path / "run"
+    train(noisy_dataset(10), run, brief, quiet=True)
+    about = json.loads((run / "run.json").read_text())
+    assert about["adaptation"]["kept_after_steps"] == 0
+    assert about["adaptation"]["kept_gain_db"] == about["adaptation"]["generalist_gain_db"]
+    assert about["adaptation"]["judged_on"] == {"noise": "held-back pairs"}
+    assert "generalist was kept" in told_of(run)[0]
+    assert told_of(run)[1] == "Judged on held-back pairs (noise)."
+    plane = planes(1, 9)[0]
+    adapted, shipped = Restorer(run / "restorer.onnx"), Restorer()
+    np.testing.assert_allclose(
+        adapted.restore_plane(plane), shipped.restore_plane(plane), atol=1e-5
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "changes", "needed"),
+    [
+        ("noise", {}, False),
+        ("stripes", {}, True),
+        ("noise", {"cin_gan": 0.1}, True),
+        ("stripes", {"alpha": 0.0}, False),
+    ],
+)
+def test_cin_gan_is_for_what_no_physics_describes(
+    name: str, changes: dict[str, float], needed: bool, brief: Settings
+) -> None:
+    chosen = brief.model_copy(update=changes)
+    data = noisy_dataset(6)
+    material = gather(Dataset([], {}, {name: data.pairs["noise"]}, {}), chosen)
+    assert needs_defects(material, chosen) == needed
+
+
+def test_defects_that_physics_describes_need_no_cin_gan(
+    tmp_path: Path, brief: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Slow (about 5 s). What is kept lies 0.85 of the way from the generalist to the average."""
+    monkeypatch.setattr(validation, "kept_row", lambda rows: rows[-1])
+    run = tmp_path / "run"
+    train(noisy_dataset(6), run, brief, quiet=True)
+    assert (run / "physics.json").exists()
+    assert not (run / "defects.safetensors").exists()
+    _, kept = read_tensors(run / "restorer" / "kept.safetensors")
+    _, state = read_tensors(run / "restorer" / "state.safetensors")
+    for name, start in generalist().state_dict().items():
+        average = state[f"average.{name}"]
+        torch.testing.assert_close(kept[name], start.lerp(average, 0.85), atol=1e-6, rtol=0)
+
+
+def test_an_adaptation_ends_in_time_and_resumes(tmp_path: Path, brief: Settings) -> None:
+    """Slow (about 15 s): an adaptation within half a minute."""
+    run = tmp_path / "run"
+    chosen = with_restorer(brief, steps=10_000)
+    train(noisy_dataset(6), run, chosen, minutes=0.1, quiet=True)
+    about = json.loads((run / "run.json").read_text())
+    assert sum(about["seconds"].values()) < 30
+    steps = json.loads((run / "steps.json").read_text())
+    assert 1 <= steps["restorer"] < 10_000
+    before = (run / "restorer.onnx").read_bytes()
+    train(noisy_dataset(6), run, chosen, resume=True, quiet=True)  # the time is known
+    assert json.loads((run / "steps.json").read_text()) == steps
+    assert (run / "restorer.onnx").read_bytes() == before
+    with pytest.raises(ValueError, match=r"expected the 0\.1 minutes that it was begun with"):
+        train(noisy_dataset(6), run, chosen, minutes=3, resume=True, quiet=True)
+
+
+def test_a_second_stage_begun_anew_forgets_the_first_try(tmp_path: Path, brief: Settings) -> None:
+    """Slow (about 10 s): both stages, the second one twice."""
+    run, data = tmp_path / "run", noisy_dataset(6)
+    brief = brief.model_copy(update={"cin_gan": 0.5})
+    train(data, run, brief, stage="defects", quiet=True)
+    folder = run / "restorer"
+    folder.mkdir()
+    (folder / "judged.csv").write_text("step,noise\n0,1.0\n5,99.0\n")
+    (run / "steps.json").write_text('{"minutes": 5, "defects": 10, "restorer": 700}')
+    train(data, run, brief, stage="restorer", quiet=True)
+    assert [row["step"] for row in read_judgements(folder)] == [str(k) for k in range(11)]
+    assert json.loads((run / "steps.json").read_text()) == {"defects": 10}
+    assert Restorer(run / "restorer.onnx").card.training["steps"] <= 10
+
+
+def test_cin_gan_needs_clean_images(tmp_path: Path, brief: Settings) -> None:
+    noise = Dataset([], {"noise": [Sample(p, "a", "a") for p in planes(1)]}, {}, {})
+    with pytest.raises(ValueError, match="CIN-GAN needs clean images"):
+        train(noise, tmp_path / "run", brief, stage="defects", quiet=True)
+    shutil.copy(DEFECTS, tmp_path / "defects.safetensors")
+    with pytest.raises(ValueError, match="expected clean images"):
+        extend_defects(tmp_path, noise, tmp_path / "run", brief, quiet=True)
+    assert not (tmp_path / "run").exists()
+
+
+def test_more_than_noise_needs_clean_images(dataset: Path, brief: Settings) -> None:
+    data = load_dataset(dataset)
+    blurred = Dataset([], {"lowres": data.defective["lowres"]}, {}, {})
+    with pytest.raises(ValueError, match="only noise can be learned without them"):
+        train(blurred, dataset / "run", brief, quiet=True)
+    noise = Dataset([], {"noise": [Sample(p, "a", "a") for p in planes(1)]}, {}, {})
+    scratch = settings("default", "scratch")
+    with pytest.raises(ValueError, match="expected clean images"):
+        train(noise, dataset / "run", scratch, quiet=True)
+    assert not (dataset / "run").exists()
+
+
+def test_two_processes_adapt_in_time(tmp_path: Path, dataset: Path, launch) -> None:
+    """Slow (about 40 s): two interpreters adapt for a few seconds; one of them times and judges."""
+    run = tmp_path / "run"
+    options = ("--minutes", 0.2, "--cin-gan", 0.5, "--quiet")
+    launch("-m", "microscopygan.apps.cli", "train", dataset, "-o", run, *options)
+    steps = json.loads((run / "steps.json").read_text())
+    rows = read_judgements(run / "restorer")
+    assert len(rows) > 1
+    assert int(rows[-1]["step"]) <= steps["restorer"]
+    assert (run / "evaluation" / "scores.csv").exists()

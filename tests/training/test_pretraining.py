@@ -1,0 +1,102 @@
+"""The generalist's training: its material, and the script from end to end."""
+
+import csv
+import json
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from microscopygan.defects.parameters import Composition, Noise
+from microscopygan.defects.specimens import membranes, nuclei
+from microscopygan.image.formats import Image, write
+from microscopygan.restoration.model import Restorer
+from microscopygan.settings import HINTS
+from microscopygan.training import pretraining
+from microscopygan.training.batches import PairBatches, draw_field
+from microscopygan.training.pretraining import (
+    SHARES,
+    broad_material,
+    defect_material,
+    noisiness,
+    quiet_fields,
+)
+
+SCRIPT = Path(__file__).parents[2] / "scripts" / "pretrain.py"
+
+
+@pytest.fixture
+def few(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("_DRAWS", "_DEFECTIVE"):
+        monkeypatch.setattr(pretraining, name, 8)
+
+
+@pytest.mark.parametrize("sigma", [0.005, 0.02, 0.05])
+def test_noise_is_estimated_whatever_the_structure(sigma: float) -> None:
+    rng = np.random.default_rng(0)
+    for plane in (nuclei((128, 128), rng), membranes((128, 128), rng)):
+        noisy = plane + rng.normal(0, sigma, plane.shape)
+        before, after = noisiness(plane), noisiness(noisy.astype(np.float32))
+        assert after == pytest.approx(np.hypot(before, sigma / np.ptp(plane)), rel=0.35)
+
+
+def test_noisy_fields_are_left_out() -> None:
+    rng = np.random.default_rng(0)
+    clean = nuclei((256, 256), rng)
+    assert len(quiet_fields(clean)) == 4 + 1 + 1
+    assert not quiet_fields(clean + rng.normal(0, 0.1, clean.shape).astype(np.float32))
+    assert not quiet_fields(clean[:100])
+
+
+@pytest.mark.usefixtures("few")
+def test_material_is_that_of_a_training() -> None:
+    material = broad_material([nuclei((200, 200), np.random.default_rng(0))], 0, 6)
+    counts = {name: material.defects.count(name) for name in SHARES}
+    assert counts == SHARES
+    rng = np.random.default_rng(1)
+    for name in SHARES:
+        defective, clean = draw_field(material, name, 128, rng)
+        assert defective.shape == clean.shape == (128, 128)
+        assert np.array_equal(defective, clean) == (name == "none")
+    batch = PairBatches(material, 16, 96, 1.0, 0, HINTS)(0, 0)
+    assert np.isfinite(batch["input"]).all()
+    told = batch["hint"].any(1)
+    assert 0 < told.sum() < 16
+
+
+@pytest.mark.usefixtures("few")
+def test_cin_gan_sees_more_than_its_drafts_have() -> None:
+    material = broad_material([nuclei((200, 200), np.random.default_rng(0))], 0, 6)
+    found = defect_material(material, np.random.default_rng(1))
+    assert found.defects == HINTS
+    assert all(len(found.defective[name]) == 8 for name in HINTS)
+    assert all(isinstance(draft, Noise) for draft in found.physics["noise"])
+    assert any(isinstance(draft, Composition) for draft in material.physics["noise+axial"])
+
+
+def test_the_script_trains_ships_nothing_and_resumes(tmp_path: Path, python: str) -> None:
+    """Slow (about 20 s): two runs of the script."""
+    rng = np.random.default_rng(0)
+    for name in ("dsb2018_001", "dsb2018_008", "neubias_xy_8bit__nup_0"):
+        path = tmp_path / "clean" / f"{name}.tif"
+        path.parent.mkdir(exist_ok=True)
+        counts = (nuclei((200, 200), rng) * 20_000).astype(np.uint16)
+        write(path, Image(counts, "YX", {"Y": 0.1, "X": 0.1}))
+    run = tmp_path / "run"
+    command = [python, str(SCRIPT), str(tmp_path / "clean"), "-o", str(run), "--steps", "2"]
+    command += ["--defect-steps", "1", "--channels", "4,4,4", "--specimens", "6"]
+    for _ in range(2):
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+    done = subprocess.run([*command[:-1], "7"], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr.endswith("cannot go on with other specimens; give another -o\n")
+    about = json.loads((run / "run.json").read_text())
+    assert about["seconds"] >= 0
+    assert set(about["clean"]) == {"dsb2018_001.tif"}
+    assert set(about["held_out"]) == {"dsb2018_008.tif", "neubias_xy_8bit__nup_0.tif"}
+    with (run / "restorer" / "judged.csv").open() as file:
+        assert [row["step"] for row in csv.DictReader(file)] == ["2"]
+    assert Restorer(run / "restorer.onnx").card.hints == HINTS
+    assert (run / "defects.safetensors").exists()

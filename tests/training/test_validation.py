@@ -1,0 +1,130 @@
+"""Held-back images: what they say, which state is kept, when a training ends."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from microscopygan.evaluate.metrics import psnr_affine
+from microscopygan.gan.networks import UNetRestorer
+from microscopygan.settings import settings
+from microscopygan.training.validation import (
+    HeldBack,
+    affine_error,
+    cut_fields,
+    held,
+    kept_row,
+    read_judgements,
+)
+
+SMALL = settings("default", "scratch").restorer.model_copy(
+    update={"channels": (4, 4, 4), "blocks": 1}
+)
+
+
+@pytest.fixture
+def planes() -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(0)
+    clean = rng.random((3, 24, 32), dtype=np.float32)
+    return (clean + 0.3 * rng.standard_normal(clean.shape)).astype(np.float32), clean
+
+
+def network(answer: float) -> UNetRestorer:
+    """A restorer that adds a constant times the image's own rows, worse the larger it is."""
+    restorer = UNetRestorer(SMALL)
+    with torch.no_grad():
+        for parameter in restorer.parameters():
+            parameter.zero_()
+        restorer.last.bias.fill_(answer)
+        restorer.stem.weight[0, 0, 0, 0] = answer
+        restorer.last.weight[0, 0, 1, 1] = 1.0
+    return restorer
+
+
+def test_gains_are_those_of_affine_psnr(planes, tmp_path: Path) -> None:
+    defective, clean = planes
+    judge = HeldBack({"noise": held(zip(defective, clean, strict=True))}, tmp_path, 1)
+
+    class Halve(nn.Module):
+        weight = nn.Parameter(torch.zeros(1))
+
+        def forward(self, image: torch.Tensor) -> torch.Tensor:
+            return 0.5 * image + torch.from_numpy(clean)[:, None]
+
+    restored = 0.5 * defective + clean
+    wanted = np.mean(
+        [
+            psnr_affine(c, r) - psnr_affine(c, d)
+            for c, r, d in zip(clean, restored, defective, strict=True)
+        ]
+    )
+    network = Halve()
+    network.register_parameter("one", nn.Parameter(torch.zeros(1)))
+    assert judge.gains(network)["noise"] == pytest.approx(wanted, abs=0.01)
+
+
+def test_the_error_does_not_depend_on_gain_and_offset(planes) -> None:
+    image, target = (torch.from_numpy(a)[:, None] for a in planes)
+    torch.testing.assert_close(affine_error(image, target), affine_error(3 * image - 2, target))
+
+
+@pytest.mark.parametrize(
+    ("gains", "kept"),
+    [
+        ((1.0, 2.0, 1.95, 1.8), 2),  # the last that is within 0.1 dB of the best
+        ((1.0, 0.95), 0),  # none worse than the first
+        ((1.0, 1.05, 0.99, 1.01), 3),
+        ((1.0, 2.0, 1.0, 2.5), 3),
+    ],
+)
+def test_the_last_state_close_to_the_best_is_kept(gains: tuple[float, ...], kept: int) -> None:
+    rows = [
+        {"step": f"{k}", "noise": f"{gain - 1}", "axial": f"{gain + 1}"}
+        for k, gain in enumerate(gains)
+    ]
+    assert kept_row(rows)["step"] == f"{kept}"
+
+
+def test_a_state_is_kept_and_patience_ends(planes, tmp_path: Path) -> None:
+    pairs = {"noise": held(zip(*planes, strict=True))}
+    judge = HeldBack(pairs, tmp_path, 1, patience=2)
+    said = [judge(network(answer), step) for step, answer in enumerate((0.5, 0.0, 0.4, 0.6))]
+    assert said == [False, False, False, True]
+    assert judge.kept_step == 1
+    kept = judge.with_kept(network(0.7))
+    assert torch.equal(kept.state_dict()["last.bias"], torch.zeros(1))
+    again = HeldBack(pairs, tmp_path, 1, patience=2)  # a resumed training
+    assert again.kept_step == 1
+    assert again(network(0.4), 2) is False  # step 3 is to come again
+    assert [row["step"] for row in read_judgements(tmp_path)] == ["0", "1", "2"]
+
+
+def test_what_is_kept_lies_between_the_start_and_the_trained_network(
+    planes, tmp_path: Path
+) -> None:
+    start, trained = network(0.4), network(0.0)
+    judge = HeldBack({"noise": held(zip(*planes, strict=True))}, tmp_path, start=start, way=0.85)
+    judge(start, 0)
+    assert torch.equal(judge.with_kept(network(0.7)).state_dict()["last.bias"], start.last.bias)
+    with torch.no_grad():
+        start.last.bias.fill_(9.0)  # which trains on
+    judge(trained, 5)
+    kept = judge.with_kept(network(0.7)).state_dict()["last.bias"]
+    torch.testing.assert_close(kept, torch.full((1,), 0.15 * 0.4))
+    assert torch.equal(trained.last.bias, torch.zeros(1))
+
+
+def test_fields_are_cut_alike_in_sizes_the_network_takes() -> None:
+    plane = np.arange(90.0 * 70).reshape(90, 70)
+    fields = cut_fields([[plane, plane + 1]] * 3, np.random.default_rng(0))
+    assert len(fields) == 30
+    assert all(a.shape == (68, 68) and np.array_equal(a + 1, b) for a, b in fields)
+
+
+def test_of_many_images_some_are_cut() -> None:
+    images = [[np.full((40, 40), k, "f4")] for k in range(1000)]
+    values = [field[0][0, 0] for field in cut_fields(images, np.random.default_rng(0))]
+    assert len(values) == 32
+    assert (values[0], values[-1]) == (0, 999)
