@@ -2,13 +2,15 @@
 PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
+PARALLEL := --numprocesses 2 --dist worksteal --quiet
 
-.PHONY: help demo test clean
+.PHONY: help demo test test-fast clean
 .DELETE_ON_ERROR:
 
 help:
 	@echo "make demo    restore the shipped samples, adapt, restore again; pictures and report in demo/"
 	@echo "make test    lint, format check, types, tests"
+	@echo "make test-fast    the tests that are not slow"
 	@echo "make clean   remove .venv, demo/ and caches"
 
 $(STAMP): pyproject.toml constraints.txt
@@ -32,7 +34,10 @@ test: $(STAMP)
 	@echo "Checking types (mypy)"
 	@$(BIN)/mypy
 	@echo "Running the tests (pytest)"
-	@$(BIN)/pytest
+	@$(BIN)/pytest $(PARALLEL)
+
+test-fast: $(STAMP)
+	@$(BIN)/pytest $(PARALLEL) -m "not slow"
 
 clean:
 	@echo "Removing .venv, demo/ and caches"
