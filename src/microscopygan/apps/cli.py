@@ -12,6 +12,8 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from .extras import need
+
 app = typer.Typer(
     help="Restore microscopy images when there is hardly any training data.",
     no_args_is_help=True,
@@ -41,7 +43,7 @@ def demo(
     quiet: Quiet = False,
 ) -> None:
     """Restore shipped images, adapt to others of them, restore again, and write a report."""
-    _need_training()
+    need("train", "the demo")
     from .demo import run_demo
 
     run_demo(output, seed=seed, overwrite=overwrite, quiet=quiet)
@@ -81,7 +83,7 @@ def train(
 
     CIN-GAN learns the defects that no physics describes; with --cin-gan, a share of the others.
     """
-    _need_training()
+    need("train", "training")
     from ..datasets.folder import load_dataset
     from ..training.extending import extend_defects
     from ..training.run_folder import begun
@@ -123,7 +125,7 @@ def synthesize(
     overwrite: Overwrite = False,
 ) -> None:
     """Put a learned defect into clean images."""
-    _need_training()
+    need("train", "putting defects into images")
     from .flow import synthesize_files
 
     for path in synthesize_files(run, clean, defect, output, seed, draws, overwrite=overwrite):
@@ -231,7 +233,7 @@ def evaluate(
     overwrite: Overwrite = False,
 ) -> None:
     """Score restored images against clean ones."""
-    _need("skimage", "scoring needs scikit-image", "evaluate")
+    need("evaluate", "scoring")
     from ..evaluate.folders import evaluate_folders, left_out, summarise, write_csv
 
     rows = evaluate_folders(restored, target, data_range=data_range)
@@ -252,24 +254,11 @@ def report(
     overwrite: Overwrite = False,
 ) -> None:
     """Write one self-contained HTML page about a run."""
+    need("evaluate", "the report")
     from ..evaluate.report import write_report
 
     path = write_report(run, output or run / "report.html", overwrite=overwrite)
     console.print(f"Report written to {path}")
-
-
-def _need_training() -> None:
-    for package in ("torch", "accelerate"):
-        _need(package, "training needs PyTorch", "train")
-
-
-def _need(package: str, reason: str, extra: str) -> None:
-    from importlib.util import find_spec
-
-    if find_spec(package) is None:
-        raise ModuleNotFoundError(
-            f"{reason}, which is not installed; try: pip install 'microscopygan[{extra}]'"
-        )
 
 
 def main(arguments: list[str] | None = None) -> Any:

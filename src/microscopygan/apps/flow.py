@@ -11,7 +11,6 @@ import numpy as np
 
 from ..datasets.folder import Dataset
 from ..datasets.names import stem_of
-from ..defects.parameters import DEFECTS
 from ..image.axes import AXES, to_volumes
 from ..image.formats import SUFFIXES, Image, list_images, read, write
 from ..image.formats.ome_zarr import is_zarr
@@ -55,6 +54,8 @@ def evaluate_run(run: Path, dataset: Dataset, chosen: Settings) -> None:
 
 def told_of(run: Path) -> list[str]:
     """Return what a user should know of a training: a line for each."""
+    from ..defects.parameters import DEFECTS
+
     about = json.loads((run / "run.json").read_text())
     judged = about["adaptation"]
     if judged is None:
