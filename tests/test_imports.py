@@ -82,6 +82,11 @@ def test_only_gan_training_and_apps_name_torch(module: str) -> None:
     assert not names & {"torch", "accelerate"}
 
 
+@pytest.mark.parametrize("module", [name for name in MODULES if owner(name) == "image"])
+def test_images_are_read_and_written_without_scipy(module: str) -> None:
+    assert "scipy" not in {name.split(".")[0] for name in names_imported_by(module)}
+
+
 @pytest.mark.parametrize(
     "statement",
     [

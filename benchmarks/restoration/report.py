@@ -25,7 +25,7 @@ from benchmarks.restoration.tables import (
 from microscopygan.evaluate.folders import write_csv
 from microscopygan.evaluate.metrics import affine_fit, psnr_affine
 from microscopygan.evaluate.report.charts import grey, picture
-from microscopygan.evaluate.report.output import write_text
+from microscopygan.image.atomic import write_text
 
 _STYLE = "main { max-width: 1500px; } "
 _STYLE += ".row { grid-template-columns: repeat(auto-fill, minmax(130px, 1fr)); }"

@@ -2,6 +2,7 @@ import errno
 import json
 import os
 import pickle
+import re
 import socket
 from itertools import product
 from pathlib import Path
@@ -11,6 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from microscopygan.image import atomic
+from microscopygan.image.atomic import whole, write_text
 from microscopygan.image.formats import Image, create, open_image, read, write
 from microscopygan.image.lazy import blocks_of
 
@@ -187,3 +190,65 @@ def test_what_is_no_zarr_is_not_replaced_by_one(tmp_path):
         with pytest.raises(FileExistsError, match="got the"):
             write(tmp_path / name, Image(PLANE, "YX"), overwrite=True)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["a.tif", "b.zarr"]
+
+
+def test_a_file_is_there_whole_or_not_at_all(tmp_path):
+    def interrupted(path: Path) -> None:
+        with whole(path) as part:
+            part.write_text("half")
+            raise KeyboardInterrupt
+
+    path = tmp_path / "a.txt"
+    path.write_text("old")
+    with pytest.raises(KeyboardInterrupt):
+        interrupted(path)
+    assert [p.read_text() for p in tmp_path.iterdir()] == ["old"]
+    with whole(path) as part:
+        part.write_text("new")
+        assert path.read_text() == "old"
+    assert [p.read_text() for p in tmp_path.iterdir()] == ["new"]
+
+
+def test_a_full_disk_keeps_the_old_file(tmp_path, monkeypatch):
+    write_text(tmp_path / "a.txt", "old")
+    monkeypatch.setattr("microscopygan.image.atomic.flush", full_disk)
+    with pytest.raises(OSError, match="No space left"):
+        write_text(tmp_path / "a.txt", "new", overwrite=True)
+    assert [p.read_text() for p in tmp_path.iterdir()] == ["old"]
+
+
+def test_texts_replace_nothing_without_leave(tmp_path):
+    path = write_text(tmp_path / "new/a.txt", "µ\n")
+    assert path.read_bytes() == "µ\n".encode()
+    with pytest.raises(FileExistsError, match="allow overwriting"):
+        write_text(path, "other")
+    with pytest.raises(FileExistsError, match="got the folder"):
+        write_text(tmp_path / "new", "other", overwrite=True)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no umask")
+def test_files_follow_the_umask(tmp_path):
+    before = os.umask(0o027)
+    try:
+        assert write_text(tmp_path / "a.txt", "x").stat().st_mode & 0o777 == 0o640
+    finally:
+        os.umask(before)
+
+
+def test_links_in_the_place_of_a_part_are_not_followed(tmp_path):
+    (tmp_path / "precious").write_text("kept")
+    (tmp_path / f".a.txt.{os.getpid()}.part").symlink_to(tmp_path / "precious")
+    write_text(tmp_path / "a.txt", "new")
+    assert (tmp_path / "precious").read_text() == "kept"
+    assert not (tmp_path / "a.txt").is_symlink()
+
+
+def test_no_other_place_writes_files_by_parts():
+    package = Path(atomic.__file__).parents[1]
+    by_hand = re.compile(r"os\.(replace|fsync)\(|\.replace\((self\.)?path\)|\.partial\.")
+    places = [
+        path.relative_to(package).as_posix()
+        for path in package.rglob("*.py")
+        if by_hand.search(path.read_text(encoding="utf-8"))
+    ]
+    assert places == ["image/atomic.py"]

@@ -17,7 +17,7 @@ import numpy as np
 
 from ..image.axes import to_volumes
 from ..image.formats import Image, check_pixels, list_images, read
-from ..image.intensity import match_intensity, percentile_map
+from ..image.intensity import percentile_map
 from .names import folders_in, images_in, matched, stem_of
 from .published import PublishedPair, evenly, find_published, thinned
 from .published_pixels import scanned_along_x
@@ -177,6 +177,57 @@ def split(
     chosen = {images[i] for i in rng.permutation(len(images))[:number]}
     kept = [sample for sample in samples if sample.image not in chosen]
     return kept, [sample for sample in samples if sample.image in chosen]
+
+
+def match_intensity(target: np.ndarray, reference: np.ndarray, sigma: float = 6.0) -> np.ndarray:
+    """Bring an image onto the intensity scale of another one of the same field.
+
+    Gain a and offset b minimise ``|G(reference) - a G(target) - b|²`` (ordinary least squares),
+    G a Gaussian blur: at that coarse scale noise and blur, which only one of the two has, do
+    not bias the gain.
+
+    Parameters
+    ----------
+    target
+        The clean image, (..., Y, X), any real dtype; leading axes share one gain and offset.
+    reference
+        The defective image, same shape.
+    sigma
+        Standard deviation of the blur in pixels, along Y and X.
+
+    Returns
+    -------
+    ``a * target + b``, float32. A target that is flat after the blur keeps its gain.
+
+    Raises
+    ------
+    ValueError
+        The shapes differ, or the images do not agree (no positive gain fits).
+
+    Examples
+    --------
+    >>> clean = np.random.default_rng(0).random((64, 64))
+    >>> np.allclose(match_intensity(clean, 3 * clean - 1), 3 * clean - 1, atol=1e-5)
+    True
+    """
+    if target.shape != reference.shape:
+        raise ValueError(
+            f"expected target and reference of one shape, got {target.shape} and "
+            f"{reference.shape}; crop them to the same field"
+        )
+    exact = np.asarray(target, np.float64)
+    x, y = (_blur(v, sigma) for v in (exact, np.asarray(reference, np.float64)))
+    x_mean, y_mean = x.mean(), y.mean()
+    variance = np.mean((x - x_mean) ** 2)
+    gain = 1.0
+    if variance > 1e-20 * max(1e-100, float(np.mean(x**2))):
+        gain = float(np.mean((x - x_mean) * (y - y_mean)) / variance)
+    if gain <= 0:
+        raise ValueError(
+            "expected input and target of one field, but where one is bright the other is dark "
+            f"(fitted gain {gain:.3g}); check that they belong together"
+        )
+    return np.asarray(gain * (exact - x_mean) + y_mean, dtype=np.float32)
 
 
 def _load_folders(folder: Path, folders: list[Path], match_pairs: bool, min_size: int) -> Dataset:
@@ -361,6 +412,14 @@ def _normalise(
         return a, match_intensity(b, a)
     except ValueError as error:
         raise ValueError(f"{name}: {error}") from None
+
+
+def _blur(array: np.ndarray, sigma: float) -> np.ndarray:
+    """Gaussian blur of (..., Y, X) along Y and X only."""
+    from scipy.ndimage import gaussian_filter  # which the base installation lacks
+
+    widths = (0.0,) * (array.ndim - 2) + (sigma, sigma)
+    return np.asarray(gaussian_filter(array, widths, mode="nearest"))
 
 
 def _volumes(image: Image, min_size: int) -> np.ndarray:

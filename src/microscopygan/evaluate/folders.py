@@ -10,7 +10,7 @@ import numpy as np
 
 from microscopygan.datasets.names import by_stem, stem_of
 from microscopygan.evaluate.metrics import score
-from microscopygan.evaluate.report.output import write_text
+from microscopygan.image.atomic import write_text
 from microscopygan.image.axes import to_planes
 from microscopygan.image.formats import read
 

@@ -13,11 +13,11 @@ import numpy as np
 
 from ..datasets.folder import Pair
 from ..defects.noise_curve import noise_curve, noise_curve_from_pairs
+from ..image.atomic import whole, write_text
 from .classical import classical
 from .folders import write_csv
 from .metrics import score
 from .realism import realism
-from .report.output import write_text
 
 Plane = np.ndarray
 Rows = list[dict[str, str | float]]
@@ -159,6 +159,5 @@ def _gaussian(clean: Plane, real: Sequence[Plane], seed: int) -> Plane:
 
 
 def _save_pictures(path: Path, pictures: dict[str, Plane]) -> None:
-    partial = path.with_suffix(".partial.npz")
-    np.savez_compressed(partial, **pictures)  # type: ignore[arg-type]
-    partial.replace(path)
+    with whole(path) as part, part.open("wb") as file:
+        np.savez_compressed(file, **pictures)  # type: ignore[arg-type]

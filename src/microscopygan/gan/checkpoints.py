@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
@@ -11,6 +10,8 @@ from typing import Any, TypeVar
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
+
+from ..image.atomic import whole
 
 FORMAT_VERSION = 1
 Network = TypeVar("Network", bound=nn.Module)
@@ -24,20 +25,15 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], about: Mapping[str,
     OSError
         The disk is full, or the folder cannot be written.
     """
-    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
     said = json.dumps({"format": FORMAT_VERSION, **about})
     try:
         plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-        save_file(plain, partial, {"microscopygan": said})
-        with partial.open("rb") as file:
-            os.fsync(file.fileno())
-        partial.replace(path)
+        with whole(path) as part:
+            save_file(plain, part, {"microscopygan": said})
     except SafetensorError as error:
         raise OSError(
             f"{path}: cannot be written ({error}); free some space, or choose another folder"
         ) from None
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def read_tensors(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:

@@ -1,10 +1,11 @@
-"""Outputs that appear complete or not at all, written by one run at a time."""
+"""Outputs that appear complete or not at all; large ones are written by one run at a time."""
 
 import json
 import os
 import shutil
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -13,6 +14,81 @@ PROGRESS = "microscopygan_progress"  # array of a Zarr output's group: 1 for eac
 
 _held: set[Path] = set()  # locks of this process
 _STEP = 2**24  # bytes written at once where a file system cannot reserve space
+
+
+@contextmanager
+def whole(path: Path) -> Iterator[Path]:
+    """Write a file completely or not at all.
+
+    Parameters
+    ----------
+    path
+        The file, whose folder exists; one that is there is replaced.
+
+    Yields
+    ------
+    Path
+        An empty file beside it to write. It takes the name `path` when the block ends, and is
+        removed where the block raises.
+
+    Raises
+    ------
+    OSError
+        The folder may not be written to, or the disk is full.
+
+    Examples
+    --------
+    >>> with whole(Path("run.json")) as part:  # doctest: +SKIP
+    ...     part.write_text("{}")
+    """
+    part = new_part(path.with_name(f".{path.name}.{os.getpid()}.part"))
+    try:
+        yield part
+        flush(part)
+        os.replace(part, path)
+    finally:
+        remove(part)
+
+
+def write_text(path: Path, text: str, *, overwrite: bool = False) -> Path:
+    """Write a text file (UTF-8) completely or not at all.
+
+    Parameters
+    ----------
+    path
+        File to make; its folder is made where missing.
+    text
+        The whole content.
+    overwrite
+        Replace a file that is there.
+
+    Returns
+    -------
+    `path`.
+
+    Raises
+    ------
+    FileExistsError
+        `path` exists and `overwrite` is not set.
+    OSError
+        The folder cannot be written to.
+    """
+    if path.is_dir():
+        raise FileExistsError(f"expected a file name to write, got the folder {path}")
+    if path.exists() and not overwrite:
+        raise FileExistsError(f"{path} exists; choose another name or allow overwriting")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with whole(path) as part:
+        part.write_text(text, encoding="utf-8", newline="")
+    return path
+
+
+def new_part(part: Path) -> Path:
+    """Make an empty file, in place of what an earlier run left there; links are not followed."""
+    remove(part)
+    flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | getattr(os, "O_NOFOLLOW", 0)
+    os.close(os.open(part, flags, 0o666))
+    return part
 
 
 class Lock:
@@ -232,8 +308,8 @@ def replace(partial: Path, path: Path) -> None:
 
 
 def remove(path: Path) -> None:
-    """Remove a file or a folder, whether it is there or not."""
-    if path.is_dir():
+    """Remove a file, a link or a folder, whether it is there or not."""
+    if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path, ignore_errors=True)
     else:
         path.unlink(missing_ok=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import os
 import tempfile
 import warnings
 from pathlib import Path
@@ -14,6 +13,7 @@ import onnxruntime
 import torch
 from torch import nn
 
+from ..image.atomic import whole
 from ..model_card import KEY, ModelCard
 
 _TOLERANCE = 1e-4  # of the range
@@ -69,12 +69,8 @@ def export_restorer(network: nn.Module, path: Path, card: ModelCard) -> float:
     difference = _difference(network, payload, len(card.hints))
     if difference > _TOLERANCE:
         raise RuntimeError(f"exported restorer differs from torch by {difference:.2g} of the range")
-    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
-    try:
-        partial.write_bytes(payload)
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    with whole(path) as part:
+        part.write_bytes(payload)
     return difference
 
 

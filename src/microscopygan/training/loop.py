@@ -25,6 +25,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor, nn
 
 from ..gan.checkpoints import read_tensors, write_tensors
+from ..image.atomic import whole
 from ..settings import StageSettings
 
 Batch = dict[str, np.ndarray]
@@ -267,12 +268,10 @@ class Log:
         """Add a row; seconds count on from an interrupted run's."""
         figures = figures | {"seconds": self.before + figures["seconds"]}
         self.rows.append({"step": str(step)} | {k: f"{v:.6g}" for k, v in figures.items()})
-        partial = self.path.with_name("log.csv.partial")
-        with partial.open("w", newline="") as file:
+        with whole(self.path) as part, part.open("w", newline="") as file:
             writer = csv.DictWriter(file, self.rows[-1], extrasaction="ignore", restval="")
             writer.writeheader()
             writer.writerows(self.rows)
-        partial.replace(self.path)
         for name, value in figures.items():
             self.board.add_scalar(name, value, step)
 
@@ -289,7 +288,8 @@ def save_grid(grid: Tensor, path: Path) -> None:
     flat = grid.detach().cpu().permute(0, 2, 1, 3).reshape(rows * height, columns * width)
     path.parent.mkdir(parents=True, exist_ok=True)
     pixels = flat.clamp(0, 1).mul(255).round().to(torch.uint8).numpy()
-    path.write_bytes(png_encode(pixels))
+    with whole(path) as part:
+        part.write_bytes(png_encode(pixels))
 
 
 def _progress(quiet: bool) -> Progress:

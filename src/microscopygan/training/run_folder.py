@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 
 from ..defects.parameters import DEFECTS, Defect
+from ..image.atomic import write_text
 from ..settings import Settings
 
 STAGES = ("all", "defects", "restorer")
@@ -122,6 +123,4 @@ def read_physics(run: Path) -> dict[str, list[Defect]]:
 
 def write_json(path: Path, content: object) -> None:
     """Write a JSON file, whole or not at all."""
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(json.dumps(content, indent=2) + "\n")
-    partial.replace(path)
+    write_text(path, json.dumps(content, indent=2) + "\n", overwrite=True)

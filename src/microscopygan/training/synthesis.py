@@ -10,6 +10,7 @@ from torch import nn
 
 from ..gan.cin_gan import degrade, load_defects
 from ..gan.networks import DefectGenerator
+from ..image.atomic import whole
 from ..image.intensity import AffineMap, percentile_map
 from .batches import draft_of, draw_field, draw_physics
 from .run_folder import read_physics
@@ -44,9 +45,8 @@ def save_draws(
             if generator is not None:
                 made = degrade(generator, made, number, noise)
             arrays[f"{name}/{draw}"] = made
-    partial = path.with_name("draws.partial.npz")
-    np.savez_compressed(partial, **arrays)  # type: ignore[arg-type]
-    partial.replace(path)
+    with whole(path) as part, part.open("wb") as file:
+        np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
 
 
 class Degrader:

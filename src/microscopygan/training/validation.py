@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import csv
-import os
 import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -16,6 +15,7 @@ from torch import Tensor, nn
 
 from ..gan.cgan import load_restorer, save_restorer
 from ..gan.networks import ResNetRestorer, UNetRestorer, fast_arithmetic
+from ..image.atomic import whole
 from .batches import crop
 
 FIELD = 128  # side of the fields that are judged, in pixels
@@ -144,12 +144,11 @@ class HeldBack:
 
     def _write(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
-        partial = self.folder / f"judged.csv.{os.getpid()}.partial"
-        with partial.open("w", newline="") as file:
+        path = self.folder / "judged.csv"
+        with whole(path) as part, part.open("w", newline="") as file:
             writer = csv.DictWriter(file, ["step", *self.pairs])
             writer.writeheader()
             writer.writerows(self._rows)
-        partial.replace(self.folder / "judged.csv")
 
 
 def read_judgements(folder: Path) -> list[dict[str, str]]:

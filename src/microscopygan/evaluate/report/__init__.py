@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from microscopygan.evaluate.metrics import psnr_affine
 from microscopygan.evaluate.report.charts import grey, heat, line_chart, picture
-from microscopygan.evaluate.report.output import write_text
 from microscopygan.evaluate.report.run_folder import Run, Table, column, read_run
+from microscopygan.image.atomic import write_text
 
 Planes = dict[str, NDArray[np.float32]]
 
