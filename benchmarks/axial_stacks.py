@@ -29,7 +29,7 @@ from microscopygan.image.formats import Image, read, write
 from microscopygan.image.intensity import percentile_map
 from microscopygan.restoration.api import restore
 from microscopygan.restoration.axial import axial_step, interpolate, resample
-from microscopygan.settings import Settings, settings
+from microscopygan.settings import Settings, make_settings
 from microscopygan.training.stages import train
 
 KEPT = 4  # one plane of so many
@@ -117,7 +117,7 @@ def _samples(kind: str, planes: list[np.ndarray]) -> list[Sample]:
 
 
 def _settings(options: argparse.Namespace) -> Settings:
-    chosen = settings("default", "scratch", alpha=1.0, seed=options.seed, validation=0.0)
+    chosen = make_settings("default", "scratch", alpha=1.0, seed=options.seed, validation=0.0)
     restorer = chosen.restorer.model_copy(update={"steps": options.steps})
     defects = chosen.defects.model_copy(update={"steps": options.defect_steps})
     return chosen.model_copy(update={"restorer": restorer, "defects": defects})

@@ -22,7 +22,7 @@ from microscopygan.datasets.folder import Dataset, Sample, load_dataset
 from microscopygan.evaluate.classical import classical
 from microscopygan.evaluate.metrics import psnr_affine, ssim_affine
 from microscopygan.restoration.model import Restorer
-from microscopygan.settings import STARTS, settings
+from microscopygan.settings import STARTS, make_settings
 from microscopygan.training.stages import train
 
 _SCORED = 60  # training pairs of each task that validation scores
@@ -45,7 +45,7 @@ def main() -> None:
     if options.noisy:
         images = [Sample(pair.input, pair.name, pair.image) for pair in given["noise"]]
         data, scored = Dataset([], {"noise": images}, {}, {}), {"noise": scored["noise"]}
-    chosen = settings(options.preset, options.start, alpha=options.alpha, seed=options.draw)
+    chosen = make_settings(options.preset, options.start, alpha=options.alpha, seed=options.draw)
     if chosen.start == "scratch":  # which makes no choice on validation images
         chosen = chosen.model_copy(update={"validation": 0.0})
     if options.steps:

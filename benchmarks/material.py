@@ -33,10 +33,10 @@ def network() -> UNetRestorer:
     import torch
 
     from microscopygan.gan.networks import UNetRestorer
-    from microscopygan.settings import settings
+    from microscopygan.settings import make_settings
 
     torch.manual_seed(0)
-    restorer = UNetRestorer(settings("default", "scratch").restorer)
+    restorer = UNetRestorer(make_settings("default", "scratch").restorer)
     torch.nn.init.normal_(restorer.last.weight, std=0.02)  # zero where training begins
     return restorer.eval()
 

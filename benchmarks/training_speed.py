@@ -24,7 +24,7 @@ from microscopygan.apps.demo import write_dataset
 from microscopygan.datasets.folder import load_dataset
 from microscopygan.gan.cgan import CGan
 from microscopygan.gan.cin_gan import CinGan
-from microscopygan.settings import settings
+from microscopygan.settings import make_settings
 from microscopygan.training.batches import DefectBatches, PairBatches
 from microscopygan.training.loop import Adversaries, Batch, prefetch, step_generator
 from microscopygan.training.split import calibrate_physics, gather
@@ -39,7 +39,7 @@ def main() -> None:
     parser.add_argument("--preset", default="default")
     parser.add_argument("--steps", type=int, default=20)
     options = parser.parse_args()
-    chosen = settings(options.preset, "scratch")
+    chosen = make_settings(options.preset, "scratch")
     with tempfile.TemporaryDirectory() as folder:
         if options.dataset is None:
             write_dataset(Path(folder), np.random.default_rng(0))

@@ -28,7 +28,7 @@ from microscopygan.gan.cgan import CGan, load_restorer, save_restorer
 from microscopygan.gan.cin_gan import CinGan, save_defects
 from microscopygan.image.axes import to_planes
 from microscopygan.image.formats import list_images, read
-from microscopygan.settings import HINTS, Settings, settings
+from microscopygan.settings import HINTS, Settings, make_settings
 from microscopygan.training.batches import DefectBatches, PairBatches, draw_field
 from microscopygan.training.export_onnx import export_restorer
 from microscopygan.training.loop import join_processes
@@ -145,7 +145,7 @@ def train_defects(
 
 
 def _settings(options: argparse.Namespace) -> Settings:
-    chosen = settings("default", "scratch", alpha=1.0, seed=options.seed)
+    chosen = make_settings("default", "scratch", alpha=1.0, seed=options.seed)
     changes = {
         "steps": options.steps,
         "batch": 8,

@@ -13,13 +13,13 @@ from microscopygan.apps import cli
 from microscopygan.defects.parameters import LowResolution, Noise
 from microscopygan.defects.specimens import nuclei
 from microscopygan.image.formats import Image, write
-from microscopygan.settings import Settings, settings
+from microscopygan.settings import Settings, make_settings
 
 
 @pytest.fixture
 def tiny() -> Settings:
     """Settings of a run of seconds: all terms of the losses, few channels and steps."""
-    chosen = settings("default", "scratch", validation=0.0, specimens=2)
+    chosen = make_settings("default", "scratch", validation=0.0, specimens=2)
     terms = {"adversarial_weight": 0.03, "content_weight": 0.3}
     often = {"steps": 4, "batch": 3, "patch": 32, "save_every": 2, "log_every": 1}
     often |= {"picture_every": 4}
@@ -35,7 +35,7 @@ def tiny() -> Settings:
 @pytest.fixture
 def brief() -> Settings:
     """Settings of an adaptation of seconds: the networks that ship, few steps."""
-    chosen = settings("default", seed=1)
+    chosen = make_settings("default", seed=1)
     few = {"steps": 10, "batch": 2, "save_every": 5, "picture_every": 10, "log_every": 1}
     stages = {name: getattr(chosen, name).model_dump() | few for name in ("defects", "restorer")}
     return Settings.model_validate(chosen.model_dump() | stages)

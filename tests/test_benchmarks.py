@@ -25,7 +25,7 @@ from microscopygan.apps.cli import app  # noqa: E402
 from microscopygan.gan.networks import UNetRestorer  # noqa: E402
 from microscopygan.image.formats import missing_chunks, open_image  # noqa: E402
 from microscopygan.model_card import ModelCard  # noqa: E402
-from microscopygan.settings import settings  # noqa: E402
+from microscopygan.settings import make_settings  # noqa: E402
 from microscopygan.training.export_onnx import export_restorer, receptive_field  # noqa: E402
 
 PEERS = REPOSITORY / "benchmarks" / "peers"
@@ -36,7 +36,9 @@ DASK = {"--port", "--nworkers", "--nthreads", "--lifetime", "--lifetime-stagger"
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A restorer of few channels."""
     path = tmp_path_factory.mktemp("model") / "restorer.onnx"
-    chosen = settings("default").restorer.model_copy(update={"channels": (4, 4, 4), "blocks": 1})
+    chosen = make_settings("default").restorer.model_copy(
+        update={"channels": (4, 4, 4), "blocks": 1}
+    )
     network = UNetRestorer(chosen)
     halo = receptive_field(network, network.multiple)
     export_restorer(network, path, ModelCard(program="0", halo=halo, multiple=4, defects=("a",)))

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from microscopygan.settings import Settings, settings
+from microscopygan.settings import Settings, make_settings
 
 OURS = "benchmarks.restoration.run_method"  # a module of this program's own environment
 PEERS = Path(__file__).parents[1] / "peers"
@@ -71,7 +71,7 @@ def settings_of(options: Mapping[str, Any], setting: str, seed: int) -> Settings
     is made on validation images.
     """
     preset, start = options.get("preset", "default"), options.get("start", "generalist")
-    chosen = settings(preset, start, seed=seed)
+    chosen = make_settings(preset, start, seed=seed)
     if chosen.start == "scratch":
         chosen = chosen.model_copy(update={"validation": 0.0})
     stages = {
@@ -135,13 +135,13 @@ METHODS: dict[str, Method] = {
             "real pairs only (α = 0)" if alpha == 0 else f"α = {alpha:g}", where="A", alpha=alpha
         )
         for alpha in ALPHAS
-        if alpha != settings().alpha
+        if alpha != make_settings().alpha
     },
     "oracle": _ours(
         "oracle: all pairs, ten times as long",
         "oracle",
         "A",
-        restorer={"steps": ORACLE_TIMES * settings().restorer.steps},
+        restorer={"steps": ORACLE_TIMES * make_settings().restorer.steps},
     ),
 }
 GROUPS = tuple(dict.fromkeys(method.group for method in METHODS.values()))

@@ -1,7 +1,8 @@
 """MicroscopyGAN: restore microscopy images when there is hardly any training data.
 
 Importing this package loads neither PyTorch nor ONNX Runtime; `restore` and `load` do the
-restoring, everything else is in the rooms (see ARCHITECTURE.md).
+restoring, `train` and `load_dataset` the training, everything else is in the rooms (see
+ARCHITECTURE.md).
 """
 
 from __future__ import annotations
@@ -10,6 +11,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from .datasets.folder import Dataset as Dataset
+    from .datasets.folder import load_dataset as load_dataset
     from .image.formats import Image as Image
     from .image.formats import open_image as open_image
     from .image.formats import read as read
@@ -19,33 +22,40 @@ if TYPE_CHECKING:
     from .restoration.files import restore_file as restore_file
     from .restoration.model import Restorer as Restorer
     from .settings import Settings as Settings
-    from .settings import settings as settings
+    from .settings import make_settings as make_settings
+    from .training.stages import train as train
 
 __version__ = "0.1.0"
 
 _ROOMS = {
+    "Dataset": "datasets.folder",
     "Image": "image.formats",
+    "Restorer": "restoration.model",
+    "Settings": "settings",
+    "load": "restoration.api",
+    "load_dataset": "datasets.folder",
+    "make_settings": "settings",
     "open_image": "image.formats",
     "read": "image.formats",
-    "write": "image.formats",
-    "Restorer": "restoration.restorer",
-    "load": "restoration.api",
     "restore": "restoration.api",
     "restore_file": "restoration.files",
-    "Settings": "settings",
-    "settings": "settings",
+    "train": "training.stages",
+    "write": "image.formats",
 }
 __all__ = [
+    "Dataset",
     "Image",
     "Restorer",
     "Settings",
     "__version__",
     "load",
+    "load_dataset",
+    "make_settings",
     "open_image",
     "read",
     "restore",
     "restore_file",
-    "settings",
+    "train",
     "write",
 ]
 

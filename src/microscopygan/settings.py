@@ -80,7 +80,7 @@ class Settings(_Settings):
 
     Examples
     --------
-    >>> settings("default").restorer.network
+    >>> make_settings("default").restorer.network
     'unet'
     """
 
@@ -99,7 +99,9 @@ class Settings(_Settings):
     restorer: RestorerSettings
 
 
-def settings(preset: str = "default", start: str = "generalist", **changes: object) -> Settings:
+def make_settings(
+    preset: str = "default", start: str = "generalist", **changes: object
+) -> Settings:
     """Return the settings of a preset.
 
     Parameters

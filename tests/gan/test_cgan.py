@@ -11,12 +11,12 @@ from safetensors.torch import save_file
 
 from microscopygan.gan.cgan import load_restorer, save_restorer
 from microscopygan.gan.networks import UNetRestorer
-from microscopygan.settings import settings
+from microscopygan.settings import make_settings
 
 
 def small() -> UNetRestorer:
     torch.manual_seed(0)
-    chosen = settings("default").restorer
+    chosen = make_settings("default").restorer
     return UNetRestorer(chosen.model_copy(update={"channels": (4, 8, 4), "blocks": 1}))
 
 

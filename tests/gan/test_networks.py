@@ -15,10 +15,10 @@ from microscopygan.gan.networks import (
     choose_rows,
     defect_rows,
 )
-from microscopygan.settings import settings
+from microscopygan.settings import make_settings
 from microscopygan.training.export_onnx import receptive_field
 
-DEFAULT, PAPER = settings("default", "scratch"), settings("paper")
+DEFAULT, PAPER = make_settings("default", "scratch"), make_settings("paper")
 
 
 def random_generator(defects: int = 3) -> DefectGenerator:

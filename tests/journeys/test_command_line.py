@@ -18,7 +18,7 @@ def command(tiny: Settings, monkeypatch, run_command):
     """Run the command line with tiny networks; gives (exit code, output, error)."""
 
     def changed(preset: str, start: str, steps: int | None, **changes: object) -> Settings:
-        flow.settings(preset, start, **changes)  # the real check of the values
+        flow.make_settings(preset, start, **changes)  # the real check of the values
         return Settings.model_validate(tiny.model_dump() | changes)
 
     monkeypatch.setattr(flow, "changed_steps", changed)
@@ -264,7 +264,7 @@ def test_the_paper_preset_runs(dataset: Path, tmp_path: Path, tiny: Settings) ->
     from microscopygan.restoration.model import Restorer
     from microscopygan.training.stages import train
 
-    paper = flow.settings("paper", specimens=0)
+    paper = flow.make_settings("paper", specimens=0)
     short = {"steps": 2, "batch": 2, "patch": 32, "save_every": 2, "picture_every": 2}
     narrow = Settings.model_validate(
         paper.model_dump()

@@ -9,14 +9,14 @@ import torch
 from microscopygan.gan.networks import build_restorer
 from microscopygan.model_card import ModelCard
 from microscopygan.restoration.model import Restorer
-from microscopygan.settings import settings
+from microscopygan.settings import make_settings
 from microscopygan.training.export_onnx import export_restorer, receptive_field
 
 
 def export(path: Path, preset: str, channels: tuple[int, int, int], blocks: int) -> Path:
     torch.manual_seed(0)
     changes = {"channels": channels, "blocks": blocks}
-    network = build_restorer(settings(preset, "scratch").restorer.model_copy(update=changes))
+    network = build_restorer(make_settings(preset, "scratch").restorer.model_copy(update=changes))
     if network.tileable:
         torch.nn.init.normal_(network.last.weight, std=0.1)
     halo = receptive_field(network, 4) if network.tileable else 0

@@ -17,7 +17,7 @@ from microscopygan.gan.checkpoints import read_tensors
 from microscopygan.gan.cin_gan import load_defects
 from microscopygan.gan.networks import defect_rows
 from microscopygan.restoration.model import Restorer
-from microscopygan.settings import HINTS, Settings, settings
+from microscopygan.settings import HINTS, Settings, make_settings
 from microscopygan.training import validation
 from microscopygan.training.extending import extend_defects
 from microscopygan.training.fine_tuning import (
@@ -259,7 +259,7 @@ def test_more_than_noise_needs_clean_images(dataset: Path, brief: Settings) -> N
     with pytest.raises(ValueError, match="only noise can be learned without them"):
         train(blurred, dataset / "run", brief, quiet=True)
     noise = Dataset([], {"noise": [Sample(p, "a", "a") for p in planes(1)]}, {}, {})
-    scratch = settings("default", "scratch")
+    scratch = make_settings("default", "scratch")
     with pytest.raises(ValueError, match="expected clean images"):
         train(noise, dataset / "run", scratch, quiet=True)
     assert not (dataset / "run").exists()

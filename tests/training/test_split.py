@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from microscopygan.datasets.folder import Dataset, Pair, Sample
-from microscopygan.settings import Settings, settings
+from microscopygan.settings import Settings, make_settings
 from microscopygan.training.split import gather, judged_on
 
-ADAPT = settings("default", seed=1, validation=0.2)
+ADAPT = make_settings("default", seed=1, validation=0.2)
 
 
 def planes(count: int, seed: int = 0) -> list[np.ndarray]:
@@ -70,7 +70,7 @@ def test_an_image_that_judges_one_defect_trains_none(seed: int) -> None:
     data = Dataset(
         samples(12, 50) + samples(4, name=""), {}, {"a": pairs(10), "b": pairs(8, 3)}, {}
     )
-    material = gather(data, settings("default", seed=seed, validation=0.2))
+    material = gather(data, make_settings("default", seed=seed, validation=0.2))
     held = {p.image for some in material.validation.values() for p in some}
     assert len(material.validation["a"]) >= 2
     assert len(material.validation["b"]) >= 2
@@ -85,7 +85,7 @@ def test_an_image_that_judges_one_defect_trains_none(seed: int) -> None:
 def test_no_defect_loses_all_its_pairs() -> None:
     data = Dataset([], {}, {"a": pairs(5), "b": pairs(1), "c": pairs(1, 1)}, {})
     for seed in range(10):
-        material = gather(data, settings("default", seed=seed, validation=0.2))
+        material = gather(data, make_settings("default", seed=seed, validation=0.2))
         assert len(material.pairs["b"]) == len(material.pairs["c"]) == 1
         assert len(material.validation["a"]) == 1
 

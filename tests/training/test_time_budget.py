@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from microscopygan.settings import settings
+from microscopygan.settings import make_settings
 from microscopygan.training.time_budget import Clock, seconds_per_step, with_steps
 
 
@@ -41,7 +41,7 @@ def test_reserved_seconds_are_not_left() -> None:
 
 @pytest.mark.parametrize("stage", ["defects", "restorer"])
 def test_steps_of_one_stage_change(stage: str) -> None:
-    before = settings()
+    before = make_settings()
     after = with_steps(before, stage, 7)
     assert getattr(after, stage).steps == 7
     same = getattr(before, stage).steps

@@ -9,7 +9,7 @@ from torch import nn
 
 from microscopygan.evaluate.metrics import psnr_affine
 from microscopygan.gan.networks import UNetRestorer
-from microscopygan.settings import settings
+from microscopygan.settings import make_settings
 from microscopygan.training.validation import (
     HeldBack,
     affine_error,
@@ -19,7 +19,7 @@ from microscopygan.training.validation import (
     read_judgements,
 )
 
-SMALL = settings("default", "scratch").restorer.model_copy(
+SMALL = make_settings("default", "scratch").restorer.model_copy(
     update={"channels": (4, 4, 4), "blocks": 1}
 )
 

@@ -24,7 +24,7 @@ from ..datasets.folder import load_dataset
 from ..defects.parameters import Axial, Defect, LowResolution, Noise
 from ..image.formats import Image, list_images, read, write
 from ..image.intensity import percentile_map
-from ..settings import Settings, settings
+from ..settings import Settings, make_settings
 from .batch import restore_batch
 from .flow import evaluate_run, told_of
 
@@ -86,7 +86,7 @@ def run_demo(output: Path, *, seed: int = 0, overwrite: bool = False, quiet: boo
 
 def demo_settings(seed: int) -> Settings:
     """Return the settings of the adaptation."""
-    return settings("default", seed=seed)
+    return make_settings("default", seed=seed)
 
 
 def _restore(dataset: Path, defects: Sequence[str], output: Path, model: Path | None) -> int:

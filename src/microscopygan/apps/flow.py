@@ -15,12 +15,12 @@ from ..image.axes import AXES, to_volumes
 from ..image.formats import SUFFIXES, Image, list_images, read, write
 from ..image.formats.ome_zarr import is_zarr
 from ..image.intensity import percentile_map, to_dtype
-from ..settings import Settings, settings
+from ..settings import Settings, make_settings
 
 
 def changed_steps(preset: str, start: str, steps: int | None, **changes: object) -> Settings:
     """Return a preset with other steps in both stages."""
-    chosen = settings(preset, start, **changes)
+    chosen = make_settings(preset, start, **changes)
     if steps is None:
         return chosen
     stages = {
