@@ -24,7 +24,7 @@ from benchmarks.restoration.tables import (
 )
 from microscopygan.evaluate.folders import write_csv
 from microscopygan.evaluate.metrics import affine_fit, psnr_affine
-from microscopygan.evaluate.report.charts import grey, picture
+from microscopygan.evaluate.report.pictures import grey, picture
 from microscopygan.image.atomic import write_text
 
 _STYLE = "main { max-width: 1500px; } "

@@ -30,7 +30,7 @@ def test_the_demo_ends_with_a_report(tmp_path: Path, brief: Settings, monkeypatc
     monkeypatch.setattr(demo, "demo_settings", lambda seed: brief)
     demo.run_demo(tmp_path / "demo", quiet=True)
     page = (tmp_path / "demo" / "report.html").read_text()
-    assert "Generalist" in page
+    assert "Out of the box" in page
     assert "Adaptation" in page
     assert len(list((tmp_path / "demo" / "restored-at-once" / "noise").iterdir())) == 6
     assert all(defect in page for defect in ("noise", "axial", "lowres"))

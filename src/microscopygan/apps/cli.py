@@ -255,7 +255,7 @@ def report(
 ) -> None:
     """Write one self-contained HTML page about a run."""
     need("evaluate", "the report")
-    from ..evaluate.report import write_report
+    from ..evaluate.report.page import write_report
 
     path = write_report(run, output or run / "report.html", overwrite=overwrite)
     console.print(f"Report written to {path}")

@@ -8,7 +8,6 @@ not seen the images of the test either.
 
 from __future__ import annotations
 
-import csv
 import shutil
 import time
 from collections import defaultdict
@@ -31,12 +30,6 @@ from .flow import evaluate_run, told_of
 _FULL_SCALE = 40_000.0  # the 16-bit count that intensity 1 becomes
 _BASELINE = 1_000.0  # the count of intensity 0, so that noise is not clipped
 MINUTES = 3.0  # at most, for the adaptation
-TITLES = {
-    "input": "input",
-    "classical": "classical",
-    "generalist": "out of the box",
-    "restored": "adapted",
-}
 
 
 def run_demo(output: Path, *, seed: int = 0, overwrite: bool = False, quiet: bool = False) -> None:
@@ -58,7 +51,7 @@ def run_demo(output: Path, *, seed: int = 0, overwrite: bool = False, quiet: boo
     FileExistsError
         `output` exists and `overwrite` is not set.
     """
-    from ..evaluate.report import write_report
+    from ..evaluate.report.page import write_report
     from ..training.stages import train
 
     console = Console(quiet=quiet)
@@ -78,7 +71,7 @@ def run_demo(output: Path, *, seed: int = 0, overwrite: bool = False, quiet: boo
     evaluate_run(run, data, chosen)
     console.print("5/5  Writing the report")
     write_report(run, output / "report.html", overwrite=True)
-    console.print(score_table(run))
+    console.print(scores_of(run))
     for line in told_of(run):
         console.print(line)
     console.print(f"Open {output / 'report.html'} in a browser.")
@@ -148,19 +141,16 @@ def _write(path: Path, plane: np.ndarray, like: Image) -> None:
     write(path, Image(counts, "YX", like.pixel_size, None))
 
 
-def score_table(run: Path) -> Table:
+def scores_of(run: Path) -> Table:
     """Return the affine-fit PSNR of the run's test images, by defect and method."""
-    with (run / "evaluation" / "scores.csv").open(newline="") as file:
-        rows = list(csv.DictReader(file))
-    values: dict[tuple[str, str], list[float]] = defaultdict(list)
-    for row in rows:
-        values[row["defect"], row["method"]].append(float(row["psnr_affine"]))
-    methods = [m for m in TITLES if any(method == m for _, method in values)]
-    head = ("defect", *(TITLES[m] for m in methods), "gain")
+    from ..evaluate.report.run_folder import read_run
+    from ..evaluate.score_table import TITLES, score_table
+
+    means = score_table(read_run(run).scores)
+    methods = list(next(iter(means.values())))
+    head = ("defect", *(TITLES[name].lower() for name in methods), "gain")
     table = Table(*head, title="Affine-fit PSNR on the test images, dB")
-    for defect in sorted({name for name, _ in values}):
-        means = [float(np.mean(values[defect, m])) for m in methods]
-        spread = [float(np.std(values[defect, m], ddof=1)) for m in methods]
-        cells = [f"{m:.2f} ± {s:.2f}" for m, s in zip(means, spread, strict=True)]
-        table.add_row(defect, *cells, f"{means[-1] - means[0]:+.2f}")
+    for defect, of in means.items():
+        gain = of["restored"].mean - of["input"].mean
+        table.add_row(defect, *(of[name].text(2) for name in methods), f"{gain:+.2f}")
     return table

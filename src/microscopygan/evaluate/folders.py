@@ -4,24 +4,17 @@ import csv
 import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 
 from microscopygan.datasets.names import by_stem, stem_of
 from microscopygan.evaluate.metrics import score
+from microscopygan.evaluate.score_table import Spread, number, spread
 from microscopygan.image.atomic import write_text
 from microscopygan.image.axes import to_planes
 from microscopygan.image.formats import read
 
 Row = dict[str, str | float]
-
-
-class Spread(NamedTuple):
-    """Mean and sample standard deviation (NaN for a single value)."""
-
-    mean: float
-    sd: float
 
 
 def _matched(restored: Path, target: Path) -> list[tuple[str, Path, Path]]:
@@ -138,15 +131,8 @@ def summarise(rows: Sequence[Mapping[str, str | float]]) -> dict[str, Spread]:
     """
     if not rows:
         raise ValueError("expected at least one row to summarise, got none; score images first")
-    summary = {}
-    for key, first in rows[0].items():
-        if key == "planes" or isinstance(first, str):
-            continue
-        values = np.array([row[key] for row in rows], np.float64)
-        known = len(values) > 1 and np.isfinite(values).all()
-        spread = float(values.std(ddof=1)) if known else float("nan")
-        summary[key] = Spread(float(values.mean()), spread)
-    return summary
+    metrics = [k for k, first in rows[0].items() if k != "planes" and not isinstance(first, str)]
+    return {key: spread([number(row[key]) for row in rows]) for key in metrics}
 
 
 def write_csv(

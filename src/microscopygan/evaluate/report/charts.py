@@ -1,10 +1,7 @@
-"""Pictures inside a page: PNG as data address, line charts as SVG. No third parties."""
+"""Line charts as SVG inside a page."""
 
-import base64
 import html
 import math
-import struct
-import zlib
 from collections.abc import Sequence
 
 import numpy as np
@@ -13,94 +10,6 @@ from numpy.typing import NDArray
 WIDTH, HEIGHT = 420, 200
 LEFT, RIGHT, TOP, BOTTOM = 52, 12, 12, 30
 POINTS = 400
-
-
-def grey(plane: NDArray[np.float32], low: float, high: float) -> NDArray[np.uint8]:
-    """Scale a plane so that `low` is black and `high` white.
-
-    Parameters
-    ----------
-    plane
-        (Y, X) float, any scale; NaN becomes black.
-    low, high
-        Values on that scale.
-
-    Returns
-    -------
-    (Y, X) uint8.
-    """
-    span = high - low if high > low else 1.0
-    scaled = np.clip((np.nan_to_num(plane, nan=low) - low) / span, 0, 1)
-    return np.asarray(np.rint(scaled * 255), np.uint8)
-
-
-def heat(plane: NDArray[np.float32], high: float) -> NDArray[np.uint8]:
-    """Colour 0..`high` from black over red and yellow to white.
-
-    Parameters
-    ----------
-    plane
-        (Y, X) float, 0 or above.
-    high
-        Value that becomes white.
-
-    Returns
-    -------
-    (Y, X, 3) uint8.
-    """
-    level = grey(plane, 0.0, high).astype(np.float64) / 255
-    channels = [np.clip(3 * level - shift, 0, 1) for shift in (0, 1, 2)]
-    return np.asarray(np.rint(np.stack(channels, -1) * 255), np.uint8)
-
-
-def png(pixels: NDArray[np.uint8]) -> bytes:
-    """Encode an 8-bit image as PNG (ISO/IEC 15948).
-
-    Parameters
-    ----------
-    pixels
-        (Y, X) grey or (Y, X, 3) colour, uint8.
-
-    Returns
-    -------
-    The file's bytes.
-    """
-    height, width = pixels.shape[:2]
-
-    def chunk(kind: bytes, data: bytes) -> bytes:
-        check = zlib.crc32(kind + data)
-        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", check)
-
-    colour = 2 if pixels.ndim == 3 else 0
-    header = struct.pack(">IIBBBBB", width, height, 8, colour, 0, 0, 0)
-    rows = pixels.reshape(height, -1)
-    filtered = np.concatenate([np.zeros((height, 1), np.uint8), rows], axis=1)
-    body = zlib.compress(filtered.tobytes(), 9)
-    return (
-        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", body) + chunk(b"IEND", b"")
-    )
-
-
-def picture(pixels: NDArray[np.uint8], alt: str) -> str:
-    """HTML image with the pixels inside.
-
-    Parameters
-    ----------
-    pixels
-        As `png` takes them.
-    alt
-        What it shows, for those who cannot see it.
-
-    Returns
-    -------
-    An ``<img>`` element.
-    """
-    height, width = pixels.shape[:2]
-    data = base64.b64encode(png(pixels)).decode("ascii")
-    return (
-        f'<img width="{width}" height="{height}" alt="{html.escape(alt)}" '
-        f'src="data:image/png;base64,{data}">'
-    )
 
 
 def smooth(values: NDArray[np.float64], weight: float = 0.95) -> NDArray[np.float64]:

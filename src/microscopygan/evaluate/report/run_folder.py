@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from microscopygan.evaluate.score_table import number
+
 Table = list[dict[str, str]]
 # defect, then number of the example, then kind ("input", "clean", ...), to the plane (Y, X)
 Pictures = dict[str, dict[str, dict[str, NDArray[np.float32]]]]
@@ -148,11 +150,4 @@ def column(table: Table, name: str) -> NDArray[np.float64]:
     >>> column([{"loss": "0.5"}, {"loss": ""}], "loss").tolist()
     [0.5, nan]
     """
-
-    def number(text: str | None) -> float:
-        try:
-            return float(text or "nan")
-        except ValueError:
-            return float("nan")
-
     return np.array([number(row.get(name)) for row in table], np.float64)

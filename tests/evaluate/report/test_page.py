@@ -4,10 +4,8 @@ from html.parser import HTMLParser
 
 import numpy as np
 import pytest
-from skimage.io import imread
 
-from microscopygan.evaluate.report import write_report
-from microscopygan.evaluate.report.charts import grey, heat, line_chart, png, smooth
+from microscopygan.evaluate.report.page import write_report
 
 
 class Checker(HTMLParser):
@@ -64,9 +62,11 @@ def run(tmp_path):
     (evaluation / "scores.csv").write_text("\n".join(scores))
     realism = {"noise": {"cin-gan": {"spectrum": 0.111, "noise_curve": None, "classifier": 0.61}}}
     (evaluation / "realism.json").write_text(json.dumps(realism))
-    plane = np.random.default_rng(0).random((16, 16)).astype(np.float32)
+    rng = np.random.default_rng(0)
+    plane = rng.random((16, 16)).astype(np.float32)
     kinds = ("input", "classical", "restored", "clean")
-    np.savez(evaluation / "examples.npz", **{f"noise/0/{kind}": plane for kind in kinds})
+    planes = {f"noise/0/{kind}": rng.random((64, 80), np.float32) for kind in kinds}
+    np.savez(evaluation / "examples.npz", **planes)
     kinds = ("clean", "synthetic1", "synthetic2", "real")
     np.savez(evaluation / "synthetic.npz", **{f"noise/0/{kind}": plane for kind in kinds})
     return folder
@@ -74,13 +74,44 @@ def run(tmp_path):
 
 def test_whole_run_makes_one_self_contained_page(run, tmp_path):
     text, images = checked(write_report(run, tmp_path / "report.html"))
-    assert images == 5 + 4
+    assert images == 4 + 5 + 4
     assert 'class="best">30.00 ± 1.00' in text
     assert "+9.00 dB" in text
     assert text.count("<svg") == 4
     assert "0.111" in text
     assert "&lt;b&gt;bold" in text
     assert "no example" not in text
+
+
+def test_a_detail_is_enlarged_first_and_framed_in_its_image(run, tmp_path):
+    text, _ = checked(write_report(run, tmp_path / "report.html"))
+    detail, image = re.findall(r'<div class="row n\d">.*?</p></div>', text)[:2]
+    titles = [re.findall(r"<figcaption>([^<]+)<", part) for part in (detail, image)]
+    assert titles[0] == ["Input", "Classical", "Restored", "Clean"]
+    assert titles[1] == [*titles[0], "|Restored − clean|"]
+    assert 'width="48" height="48"' in detail
+    assert image.count("<i style=") == 4
+    assert "percentiles 1 and 99 of the clean detail" in detail
+    assert "percentiles 1 and 99 of the clean image" in image
+
+
+def test_an_adapted_network_is_called_so(run, tmp_path):
+    record = json.loads((run / "run.json").read_text())
+    record["adaptation"] = {"kept_after_steps": 3, "judged_on": {"noise": "pairs"}}
+    (run / "run.json").write_text(json.dumps(record))
+    text, _ = checked(write_report(run, tmp_path / "report.html"))
+    assert ">Adapted</th>" in text
+    assert "|Adapted − clean|" in text
+
+
+def test_further_images_are_folded_away(run, tmp_path):
+    rng = np.random.default_rng(1)
+    kinds = ("input", "restored", "clean")
+    planes = {f"noise/{n}/{k}": rng.random((16, 16), np.float32) for n in range(4) for k in kinds}
+    np.savez(run / "evaluation" / "examples.npz", **planes)
+    text, _ = checked(write_report(run, tmp_path / "report.html"))
+    folded = text[text.index("<summary>More images") : text.index("</details>")]
+    assert folded.count('class="row') == 2
 
 
 def test_a_term_that_was_switched_off_has_no_chart(run, tmp_path):
@@ -127,17 +158,3 @@ def test_broken_parts_are_named(run, tmp_path, part, content):
     with pytest.raises(ValueError, match=re.escape(part.split("/")[-1])):
         write_report(run, tmp_path / "x.html")
     assert not (tmp_path / "x.html").exists()
-
-
-def test_png_is_read_back(tmp_path):
-    plane = np.linspace(-0.5, 1.5, 63).reshape(7, 9).astype(np.float32)
-    for pixels in (grey(plane, 0, 1), heat(plane, 1)):
-        (tmp_path / "x.png").write_bytes(png(pixels))
-        np.testing.assert_array_equal(imread(tmp_path / "x.png"), pixels)
-
-
-def test_charts_take_what_training_gives():
-    assert line_chart([0], [1.0], "loss") == ""
-    assert "<svg" in line_chart([0, 1, 2], [1.0, float("nan"), 1.0], "loss")
-    assert "nan" not in line_chart([0, 1, 2], [1.0, float("nan"), -1.0], "loss")
-    assert smooth(np.arange(9.0))[-1] < 8
