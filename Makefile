@@ -33,13 +33,16 @@ test: $(STAMP)
 	@$(BIN)/ruff format --check .
 	@echo "Checking types (mypy)"
 	@$(BIN)/mypy
+	@cd bench && ../$(BIN)/mypy
 	@echo "Running the tests (pytest)"
 	@$(BIN)/pytest $(PARALLEL)
+	@cd bench && ../$(BIN)/pytest $(PARALLEL)
 
 test-fast: $(STAMP)
 	@$(BIN)/pytest $(PARALLEL) -m "not slow"
+	@cd bench && ../$(BIN)/pytest $(PARALLEL) -m "not slow"
 
 clean:
 	@echo "Removing .venv, demo/ and caches"
-	@rm -rf .venv demo .mypy_cache .ruff_cache .pytest_cache .hypothesis
-	@find src tests -name __pycache__ -type d -prune -exec rm -rf {} +
+	@rm -rf .venv demo $(foreach d,. bench,$(d)/.mypy_cache $(d)/.ruff_cache $(d)/.pytest_cache $(d)/.hypothesis)
+	@find src tests bench -name __pycache__ -type d -prune -exec rm -rf {} +

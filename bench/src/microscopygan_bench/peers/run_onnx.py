@@ -1,0 +1,31 @@
+"""The bare ONNX Runtime session on one window of the image's area, already in memory."""
+
+from __future__ import annotations
+
+import functools
+import sys
+from collections.abc import Callable
+
+import numpy as np
+import onnxruntime
+from serve import serve
+
+
+@functools.cache
+def session(path: str) -> onnxruntime.InferenceSession:
+    """Open a model with the session's default options."""
+    return onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+
+
+def prepare(job: dict[str, str]) -> Callable[[], None]:
+    """Return what is timed: one run of the network on the job's window."""
+    network, window = session(sys.argv[1]), np.load(job["window"])
+
+    def run() -> None:
+        network.run(None, {"image": window})
+
+    return run
+
+
+if __name__ == "__main__":
+    serve(prepare)

@@ -1,0 +1,315 @@
+"""Cells: what is computed, one process after the other, and never twice.
+
+A cell is one training: a method, a setting, a number of pairs, a draw, and a task or all of
+them. Its folder in OUT holds what its process was given and made; ``about.json``, written last,
+is what makes it count. A killed run goes on with the first cell that has none.
+
+A method with one network for each task restores an image of two defects by two networks, one
+after the other. Noise, the last defect to arise, is the first to be undone: the cell of the task
+``noise`` gets the images as they are, and the cell of the other task what the first made of them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any, NamedTuple
+
+from microscopygan.training.fine_tuning import DEFECTS, RESTORER
+from microscopygan_bench import machine, pace
+from microscopygan_bench.material import environment
+from microscopygan_bench.peers.job import Arrays, read_arrays, write_arrays, write_json
+from microscopygan_bench.restoration.methods import METHODS, ORACLE_TIMES, Method, settings_of
+from microscopygan_bench.restoration.protocol import (
+    NOISE,
+    Material,
+    given,
+    inputs_to_restore,
+    normalised,
+)
+
+ALL = "all"
+_PATIENCE = 900.0  # seconds that a process may take beyond three times its budget
+_THREADS = (
+    "OMP_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "NUMEXPR_NUM_THREADS",
+    "VECLIB_MAXIMUM_THREADS",
+    "TF_NUM_INTRAOP_THREADS",
+    "TF_NUM_INTEROP_THREADS",
+)
+
+
+class Cell(NamedTuple):
+    """One training; `pairs` is None for all of them, 0 in setting B and without training."""
+
+    method: str
+    setting: str
+    pairs: int | None
+    draw: int
+    task: str
+
+    @property
+    def label(self) -> str:
+        """What progress calls it."""
+        count = count_text("all" if self.pairs is None else str(self.pairs))
+        what = "no pairs" if self.setting == "B" else count
+        return f"{self.method}, {what}, draw {self.draw}, {self.task}"
+
+
+def count_of(text: str) -> int | None:
+    """Return the number of pairs that tables and folders call `text`: None for ``all``."""
+    return None if text == "all" else int(text)
+
+
+def count_text(pairs: str) -> str:
+    """Name a number of pairs.
+
+    >>> [count_text(pairs) for pairs in ("1", "10", "all")]
+    ['1 pair', '10 pairs', 'all pairs']
+    """
+    return "1 pair" if pairs == "1" else f"{pairs} pairs"
+
+
+@dataclass(frozen=True)
+class Bench:
+    """All that cells have in common.
+
+    Attributes
+    ----------
+    material, composed
+        Images: `read_material` and `two_defects`.
+    out
+        Folder of results.
+    seconds
+        Budget of a training.
+    threads
+        Of every process.
+    pythons
+        Interpreters of the peers' virtual environments, by name; a text says why there is none.
+    """
+
+    material: Material
+    composed: Arrays
+    out: Path
+    seconds: float
+    threads: int
+    pythons: dict[str, Path | str]
+
+    def folder(self, cell: Cell) -> Path:
+        """Return the folder of a cell."""
+        pairs = "all" if cell.pairs is None else cell.pairs
+        place = f"{cell.setting}-{pairs}-{cell.draw}-{cell.task}-{self.budget(cell):g}s"
+        return self.out / "cells" / cell.method / place
+
+    def budget(self, cell: Cell) -> float:
+        """Return the seconds that a cell may train."""
+        method = METHODS[cell.method]
+        return 0.0 if not method.trained else self.seconds * _times(method)
+
+    def finished(self, cell: Cell) -> bool:
+        """Tell whether a cell counts."""
+        return (self.folder(cell) / "about.json").exists()
+
+
+def _times(method: Method) -> int:
+    return ORACLE_TIMES if method.group == "oracle" else 1
+
+
+def plan(
+    names: list[str],
+    settings: list[str],
+    pairs: list[int | None],
+    draws: int,
+    there: tuple[str, ...],
+) -> list[Cell]:
+    """Return the cells of a run, the first draw of everything first.
+
+    A method without training has one cell for each task, the oracle one draw of all pairs.
+    """
+    cells: list[Cell] = []
+    for draw in range(draws):
+        for setting in settings:
+            for count in pairs if setting == "A" else [0]:
+                for name in names:
+                    cells += _cells(name, setting, count, draw, there)
+    return list(dict.fromkeys(cells))
+
+
+def _cells(
+    name: str, setting: str, pairs: int | None, draw: int, there: tuple[str, ...]
+) -> list[Cell]:
+    method = METHODS[name]
+    if not method.trained:
+        return [Cell(name, "A", 0, 0, task) for task in method.tasks(there)]
+    if method.group == "oracle":
+        return [Cell(name, "A", None, 0, ALL)]
+    if setting not in method.settings:
+        return []
+    tasks = method.tasks(there) if method.single else (ALL,)
+    return [Cell(name, setting, pairs, draw, task) for task in tasks]
+
+
+def compute(bench: Bench, cell: Cell) -> None:
+    """Compute a cell that does not count yet.
+
+    Raises
+    ------
+    RuntimeError
+        Its process failed; the message says why.
+    """
+    folder, method = bench.folder(cell), METHODS[cell.method]
+    python = bench.pythons.get(method.peer) if method.peer else None
+    if isinstance(python, str):
+        raise RuntimeError(python)
+    write_job(bench, cell)
+    write_json(folder / "machine.json", {"machine": machine(), "pace": pace(bench.threads)})
+    command = [*method.command(python), str(folder.resolve())]
+    limit = 3 * bench.budget(cell) + _PATIENCE
+    with (folder / "log.txt").open("w") as log:
+        code = _run(command, _environment(bench.threads, python), log, limit, bench.threads)
+    if code or not bench.finished(cell):
+        (folder / "about.json").unlink(missing_ok=True)
+        raise RuntimeError(_last_words(folder / "log.txt"))
+    for name in ("given.npz", "test.npz"):
+        (folder / name).unlink()
+    shutil.rmtree(folder / "work", ignore_errors=True)
+
+
+def write_job(bench: Bench, cell: Cell) -> None:
+    """Write all that the process of a cell gets to see."""
+    folder = bench.folder(cell)
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    images: Arrays = {}
+    if METHODS[cell.method].trained:
+        for task in _tasks(bench, cell):
+            images |= given(bench.material, task, cell.setting, cell.pairs, cell.draw)
+    write_arrays(folder / "given.npz", images)
+    write_arrays(folder / "test.npz", _to_restore(bench, cell))
+    write_json(folder / "job.json", job(bench, cell))
+
+
+def job(bench: Bench, cell: Cell) -> dict[str, Any]:
+    """Return what the process of a cell is told."""
+    options = METHODS[cell.method].options
+    ours = options.get("kind") == "ours"
+    chosen = settings_of(options, cell.setting, cell.draw).model_dump(mode="json") if ours else {}
+    starts = (RESTORER, DEFECTS) if chosen.get("start") == "generalist" else ()
+    return {
+        "method": cell.method,
+        "options": dict(options),
+        "settings": chosen,
+        "started_from": [hashlib.sha256(path.read_bytes()).hexdigest() for path in starts],
+        "task": cell.task,
+        "tasks": list(_tasks(bench, cell)),
+        "setting": cell.setting,
+        "seconds": bench.budget(cell),
+        "seed": cell.draw,
+        "threads": bench.threads,
+    }
+
+
+def fingerprint(bench: Bench, cell: Cell) -> str:
+    """Return a hash of the data and of what the process of a cell is told."""
+    told = json.dumps([bench.material.digest, job(bench, cell)], sort_keys=True)
+    return hashlib.sha256(told.encode()).hexdigest()[:12]
+
+
+def _tasks(bench: Bench, cell: Cell) -> tuple[str, ...]:
+    return bench.material.tasks if cell.task == ALL else (cell.task,)
+
+
+def _to_restore(bench: Bench, cell: Cell) -> Arrays:
+    """Test images of a cell, those of two defects too; never their targets."""
+    images = {task: inputs_to_restore(bench.material, task) for task in _tasks(bench, cell)}
+    if cell.task == ALL:
+        return images | bench.composed
+    mine = METHODS[cell.method].tasks(bench.material.tasks)
+    for name, planes in bench.composed.items():
+        other = name.rpartition("+")[2]
+        if cell.task == NOISE and other in mine:
+            images[name] = planes
+        elif cell.task == other and NOISE in mine:
+            first = bench.folder(cell._replace(task=NOISE))
+            images[name] = normalised(read_arrays(first / "restored.npz")[name])
+    return images
+
+
+def waits_for(bench: Bench, cell: Cell) -> Cell | None:
+    """Return the cell that has to be finished before, if there is one that is not."""
+    first = cell._replace(task=NOISE)
+    needed = f"{NOISE}+{cell.task}" in bench.composed
+    needed &= NOISE in METHODS[cell.method].tasks(bench.material.tasks)
+    return first if needed and not bench.finished(first) else None
+
+
+def check_same(bench: Bench, cell: Cell) -> None:
+    """Check that a finished cell did the job that it would be told to do now.
+
+    Raises
+    ------
+    ValueError
+        It did another one.
+    """
+    folder, wanted = bench.folder(cell), json.loads(json.dumps(job(bench, cell)))
+    before = json.loads((folder / "job.json").read_text())
+    other = [name for name, value in wanted.items() if before.get(name) != value]
+    if other:
+        raise ValueError(
+            f"{folder}: computed with other {', '.join(other)}; remove this folder to compute it "
+            "again, or choose another -o"
+        )
+
+
+def _environment(threads: int, python: Path | None) -> dict[str, str]:
+    """Return the environment of a process; a peer's does not see this program's packages."""
+    variables = environment() if python is None else dict(os.environ)
+    if python is not None:
+        variables.pop("PYTHONPATH", None)
+    return variables | dict.fromkeys(_THREADS, str(threads)) | {"PYTHONUNBUFFERED": "1"}
+
+
+def _run(
+    command: list[str], variables: dict[str, str], log: IO[str], limit: float, threads: int
+) -> int:
+    """Run a process, for so long at most; return its exit code."""
+    with _processors(threads):
+        process = subprocess.Popen(
+            command, env=variables, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT
+        )
+    try:
+        return process.wait(limit)
+    except subprocess.TimeoutExpired:
+        log.write(f"\nstopped after {limit:.0f} seconds\n")
+        return -1
+    finally:
+        process.kill()
+        process.wait()
+
+
+@contextmanager
+def _processors(count: int) -> Iterator[None]:
+    """Start processes on so many processors, where the system can be told so."""
+    if not hasattr(os, "sched_setaffinity"):
+        yield
+        return
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, sorted(before)[:count])
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
+
+
+def _last_words(log: Path) -> str:
+    lines = [line for line in log.read_text(errors="replace").splitlines() if line.strip()]
+    return lines[-1].strip() if lines else "ended without a word"
