@@ -46,7 +46,7 @@ def full_disk(*args, **kwargs):
 def test_a_full_disk_leaves_the_old_output_and_no_other(tmp_path, monkeypatch, suffix, step):
     path = tmp_path / f"a.{suffix}"
     write(path, Image(PLANE, "YX"))
-    users = ["formats.plain", "formats.tiff_writer"] if step == "reserve" else []
+    users = ["formats.plain", "formats.tiff"] if step == "reserve" else []
     for module in ["atomic", *users]:
         monkeypatch.setattr(f"microscopygan.image.{module}.{step}", full_disk)
     with pytest.raises(OSError, match="No space left") as caught:

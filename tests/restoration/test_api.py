@@ -153,3 +153,20 @@ def test_hints_and_strength_belong_to_the_opened_model(stack) -> None:
     told = restore(lazy, axes="ZYX", defect="noise")
     assert told.name != restore(lazy, axes="ZYX").name
     assert np.array_equal(told.compute(), restore(stack[0, 0], axes="ZYX", defect="noise"))
+
+
+@pytest.mark.parametrize("shape", [(1, 48, 70), (1, 1, 48, 70), (2, 1, 48, 70), (48, 70, 1)])
+def test_axes_of_length_1_need_no_names(restorer, stack, shape) -> None:
+    array = np.resize(stack, shape)
+    restored = restore(array, model=restorer)
+    assert restored.shape == shape
+    if shape[0] == 1:
+        plane = restore(array.reshape(48, 70), model=restorer)
+        assert np.array_equal(restored.reshape(48, 70), plane)
+
+
+def test_levels_of_a_pyramid_are_one_clear_line(restorer, stack) -> None:
+    levels = [stack[0, 0, 0], stack[0, 0, 0, ::2, ::2]]
+    for given in (levels, tuple(da.from_array(level) for level in levels)):
+        with pytest.raises(ValueError, match=r"got 2 of the shapes .*pyramid.*image\[0\]"):
+            restore(given, model=restorer)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
+from ..image.formats import format_of
 from .flow import outputs_of
 
 if TYPE_CHECKING:
@@ -164,10 +165,10 @@ def _progress(name: str, hidden: bool) -> Iterator[Callable[[int, int], None]]:
 
 @contextmanager
 def _how_to_go_on(path: Path, console: Console) -> Iterator[None]:
-    """Say, where a Zarr output is interrupted, that it can be resumed."""
+    """Say, where an output is interrupted, that it can be resumed."""
     try:
         yield
     except KeyboardInterrupt:
-        if path.suffix.lower() == ".zarr":
+        if format_of(path).resumes:
             console.print(f"Interrupted. The same command with --resume goes on with {path}.")
         raise

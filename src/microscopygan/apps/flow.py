@@ -12,8 +12,7 @@ import numpy as np
 from ..datasets.folder import Dataset
 from ..datasets.names import stem_of
 from ..image.axes import AXES, to_volumes
-from ..image.formats import SUFFIXES, Image, list_images, read, write
-from ..image.formats.ome_zarr import is_zarr
+from ..image.formats import Image, is_output, is_zarr, list_images, output_name, read, write
 from ..image.intensity import percentile_map, to_dtype
 from ..settings import Settings, make_settings
 
@@ -101,11 +100,11 @@ def outputs_of(
     found = list_images(images)
     if not found:
         raise ValueError(f"{', '.join(map(str, images))}: expected images, found none")
-    named = output.suffix.lower() in SUFFIXES and (is_zarr(output) or not output.is_dir())
+    named = is_output(output) and (is_zarr(output) or not output.is_dir())
     if len(found) == 1 and named and not _is_folder(images[0]):
         chosen = [(found[0], output)]
     else:
-        chosen = [(source, output / _output_name(source)) for source in found]
+        chosen = [(source, output / output_name(source)) for source in found]
     names = [path for _, path in chosen]
     for path in names:
         if names.count(path) > 1:
@@ -120,24 +119,6 @@ def outputs_of(
 
 def _is_folder(image: Path | str) -> bool:
     return Path(image).is_dir() and not is_zarr(Path(image))
-
-
-def _output_name(source: Path | str) -> str:
-    """Name the output of an image; what can only be read becomes OME-TIFF or OME-Zarr.
-
-    Examples
-    --------
-    >>> _output_name(Path("a/b.tif")), _output_name(Path("b.czi"))
-    ('b.tif', 'b.ome.tif')
-    >>> _output_name("https://example.org/b.ome.zarr")
-    'b.ome.zarr'
-    """
-    name = Path(str(source).rstrip("/")).name
-    if Path(name).suffix.lower() in SUFFIXES:
-        return name
-    if isinstance(source, str) or source.is_dir():
-        return f"{name}.ome.zarr"
-    return f"{name.partition('#')[0].rpartition('.')[0]}{name.partition('#')[2]}.ome.tif"
 
 
 def synthesize_files(

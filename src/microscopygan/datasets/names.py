@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from ..image.formats.listing import list_images
+from ..image.formats import FORMATS, list_images
 
 
 def folders_in(folder: Path) -> list[Path]:
@@ -14,10 +14,13 @@ def images_in(folder: Path) -> list[Path]:
     """Images directly in a folder, sorted, or the image named; `ValueError` where there is none."""
     paths = list_images([folder]) if folder.exists() else []
     if not paths:
-        raise ValueError(
-            f"{folder}: expected images (.tif, .png, .npy), got none; add some or remove it"
-        )
+        raise ValueError(f"{folder}: expected images ({_known()}), got none; add some or remove it")
     return paths
+
+
+def _known() -> str:
+    """Name the formats that need no further package."""
+    return ", ".join(form.suffixes[0] for form in FORMATS if form.opens and not form.package)
 
 
 def by_stem(folder: Path) -> dict[str, Path]:

@@ -159,6 +159,33 @@ class Lock:
             aside.unlink()
 
 
+@contextmanager
+def locked(path: Path) -> Iterator[Lock]:
+    """Make an output's folder and take its lock; give it back where creating the output fails."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lock = Lock(path)
+    try:
+        yield lock
+    except BaseException:
+        lock.release()
+        raise
+
+
+@contextmanager
+def begun(path: Path) -> Iterator[tuple[Path, Lock]]:
+    """Begin an output that is one file: an empty part beside it, and its lock.
+
+    Both are gone where creating the output fails; else a `Target` takes them over.
+    """
+    with locked(path) as lock:
+        part = new_part(path.with_name(f".{path.name}.part"))
+        try:
+            yield part, lock
+        except BaseException:
+            remove(part)
+            raise
+
+
 class Target:
     """An output being written; a context manager that finishes it, or discards it on an error.
 

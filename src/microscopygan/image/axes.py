@@ -6,6 +6,7 @@ import numpy as np
 
 AXES = "TCZYX"  # time, channel, depth, height, width
 _CUSTOMARY = {2: "YX", 3: "ZYX", 4: "TZYX", 5: "TCZYX"}  # of arrays that name none
+_CHANNEL_LAST = {3: "YXC", 4: "ZYXC", 5: "TZYXC"}  # of arrays whose last axis has length 1
 _QUESTION = {3: "ZYX, TYX or CYX", 4: "TZYX, CZYX or TCYX", 5: "TCZYX or another order"}
 
 
@@ -60,9 +61,11 @@ def name_axes(
     named
         Axes that the file states, None where it does not.
     given
-        Axes that the user states; they override the file's.
+        Axes that the user states; they override the file's. Dimensions of length 1 may be left
+        out.
     fallback
-        Take three and more dimensions without names as ZYX, TZYX and TCZYX. Two are YX always.
+        Take three and more dimensions without names as ZYX, TZYX and TCZYX. So are those of an
+        image with a dimension of length 1 besides Y and X always, and two are YX.
 
     Raises
     ------
@@ -75,22 +78,47 @@ def name_axes(
     Traceback (most recent call last):
     ValueError: a.npy: expected to know the axes, got 3 dimensions (3, 64, 64) without names; give
     --axes ZYX, TYX or CYX
+    >>> name_axes("a.npy", (1, 64, 64), None, None, fallback=False)
+    'ZYX'
     """
-    axes = given.upper() if given is not None else named
-    if axes is None:
-        if len(shape) not in _CUSTOMARY:
-            raise ValueError(
-                f"{name}: expected 2 to 5 dimensions, got shape {shape}; save planes as (Y, X) or "
-                "stacks as (N, Y, X)"
-            )
-        if len(shape) > 2 and not fallback:
-            raise ValueError(
-                f"{name}: expected to know the axes, got {len(shape)} dimensions {shape} without "
-                f"names; give --axes {_QUESTION[len(shape)]}"
-            )
-        axes = _CUSTOMARY[len(shape)]
+    if given is not None:
+        axes = _stretched(given.upper(), shape)
+    else:
+        axes = named or _customary(name, shape, fallback)
     check_axes(axes, shape, name)
     return axes
+
+
+def _customary(name: str, shape: tuple[int, ...], fallback: bool) -> str:
+    """Axes of an image that names none."""
+    if len(shape) not in _CUSTOMARY:
+        raise ValueError(
+            f"{name}: expected 2 to 5 dimensions, got shape {shape}; save planes as (Y, X) or "
+            "stacks as (N, Y, X)"
+        )
+    if len(shape) > 2 and shape[-1] == 1:
+        return _CHANNEL_LAST[len(shape)]
+    if len(shape) > 2 and 1 not in shape[:-2] and not fallback:
+        raise ValueError(
+            f"{name}: expected to know the axes, got {len(shape)} dimensions {shape} without "
+            f"names; give --axes {_QUESTION[len(shape)]}"
+        )
+    return _CUSTOMARY[len(shape)]
+
+
+def _stretched(axes: str, shape: tuple[int, ...]) -> str:
+    """Name dimensions of length 1 that axes leave out, where these fit the others.
+
+    Of a plane, axes may name further ones, of length 1, that its file has not.
+    """
+    if len(shape) == 2 and axes.endswith("YX"):
+        check_axes(axes, len(axes))
+        return "YX"
+    long = [n > 1 for n in shape]
+    if len(axes) == len(shape) or len(axes) != sum(long):
+        return axes
+    stated, free = iter(axes), iter(letter for letter in "ZTC" if letter not in axes)
+    return "".join(next(stated) if is_long else next(free, "") for is_long in long)
 
 
 def to_planes(

@@ -1,5 +1,6 @@
 """What an image is: pixels, in memory or on disk, with the description that its file gives."""
 
+import math
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -7,6 +8,19 @@ from typing import Any, Protocol
 import numpy as np
 
 from .axes import check_axes
+
+_MICROMETRES = {
+    **{"µm": 1.0, "μm": 1.0, "um": 1.0, "micron": 1.0, "microns": 1.0, "\\u00b5m": 1.0},
+    **{"micrometer": 1.0, "micrometre": 1.0, "nanometer": 1e-3, "nanometre": 1e-3, "nm": 1e-3},
+    **{"picometer": 1e-6, "pm": 1e-6, "angstrom": 1e-4, "å": 1e-4, "millimeter": 1e3, "mm": 1e3},
+    **{"centimeter": 1e4, "cm": 1e4, "meter": 1e6, "m": 1e6, "inch": 25400.0, "in": 25400.0},
+}
+_SECONDS = {
+    **{"s": 1.0, "sec": 1.0, "second": 1.0, "seconds": 1.0, "ms": 1e-3, "msec": 1e-3},
+    **{"millisecond": 1e-3, "microsecond": 1e-6, "µs": 1e-6, "μs": 1e-6, "us": 1e-6},
+    **{"nanosecond": 1e-9, "ns": 1e-9, "min": 60.0, "minute": 60.0, "minutes": 60.0},
+    **{"h": 3600.0, "hour": 3600.0, "hours": 3600.0, "d": 86400.0, "day": 86400.0},
+}
 
 
 class Lazy(Protocol):
@@ -205,6 +219,39 @@ def check_finite(array: np.ndarray, name: str) -> None:
         )
 
 
+def micrometres(value: object, unit: object) -> float | None:
+    """Convert a length to µm; None where it is not positive, not finite or of no known unit.
+
+    Examples
+    --------
+    >>> micrometres("250", "nm"), micrometres(0, "nm"), micrometres(1, "pixel")
+    (0.25, None, None)
+    """
+    return _converted(value, _MICROMETRES.get(str(unit).strip().lower()))
+
+
+def seconds(value: object, unit: object) -> float | None:
+    """Convert a duration to seconds; None where it is not positive or of no known unit.
+
+    Examples
+    --------
+    >>> seconds(500, "millisecond"), seconds("nan", "s")
+    (0.5, None)
+    """
+    return _converted(value, _SECONDS.get(str(unit).strip().lower()))
+
+
+def known_sizes(sizes: dict[str, float | None], axes: str) -> dict[str, float]:
+    """Keep the known pixel sizes of the axes that an image has.
+
+    Examples
+    --------
+    >>> known_sizes({"Z": 0.3, "Y": None, "X": 0.1}, "YX")
+    {'X': 0.1}
+    """
+    return {k: v for k, v in sizes.items() if v is not None and k in axes}
+
+
 def _check_description(about: Header | Image, shape: tuple[int, ...], name: str) -> None:
     """Raise unless axes, pixel sizes, channel names and interval fit an array of this shape."""
     check_axes(about.axes, shape, name)
@@ -225,3 +272,11 @@ def _check_description(about: Header | Image, shape: tuple[int, ...], name: str)
             f"{name}: expected a positive interval in seconds, got {about.interval}; leave out "
             "what is not known"
         )
+
+
+def _converted(value: object, factor: float | None) -> float | None:
+    try:
+        number = float(str(value)) * (factor or math.nan)
+    except ValueError:
+        return None
+    return number if math.isfinite(number) and number > 0 else None

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from ..image.axes import name_axes
 from ..image.formats import Image, open_image
 from ..image.image import check_kind
 from .dask_arrays import DaskSource, is_dask, lazily_restored
@@ -153,7 +154,7 @@ def _as_image(image: Any, axes: str | None, pixel_size: dict[str, float] | None)
     elif isinstance(image, Image):
         given = image if axes is None else replace(image, axes=axes)
     else:
-        array = image if hasattr(image, "shape") and hasattr(image, "dtype") else np.asarray(image)
+        array = image if hasattr(image, "shape") and hasattr(image, "dtype") else _stacked(image)
         given = Image(array, axes or _plain_axes(array.shape))
     if pixel_size is not None:
         given = replace(given, pixel_size=given.pixel_size | pixel_size)
@@ -161,9 +162,21 @@ def _as_image(image: Any, axes: str | None, pixel_size: dict[str, float] | None)
     return replace(given, array=DaskSource(given.array)) if is_dask(given.array) else given
 
 
+def _stacked(arrays: Any) -> np.ndarray:
+    """Make an array of nested numbers, or of arrays of one shape."""
+    shapes = [tuple(one.shape) for one in arrays if hasattr(one, "shape")]
+    if len(set(shapes)) > 1:
+        raise ValueError(
+            f"image: expected one array, got {len(shapes)} of the shapes "
+            f"{', '.join(map(str, shapes[:4]))}, as the levels of a pyramid are; give the first "
+            "one, image[0]"
+        )
+    return np.asarray(arrays)
+
+
 def _plain_axes(shape: tuple[int, ...]) -> str:
-    if len(shape) == 2:
-        return "YX"
+    if len(shape) == 2 or 1 in shape:
+        return name_axes("image", shape, None, None, fallback=True)
     raise ValueError(
         f"image: {len(shape)} dimensions {tuple(shape)}: which are they? Give axes, one letter of "
         "TCZYX for each, for example ZYX, TYX or CYX for three"

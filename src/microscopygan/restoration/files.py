@@ -9,7 +9,16 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from .. import __version__
-from ..image.formats import Header, Image, Target, create, missing_chunks, open_image
+from ..image.formats import (
+    FORMATS,
+    Header,
+    Image,
+    Target,
+    create,
+    format_of,
+    missing_chunks,
+    open_image,
+)
 from .api import load
 from .intensity_maps import Scales
 from .job import BlockRestorer, Job, Progress, Report, check_resumed, counting, marked_blocks
@@ -146,8 +155,8 @@ def restore_file(
 
 
 def _chunks(output: Path, task: str, axes: str) -> tuple[int, ...] | None:
-    """Chunks of a Zarr output, where others than those of planes suit the task."""
-    if task != "axial" or output.suffix.lower() != ".zarr":
+    """Chunks of an output that has any, where others than those of planes suit the task."""
+    if task != "axial" or not format_of(output).blocks:
         return None
     return tuple(_AXIAL_CHUNKS.get(letter, 1) for letter in axes)
 
@@ -158,9 +167,10 @@ def _check_output(image: Image, output: Path, *, several: bool, overwrite: bool)
         source, target = image.source.resolve(), output.resolve()
         if source == target or source in target.parents or target in source.parents:
             raise ValueError(f"{output}: the output is the input; choose another name")
-    if several and output.suffix.lower() != ".zarr":
+    if several and not format_of(output).blocks:
+        able = ", ".join(suffix for form in FORMATS if form.blocks for suffix in form.suffixes)
         raise ValueError(
-            f"{output}: expected a Zarr output (.zarr), which several workers can write; use one "
+            f"{output}: expected an output of {able}, which several workers can write; use one "
             "worker or another name"
         )
     if output.exists() and not overwrite:

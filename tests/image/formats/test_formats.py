@@ -1,22 +1,32 @@
 import io
 import logging
+import math
 import os
 import pickle
+import re
 import subprocess
 import sys
+from importlib import import_module
+from pathlib import Path
 
 import imagecodecs
 import numpy as np
 import pytest
 import tifffile
+import zarr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from microscopygan.image import formats
 from microscopygan.image.formats import (
+    FORMATS,
+    Format,
     Header,
     Image,
     check_pixels,
+    list_images,
     open_image,
+    output_name,
     read,
     write,
 )
@@ -382,3 +392,121 @@ def test_axes_that_the_user_states_override_the_files(tmp_path):
     rgb = RNG.integers(0, 9, (20, 30, 3), dtype=np.uint8)
     tifffile.imwrite(tmp_path / "rgb.tif", rgb, photometric="rgb")
     assert np.array_equal(open_image(tmp_path / "rgb.tif", axes="YXC").array[:], rgb)
+
+
+UNITS = [(1, 40, 50), (1, 1, 40, 50), (5, 1, 40, 50), (1, 5, 40, 50), (2, 1, 5, 40, 50)]
+
+
+@pytest.mark.parametrize("shape", [*UNITS, (40, 50, 1), (5, 40, 50, 1)])
+@pytest.mark.parametrize("kind", ["npy", "zarr", "tif"])
+def test_stacks_with_axes_of_length_1_need_no_question(tmp_path, shape, kind):
+    array, path = RNG.integers(0, 99, shape, dtype=np.uint16), tmp_path / f"a.{kind}"
+    if kind == "npy":
+        np.save(path, array)
+    elif kind == "zarr":
+        zarr.create_array(path, data=array)
+    else:
+        tifffile.imwrite(path, array, photometric="minisblack")
+    image = open_image(path)
+    assert image.array.shape == (shape[:-1] if kind == "npy" and shape[-1] == 1 else shape)
+    assert np.array_equal(image.array[...].ravel(), array.ravel())
+    assert image.axes.replace("C", "")[-2:] == "YX"
+    write(tmp_path / f"b.{kind}", Image(image.array[...], image.axes))
+    again = read(tmp_path / f"b.{kind}")
+    assert math.prod(again.array.shape) == math.prod(shape)
+
+
+def test_many_axes_of_length_1(tmp_path):
+    np.save(tmp_path / "a.npy", np.ones((1, 1, 3, 1, 1, 40, 50, 1), np.uint8))
+    assert open_image(tmp_path / "a.npy").array.shape == (3, 1, 40, 50)
+
+
+@pytest.mark.parametrize(
+    ("shape", "given", "axes"),
+    [
+        ((1, 5, 40, 50), "ZYX", "TZYX"),
+        ((5, 1, 40, 50), "TYX", "TZYX"),
+        ((1, 1, 40, 50), "YX", "ZTYX"),
+        ((40, 50), "TZYX", "YX"),
+    ],
+)
+def test_axes_of_length_1_may_be_left_out(tmp_path, shape, given, axes):
+    np.save(tmp_path / "a.npy", np.ones(shape, np.uint8))
+    assert open_image(tmp_path / "a.npy", axes=given).axes == axes
+
+
+def test_one_plane_of_a_stack_fits_a_png(tmp_path):
+    write(tmp_path / "a.png", Image(PLANE[None, None], "TZYX"))
+    assert np.array_equal(read(tmp_path / "a.png").array, PLANE)
+
+
+TABLE = re.compile(r"<!-- formats -->\n(.*?)<!-- /formats -->", re.DOTALL)
+
+
+def table() -> str:
+    """The table of formats in Markdown, made from the rows."""
+    lines = ["| format | suffixes | read | written | metadata kept |", "|---|---|---|---|---|"]
+    for form in FORMATS:
+        more = f"with the package `{form.package}`" if form.package else "yes"
+        ways = ["resumed after a stop"] * form.resumes + ["by several processes"] * form.blocks
+        instead = f"as `{output_name(Path(f'NAME{form.suffixes[0]}'))}`"
+        written = ", ".join(["yes", *ways]) if form.creates else instead
+        suffixes = ", ".join(f"`{suffix}`" for suffix in form.suffixes)
+        cells = (form.name, suffixes, more if form.opens else "no", written, form.keeps)
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
+def test_the_documentation_has_the_table_of_the_rows():
+    text = Path(__file__).parents[3].joinpath("docs/restoring.md").read_text(encoding="utf-8")
+    found = TABLE.search(text)
+    assert found
+    assert found[1] == table()
+
+
+def test_every_row_names_functions_that_are_there():
+    for form in FORMATS:
+        for name in filter(None, (form.opens, form.creates)):
+            module, function = name.split(".")
+            assert callable(
+                getattr(import_module(f"microscopygan.image.formats.{module}"), function)
+            )
+    suffixes = [suffix for form in FORMATS for suffix in form.suffixes]
+    assert len(set(suffixes)) == len(suffixes)
+
+
+def test_a_format_is_a_row(tmp_path, monkeypatch):
+    """One that is only written is neither listed nor read, one that is only read not written."""
+    rows = (
+        Format("numbers", (".num",), None, "plain.create_npy"),
+        Format("raw", (".raw",), "plain.open_npy"),
+    )
+    monkeypatch.setattr(formats, "FORMATS", (*FORMATS, *rows))
+    write(tmp_path / "a.num", Image(PLANE, "YX"))
+    assert list_images([tmp_path]) == []
+    with pytest.raises(ValueError, match="numbers is only written"):
+        read(tmp_path / "a.num")
+    (tmp_path / "a.num").rename(tmp_path / "a.raw")
+    assert list_images([tmp_path]) == [tmp_path / "a.raw"]
+    assert np.array_equal(read(tmp_path / "a.raw").array, PLANE)
+    with pytest.raises(ValueError, match=r"of \.tif.*\.num, got \.raw, which is only read"):
+        write(tmp_path / "b.raw", Image(PLANE, "YX"))
+    with pytest.raises(ValueError, match=r"\(\.tif, .*\.raw\), got suffix '\.doc'"):
+        list_images([write_nothing(tmp_path / "a.doc")])
+
+
+def write_nothing(path: Path) -> Path:
+    path.write_bytes(b"x")
+    return path
+
+
+def test_no_other_module_names_a_suffix():
+    """Messages and choices are made from the rows; examples in docstrings and defaults are not."""
+    package = Path(formats.__file__).parents[2]
+    compared = re.compile(r"suffix[^\n]*[=!]= *\"\.|suffix[^\n]* in \(\"\.")
+    places = [
+        path.relative_to(package).as_posix()
+        for path in package.rglob("*.py")
+        if compared.search(path.read_text(encoding="utf-8"))
+    ]
+    assert places == ["datasets/folder.py"]  # the layout of 2019 is made of .npy files

@@ -1,5 +1,6 @@
 import io
 import logging
+import struct
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,17 @@ import tifffile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from microscopygan.image.formats import Header, Image, create, open_image, read, tiff, write
+from microscopygan.image.formats import (
+    Header,
+    Image,
+    create,
+    list_images,
+    open_image,
+    output_name,
+    read,
+    tiff,
+    write,
+)
 from microscopygan.image.lazy import MappedArray
 
 RNG = np.random.default_rng(0)
@@ -172,9 +183,7 @@ def test_which_tiff_is_written(tmp_path_factory, dtype, data):
 
 
 def test_outputs_above_4_gb_are_ome_bigtiff(tmp_path, monkeypatch):
-    monkeypatch.setattr(
-        "microscopygan.image.formats.tiff_writer.reserve", lambda path: None
-    )  # sparse
+    monkeypatch.setattr("microscopygan.image.formats.tiff.reserve", lambda path: None)  # sparse
     header = Header((3, 40_000, 40_000), "uint16", "ZYX", {"Y": 0.1, "X": 0.1})
     with create(tmp_path / "a.tif", header) as target:
         target.array[2, 39_990:, 39_990:] = 7
@@ -195,3 +204,95 @@ def test_the_metadata_are_valid_ome_xml(tmp_path):
     again = read(tmp_path / "a.ome.tif")
     assert (again.channels, again.provenance) == (image.channels, image.provenance)
     assert again.pixel_size == sizes
+
+
+@pytest.mark.parametrize("suffix", [".btf", ".tf8", ".tf2", ".ome.btf", ".ome.tf8"])
+def test_big_tiffs_of_ome(tmp_path, suffix):
+    image = Image(STACK, "ZYX", {"Z": 0.3, "Y": 0.1, "X": 0.1})
+    tifffile.imwrite(
+        tmp_path / f"a{suffix}",
+        STACK,
+        **{"ome": True, "bigtiff": True, "photometric": "minisblack"},
+        metadata={"axes": "ZYX", "PhysicalSizeX": 0.1},
+    )
+    again = open_image(tmp_path / f"a{suffix}")
+    assert (again.axes, again.pixel_size) == ("ZYX", {"X": 0.1})
+    assert np.array_equal(again.array[1:3, 5], STACK[1:3, 5])
+    write(tmp_path / f"b{suffix}", image)
+    with tifffile.TiffFile(tmp_path / f"b{suffix}") as file:
+        assert (file.is_bigtiff, file.is_ome) == (True, True)
+    assert read(tmp_path / f"b{suffix}").pixel_size == image.pixel_size
+    assert [p.name for p in list_images([tmp_path])] == [f"a{suffix}", f"b{suffix}"]
+
+
+def moved_tag(path: Path, code: int, content: bytes) -> None:
+    """Move the value of a tag of the first page to the end of a classic, little-endian TIFF."""
+    with tifffile.TiffFile(path) as file:
+        place = file.pages[0].tags[code].offset
+    raw = bytearray(path.read_bytes())
+    raw[place + 8 : place + 12] = struct.pack("<I", len(raw))
+    path.write_bytes(bytes(raw) + content)
+
+
+def write_stk(path: Path) -> None:
+    """Write a MetaMorph stack: one page of all planes, with distances and a calibration."""
+    number = len(STACK)
+    tags = [(33629, 5, number, (1, 1) * number, True), (33628, 4, 4, (0,) * 4, True)]
+    tifffile.imwrite(
+        path, STACK[0], photometric="minisblack", metadata=None, byteorder="<", extratags=tags
+    )
+    with tifffile.TiffFile(path) as file:
+        start = file.pages[0].dataoffsets[0]
+    raw = path.read_bytes()
+    assert start + STACK[0].nbytes == len(raw)
+    path.write_bytes(raw + STACK[1:].astype("<u2").tobytes())
+    moved_tag(path, 33629, struct.pack("<6I", 3, 10, 2459000, 0, 2459000, 0) * number)
+    offset = path.stat().st_size
+    values = struct.pack("<2I2I", 1, 10, 1, 5) + struct.pack("<I3s", 3, b"um\0")
+    path.write_bytes(path.read_bytes() + values)
+    pairs = [(3, 1), (4, offset), (5, offset + 8), (6, offset + 16)]
+    moved_tag(path, 33628, b"".join(struct.pack("<2I", *pair) for pair in pairs))
+
+
+def write_lsm(path: Path) -> None:
+    """Write a Zeiss LSM stack: a thumbnail behind each plane."""
+    info = np.zeros(1, [(name or "rest", kind) for name, kind in tifffile.TIFF.CZ_LSMINFO])
+    sizes = {"X": STACK.shape[2], "Y": STACK.shape[1], "Z": len(STACK), "Channels": 1, "Time": 1}
+    about = {f"Dimension{name}": size for name, size in sizes.items()}
+    about |= {"VoxelSizeX": 1e-7, "VoxelSizeY": 1e-7, "VoxelSizeZ": 3e-7, "TimeIntervall": 0}
+    about |= {"MagicNumber": 67127628, "StructureSize": info.itemsize}
+    for name, value in about.items():
+        info[name] = value
+    with tifffile.TiffWriter(path, byteorder="<") as writer:
+        for k, plane in enumerate(STACK):
+            tag = [] if k else [(34412, 1, info.nbytes, info.tobytes(), True)]
+            settings = {"photometric": "minisblack", "metadata": None, "contiguous": False}
+            writer.write(plane, extratags=tag, **settings)
+            writer.write(plane[::8, ::8], subfiletype=1, **settings)
+
+
+@pytest.mark.parametrize(
+    ("name", "make", "sizes"),
+    [
+        ("a.stk", write_stk, {"Z": 0.3, "Y": 0.2, "X": 0.1}),
+        ("a.lsm", write_lsm, {"Z": 0.3, "Y": 0.1, "X": 0.1}),
+    ],
+)
+def test_stacks_of_metamorph_and_zeiss(tmp_path, name, make, sizes):
+    make(tmp_path / name)
+    image = open_image(tmp_path / name)
+    assert image.axes == "ZYX"
+    assert image.pixel_size == pytest.approx(sizes)
+    assert np.array_equal(image.array[1:3, 5:9], STACK[1:3, 5:9])
+    assert np.array_equal(read(tmp_path / name).array, STACK)
+
+
+@pytest.mark.parametrize("suffix", [".lsm", ".stk", ".flex"])
+def test_tiffs_with_the_suffixes_of_microscopes_are_read_only(tmp_path, suffix):
+    path = tmp_path / f"a{suffix}"
+    tifffile.imwrite(path, STACK, photometric="minisblack", metadata=None)
+    assert np.array_equal(open_image(path, axes="ZYX").array[2], STACK[2])
+    assert list_images([tmp_path]) == [path]
+    assert output_name(path) == "a.ome.tif"
+    with pytest.raises(ValueError, match=rf"got \{suffix}, which is only read"):
+        write(path, Image(STACK, "ZYX"), overwrite=True)

@@ -1,36 +1,122 @@
-"""Read and write images of any size: TIFF, OME-Zarr, NPY, PNG, and vendors' formats to read."""
+"""Read and write images of any size, in every format of the table `FORMATS`."""
 
+import glob
 import json
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import replace
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
+from urllib.parse import urlsplit
 
 import numpy as np
 
-from ..atomic import Lock, Target, remove
+from ..atomic import Target
 from ..image import Header, Image, Lazy, check_finite, check_kind, check_pixels
 from ..lazy import LazyArray, blocks_of, one_line
-from .listing import SUFFIXES, image_suffix, list_images
-from .ome_zarr import as_url, is_zarr, local_path, missing_chunks
-from .vendor import PLUGINS, split_scene
 
+
+@dataclass(frozen=True)
+class Format:
+    """A file format: a row of `FORMATS`.
+
+    Attributes
+    ----------
+    name
+        For messages and the documentation.
+    suffixes
+        In lower case, with the dot; the first one is what is written.
+    opens
+        ``module.function`` of this package, called with path, axes and fallback as `open_image`
+        and `axes.name_axes` say; None where the format is only written.
+    creates
+        ``module.function``, called with path and header, and the further settings of `create`
+        where `blocks`; gives a `Target`. None where the format is only read.
+    keeps
+        The metadata that it keeps.
+    folder
+        An image is a folder, or a URL.
+    blocks
+        Chunks and shards may be chosen, and several processes may write them at once.
+    resumes
+        What an interrupted run has written can be gone on with.
+    several
+        A file may hold several images: ``NAME#2`` is the third one.
+    package
+        The further package that reads it.
+    """
+
+    name: str
+    suffixes: tuple[str, ...]
+    opens: str | None
+    creates: str | None = None
+    keeps: str = "pixels only"
+    folder: bool = False
+    blocks: bool = False
+    resumes: bool = False
+    several: bool = False
+    package: str | None = None
+
+
+_ALL = "axes, pixel size, channel names, frame interval, provenance"
+_TIFF = ("tiff.open_tiff", "tiff.create_tiff")
+_STATED = "what bioio states of axes, pixel size, channel names, interval"
+
+
+def _vendor(name: str, package: str, *suffixes: str) -> Format:
+    return Format(
+        name, suffixes, "vendor.open_vendor", keeps=_STATED, several=True, package=package
+    )
+
+
+FORMATS = (
+    Format("TIFF: OME-TIFF, ImageJ, plain", (".tif", ".tiff"), *_TIFF, _ALL),
+    Format("OME-BigTIFF", (".btf", ".tf8", ".tf2"), *_TIFF, _ALL),
+    Format("TIFF of LSM, STK (MetaMorph), Flex", (".lsm", ".stk", ".flex"), _TIFF[0], keeps=_ALL),
+    Format(
+        "OME-Zarr 0.1 to 0.5, plain Zarr",
+        (".zarr",),
+        "ome_zarr.open_ngff",
+        "ome_zarr_writer.create_ngff",
+        _ALL,
+        folder=True,
+        blocks=True,
+        resumes=True,
+    ),
+    Format("NPY", (".npy",), "plain.open_npy", "plain.create_npy"),
+    Format("PNG, grey of 8 or 16 bits", (".png",), "plain.open_png", "plain.create_png"),
+    _vendor("CZI (Zeiss)", "bioio-czi", ".czi"),
+    _vendor("ND2 (Nikon)", "bioio-nd2", ".nd2"),
+    _vendor("LIF (Leica)", "bioio-lif", ".lif"),
+    _vendor("DV (DeltaVision)", "bioio-dv", ".dv"),
+    _vendor("SLDY (SlideBook)", "bioio-sldy", ".sldy"),
+    _vendor("OIB, OIF, OIR, VSI (Olympus)", "bioio-bioformats", ".oib", ".oif", ".oir", ".vsi"),
+    _vendor("IMS (Imaris), ZVI (Zeiss)", "bioio-bioformats", ".ims", ".zvi"),
+)
+
+ZARR_METADATA = ("zarr.json", ".zarray", ".zgroup", ".zattrs")  # one of them makes a Zarr
 _PLAUSIBLE = 20_000  # pixels' bytes for each byte of a Zarr; more are a damaged shape
 _SPARSE = 10_000  # chunks that may be missing of a Zarr that is read as a whole
 _STEP = 2**24  # bytes that are copied at once
+_URL = re.compile(r"([a-z][a-z0-9+.]+):(/+)", re.IGNORECASE)  # one letter is a Windows drive
 
 __all__ = [
-    "SUFFIXES",
+    "FORMATS",
+    "Format",
     "Header",
     "Image",
     "Lazy",
     "Target",
     "check_pixels",
     "create",
+    "format_of",
+    "is_output",
+    "is_zarr",
     "list_images",
     "missing_chunks",
     "open_image",
+    "output_name",
     "read",
     "write",
 ]
@@ -42,12 +128,10 @@ def open_image(path: Path | str, *, axes: str | None = None) -> Image:
     Parameters
     ----------
     path
-        - ``.tif``, ``.tiff``: OME-TIFF (tiled, pyramids, of several files), ImageJ or plain TIFF;
-        - ``.zarr`` and other Zarr folders, or their URL (``https://``, ``s3://``, ...): OME-Zarr,
-          one of its levels (``a.zarr/0``), or a plain Zarr array;
-        - ``.npy``, and grey ``.png`` of 8 or 16 bits, which is decoded at once;
-        - vendors' formats where bioio and its plug-in are installed; ``a.lif#2`` is the third
-          image of a file.
+        A file, a Zarr folder or a URL (``https://``, ``s3://``, ...), of a format that is read:
+        OME-TIFF (tiled, pyramids, of several files), ImageJ or plain TIFF; an OME-Zarr image, one
+        of its levels (``a.zarr/0``) or a plain Zarr array; see `FORMATS`. ``a.lif#2`` is the
+        third image of a file of several.
     axes
         One letter of ``TCZYX`` for each dimension; overrides the file's. NPY files and plain Zarr
         arrays name no axes, nor do some TIFF files.
@@ -150,11 +234,11 @@ def create(
     Parameters
     ----------
     path
-        The suffix chooses the format; the folder is made where missing. ``.ome.tif`` gives
-        OME-TIFF; ``.tif`` gives ImageJ TIFF where that holds the image (uint8, uint16, float32,
-        axes in the order TZCYX, below 4 GB), else OME-TIFF; both have Y and X last. ``.zarr``
-        gives OME-Zarr in the order TCZYX, with a pyramid. ``.png`` and ``.npy`` keep the pixels
-        only, without any metadata.
+        The suffix chooses the format; the folder is made where missing. ``.ome.tif`` and ``.btf``
+        give OME-TIFF; ``.tif`` gives ImageJ TIFF where that holds the image (uint8, uint16,
+        float32, axes in the order TZCYX, below 4 GB), else OME-TIFF; all have Y and X last.
+        ``.zarr`` gives OME-Zarr in the order TCZYX, with a pyramid. ``.png`` and ``.npy`` keep
+        the pixels only, without any metadata.
     header
         Shape, dtype, axes and metadata. Whatever the order of the axes in the file, the target's
         array has those of the header.
@@ -179,83 +263,247 @@ def create(
         The folder may not be written to, or the disk is full; nothing is left behind.
     """
     path = _local_output(path)
-    suffix = _output_suffix(path, blocked=bool(chunks or shards))
+    form = _output_format(path, blocked=bool(chunks or shards))
     noted = json.loads(json.dumps(header.provenance, default=_plain))
     header = replace(header, dtype=header.dtype.newbyteorder("="), provenance=noted)
     check_kind(header.dtype, header.shape, str(path))
-    _check_free(path, suffix, overwrite)
-    if suffix != ".zarr":
-        return _create_file(path, suffix, header)
-    unfinished = path.with_name(f"{path.name}.part")
-    with _locked(path) as lock:
-        if unfinished.exists() and not (resume or overwrite):
-            raise FileExistsError(
-                f"{unfinished}: an interrupted run left this; resume it, or allow overwriting"
-            )
-        from .ome_zarr_writer import create_ngff
+    _check_free(path, form, overwrite)
+    settings: dict[str, Any] = {"overwrite": overwrite, "resume": resume} if form.resumes else {}
+    if form.blocks:
+        settings |= {"chunks": chunks, "shards": shards, "ngff": ngff}
+    target: Target = _function(form.creates)(path, header, **settings)
+    return target
 
-        return create_ngff(
-            path, header, lock, resume=resume, chunks=chunks, shards=shards, version=ngff
-        )
+
+def missing_chunks(image: Image) -> int:
+    """Count the chunks (or shards) that a local Zarr image lacks; they are read as fill value.
+
+    Parameters
+    ----------
+    image
+        From `open_image`.
+
+    Returns
+    -------
+    int
+        0 for images that are no local Zarr.
+    """
+    if not (isinstance(image.source, Path) and is_zarr(image.source)):
+        return 0
+    from .ome_zarr import missing_chunks
+
+    return missing_chunks(image)
+
+
+@overload
+def list_images(paths: Iterable[Path]) -> list[Path]: ...
+@overload
+def list_images(paths: Iterable[Path | str]) -> list[Path | str]: ...
+def list_images(paths: Iterable[Path | str]) -> list[Path] | list[Path | str]:
+    """List images: those named, those directly in the folders named, and those of a pattern.
+
+    Parameters
+    ----------
+    paths
+        Files, Zarr folders, URLs, other folders, and patterns such as ``plate/*.tif`` or
+        ``**/*.zarr``. Of folders and patterns, what has a known suffix and is not hidden.
+
+    Returns
+    -------
+    Sorted, each once, then the URLs as they were given; empty where the folders hold no image.
+
+    Raises
+    ------
+    FileNotFoundError
+        A path does not exist, or a pattern matches no image.
+    ValueError
+        A file that is named has an unknown suffix.
+    """
+    images: set[Path] = set()
+    urls: list[Path | str] = []
+    for path in paths:
+        if as_url(path) is not None:
+            urls.append(path)
+        else:
+            images.update(_images_at(Path(path)))
+    return [*sorted(images), *dict.fromkeys(urls)]
+
+
+def format_of(path: Path) -> Format:
+    """Return the format that the suffix of a name stands for.
+
+    Raises
+    ------
+    ValueError
+        An unknown suffix.
+
+    Examples
+    --------
+    >>> format_of(Path("a.ome.TIF")).suffixes, format_of(Path("a.lif#2")).package
+    (('.tif', '.tiff'), 'bioio-lif')
+    """
+    suffix = split_part(path)[0].suffix.lower()
+    for form in FORMATS:
+        if suffix in form.suffixes:
+            return form
+    known = ", ".join(s for form in FORMATS if form.opens for s in form.suffixes)
+    raise ValueError(
+        f"{path}: expected an image file ({known}), got suffix {suffix!r}; convert it to .tif"
+    )
+
+
+def is_output(path: Path) -> bool:
+    """Tell whether the suffix of a name is one that is written."""
+    return any(path.suffix.lower() in form.suffixes for form in FORMATS if form.creates)
+
+
+def output_name(source: Path | str) -> str:
+    """Name the output of an image; what can only be read becomes OME-TIFF or OME-Zarr.
+
+    Examples
+    --------
+    >>> output_name(Path("a/b.tif")), output_name(Path("b.lif#2"))
+    ('b.tif', 'b2.ome.tif')
+    >>> output_name("https://example.org/b.ome.zarr")
+    'b.ome.zarr'
+    """
+    name = Path(str(source).rstrip("/")).name
+    if is_output(Path(name)):
+        return name
+    if isinstance(source, str) or source.is_dir():
+        return f"{name}.ome.zarr"
+    file, part = split_part(Path(name))
+    return f"{file.stem}{'' if part is None else part}.ome.tif"
+
+
+def split_part(path: Path) -> tuple[Path, int | None]:
+    """Split the number of an image from the name of a file that holds several.
+
+    Examples
+    --------
+    >>> split_part(Path("a.lif#2"))[1], split_part(Path("a.tif#2"))[1]
+    (2, None)
+    """
+    found = re.fullmatch(r"(.+)#(\d+)", path.name)
+    several = [suffix for form in FORMATS if form.several for suffix in form.suffixes]
+    if not found or Path(found[1]).suffix.lower() not in several or path.exists():
+        return path, None
+    return path.with_name(found[1]), int(found[2])
+
+
+def as_url(path: Path | str) -> str | None:
+    """Return a URL as text, None for a local path.
+
+    A URL that went through `Path`, which takes one of its slashes, is put right.
+
+    Examples
+    --------
+    >>> as_url(Path("s3://bucket/a.zarr"))
+    's3://bucket/a.zarr'
+    >>> as_url("a.zarr") is None
+    True
+    """
+    found = _URL.match(str(path))
+    if not found:
+        return None
+    slashes = "///" if found[1] == "file" else "//"
+    return f"{found[1]}:{slashes}{str(path)[found.end() :]}"
+
+
+def local_path(url: str) -> Path | None:
+    """Return the local path of a ``file:`` URL, None for another URL."""
+    from urllib.request import url2pathname  # slow to import
+
+    parts = urlsplit(url)
+    return Path(url2pathname(parts.netloc + parts.path)) if parts.scheme == "file" else None
+
+
+def is_zarr(folder: Path) -> bool:
+    """Whether a folder is a Zarr group or array, by its name or its metadata."""
+    return folder.is_dir() and (
+        folder.suffix.lower() in _zarr().suffixes
+        or any((folder / name).exists() for name in ZARR_METADATA)
+    )
+
+
+def _zarr() -> Format:
+    """Return the format whose images are folders."""
+    return next(form for form in FORMATS if form.folder)
+
+
+def _images_at(path: Path) -> list[Path]:
+    """Images that a local path or pattern names."""
+    if is_zarr(path):
+        return [path]
+    if path.is_dir():
+        return [inner for inner in path.iterdir() if _is_image(inner)]
+    if split_part(path)[0].exists():
+        format_of(path)
+        return [path]
+    if glob.has_magic(str(path)):
+        matches = [Path(name) for name in glob.glob(str(path), recursive=True)]
+        images = [match for match in matches if _is_image(match)]
+        if images:
+            return images
+        raise FileNotFoundError(f"expected images that match {path}, got none; check the pattern")
+    raise FileNotFoundError(
+        f"expected an image file or folder, {path} does not exist; check the name"
+    )
+
+
+def _is_image(path: Path) -> bool:
+    """Whether a file or folder is visible and of a format that is read."""
+    suffix, folder = path.suffix.lower(), path.is_dir()
+    return path.name[0] != "." and any(
+        form.opens and suffix in form.suffixes and form.folder == folder for form in FORMATS
+    )
 
 
 def _open(path: Path | str, axes: str | None, fallback: bool) -> Image:
     """Open an image, and turn whatever decoders raise on damaged files into one line."""
     url = as_url(path)
     location = (local_path(url) or url) if url else Path(path)
-    kind = _kind(location)
+    form = _input_format(location)
     try:
-        image = _reader(kind)(location, axes, fallback)
+        image: Image = _function(form.opens)(location, axes, fallback)
     except MemoryError:
         raise _too_large(str(location)) from None
     except Exception as error:
         if isinstance(error, ValueError | OSError) and str(error).startswith(str(location)):
             raise  # one line already, of the image or of what lies in it
         raise ValueError(
-            f"{location}: expected a {kind} image, got a damaged or unknown file "
+            f"{location}: expected an image ({form.name}), got a damaged or unknown file "
             f"({one_line(error)}); copy or export it again"
         ) from None
     check_kind(image.array.dtype, image.array.shape, str(location))
     return image
 
 
-def _kind(location: Path | str) -> str:
-    """Return the suffix of the format of an image that is there."""
-    if isinstance(location, str):
-        return ".zarr"
-    if is_zarr(location):
-        return ".zarr"
+def _input_format(location: Path | str) -> Format:
+    """Return the format of an image that is there."""
+    if isinstance(location, str) or is_zarr(location):
+        return _zarr()
     if location.is_dir():
         raise ValueError(f"expected an image file, got the folder {location}; name a file in it")
-    suffix = image_suffix(location)
-    file = split_scene(location)[0]
+    form = format_of(location)
+    if form.opens is None:
+        raise ValueError(f"{location}: expected a format that is read, {form.name} is only written")
+    file = split_part(location)[0]
     if not file.exists():
         raise FileNotFoundError(f"expected an image file, {file} does not exist; check the name")
-    if suffix == ".zarr":
+    if form.folder:
         raise ValueError(f"{file}: expected a Zarr folder, got a file; unpack it")
     with file.open("rb") as opened:  # raises where reading is not allowed
         if not opened.read(1):
             raise ValueError(f"{file}: expected an image, got an empty file; copy it again")
-    return suffix
+    return form
 
 
-def _reader(suffix: str) -> Callable[[Any, str | None, bool], Image]:
-    """Return the reader of a format; formats are imported where they are needed."""
-    if suffix == ".zarr":
-        from .ome_zarr import open_ngff
-
-        return open_ngff
-    if suffix in PLUGINS:
-        from .vendor import open_vendor
-
-        return open_vendor
-    if suffix in (".tif", ".tiff"):
-        from .tiff import open_tiff
-
-        return open_tiff
-    from .plain import open_npy, open_png
-
-    return open_npy if suffix == ".npy" else open_png
+def _function(name: str | None) -> Callable[..., Any]:
+    """Return a format's function; its module and libraries are imported where they are needed."""
+    module, function = str(name).split(".")
+    found: Callable[..., Any] = getattr(import_module(f".{module}", __name__), function)
+    return found
 
 
 def _too_large(name: str) -> ValueError:
@@ -293,66 +541,31 @@ def _plain(value: Any) -> object:
     return value.tolist() if isinstance(value, np.ndarray | np.generic) else str(value)
 
 
-def _output_suffix(path: Path, blocked: bool) -> str:
-    suffix = image_suffix(path)
-    if suffix not in SUFFIXES:
+def _output_format(path: Path, blocked: bool) -> Format:
+    form = format_of(path)
+    if form.creates is None:
+        known = ", ".join(s for one in FORMATS if one.creates for s in one.suffixes)
         raise ValueError(
-            f"{path}: expected an output of {', '.join(SUFFIXES)}, got {suffix}, which is only "
+            f"{path}: expected an output of {known}, got {path.suffix.lower()}, which is only "
             "read; write .ome.tif"
         )
-    if blocked and suffix != ".zarr":
+    if blocked and not form.blocks:
+        able = ", ".join(s for one in FORMATS if one.blocks for s in one.suffixes)
         raise ValueError(
-            f"{path}: expected chunks and shards for .zarr only, got them for {suffix}; leave "
-            "them out"
+            f"{path}: expected chunks and shards for {able} only, got them for "
+            f"{path.suffix.lower()}; leave them out"
         )
-    return suffix
+    return form
 
 
-def _check_free(path: Path, suffix: str, overwrite: bool) -> None:
+def _check_free(path: Path, form: Format, overwrite: bool) -> None:
     """Raise unless an output may take this name."""
-    if path.is_dir() and not (suffix == ".zarr" and is_zarr(path)):
+    if path.is_dir() and not (form.folder and is_zarr(path)):
         raise FileExistsError(f"expected a file name to write, got the folder {path}")
-    if suffix == ".zarr" and path.is_file():
+    if form.folder and path.is_file():
         raise FileExistsError(f"expected a Zarr folder to write, got the file {path}")
     if path.exists() and not overwrite:
         raise FileExistsError(f"{path} exists; choose another name or allow overwriting")
-
-
-def _create_file(path: Path, suffix: str, header: Header) -> Target:
-    """Create an output that is one file."""
-    from .plain import check_png, create_npy, write_png
-    from .tiff_writer import check_tiff, create_tiff
-
-    partial = path.with_name(f".{path.name}.part")
-    if suffix == ".png":
-        check_png(path, header)
-    elif suffix != ".npy":
-        check_tiff(path, header)
-    with _locked(path) as lock:
-        if suffix == ".png":
-            array = np.zeros(header.shape, header.dtype)
-            return Target(path, partial, lock, array, lambda: write_png(partial, array))
-        try:
-            pixels: Any = create_npy(partial, header) if suffix == ".npy" else None
-            if pixels is None:
-                ome = path.with_suffix("").suffix.lower() == ".ome"
-                pixels = create_tiff(partial, header, ome=ome)
-        except BaseException:
-            remove(partial)
-            raise
-        return Target(path, partial, lock, pixels, lambda: None)
-
-
-@contextmanager
-def _locked(path: Path) -> Iterator[Lock]:
-    """Make an output's folder and take its lock; give it back where creating the output fails."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    lock = Lock(path)
-    try:
-        yield lock
-    except BaseException:
-        lock.release()
-        raise
 
 
 def _copied(image: Image, target: Target) -> tuple[int, ...]:

@@ -10,13 +10,11 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from ..axes import AXES, name_axes
-from ..image import Image
+from ..image import Image, known_sizes, micrometres, seconds
 from ..lazy import LazyArray, one_line
-from ..units import known, micrometres, seconds
+from . import ZARR_METADATA, as_url
 
 NOTE = "microscopygan"  # the attribute that holds the provenance
-METADATA = ("zarr.json", ".zarray", ".zgroup", ".zattrs")
-_URL = re.compile(r"([a-z][a-z0-9+.]+):(/+)", re.IGNORECASE)  # one letter is a Windows drive
 _PACKAGES = {
     **{"http": "aiohttp", "https": "aiohttp", "s3": "s3fs", "gs": "gcsfs", "gcs": "gcsfs"},
     **{"az": "adlfs", "abfs": "adlfs", "abfss": "adlfs"},
@@ -35,40 +33,6 @@ class _Level:
     interval: float | None = None
     channels: tuple[str, ...] = ()
     provenance: dict[str, object] = field(default_factory=dict)
-
-
-def as_url(path: Path | str) -> str | None:
-    """Return a URL as text, None for a local path.
-
-    A URL that went through `Path`, which takes one of its slashes, is put right.
-
-    Examples
-    --------
-    >>> as_url(Path("s3://bucket/a.zarr"))
-    's3://bucket/a.zarr'
-    >>> as_url("a.zarr") is None
-    True
-    """
-    found = _URL.match(str(path))
-    if not found:
-        return None
-    slashes = "///" if found[1] == "file" else "//"
-    return f"{found[1]}:{slashes}{str(path)[found.end() :]}"
-
-
-def local_path(url: str) -> Path | None:
-    """Return the local path of a ``file:`` URL, None for another URL."""
-    from urllib.request import url2pathname  # slow to import
-
-    parts = urlsplit(url)
-    return Path(url2pathname(parts.netloc + parts.path)) if parts.scheme == "file" else None
-
-
-def is_zarr(folder: Path) -> bool:
-    """Whether a folder is a Zarr group or array, by its name or its metadata."""
-    return folder.is_dir() and (
-        folder.suffix.lower() == ".zarr" or any((folder / name).exists() for name in METADATA)
-    )
 
 
 def open_ngff(location: Path | str, axes: str | None, fallback: bool) -> Image:
@@ -112,7 +76,7 @@ def open_ngff(location: Path | str, axes: str | None, fallback: bool) -> Image:
     return Image(
         LazyArray(name, source, shape, array.dtype, tuple(array.chunks)),
         named,
-        known(level.sizes, named),
+        known_sizes(level.sizes, named),
         location,
         level.channels if len(level.channels) == number and named == level.axes else (),
         level.interval if "T" in named else None,
@@ -174,7 +138,7 @@ def _node(location: str) -> Any:
     except FileNotFoundError:
         raise FileNotFoundError(
             f"{location}: expected a Zarr group or array, found no metadata "
-            f"({', '.join(METADATA[:3])}); check the name, or copy it again"
+            f"({', '.join(ZARR_METADATA[:3])}); check the name, or copy it again"
         ) from None
     except OSError as error:
         raise OSError(f"{location}: cannot be read ({one_line(error)}); check the name") from None

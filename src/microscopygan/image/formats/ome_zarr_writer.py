@@ -7,11 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from ..atomic import PROGRESS, Lock, Target, remove
+from ..atomic import PROGRESS, Lock, Target, locked, remove
 from ..axes import AXES
 from ..image import Header
 from ..lazy import blocks_of, one_line, reordered
-from .ome_zarr import METADATA, NOTE
+from . import ZARR_METADATA
+from .ome_zarr import NOTE
 
 _SMALLEST = 512  # pixels; the pyramid ends with a level whose longer side is at most this
 _CHUNKS = {"T": 1, "C": 1, "Z": 16, "Y": 512, "X": 512}
@@ -26,12 +27,12 @@ Factors = tuple[int, ...]
 def create_ngff(
     path: Path,
     header: Header,
-    lock: Lock,
     *,
-    resume: bool = False,
-    chunks: tuple[int, ...] | None = None,
-    shards: tuple[int, ...] | None = None,
-    version: str = "0.5",
+    overwrite: bool,
+    resume: bool,
+    chunks: tuple[int, ...] | None,
+    shards: tuple[int, ...] | None,
+    ngff: str,
 ) -> Target:
     """Create an OME-Zarr folder beside its final name, or go on with one.
 
@@ -42,23 +43,41 @@ def create_ngff(
     header
         What is written. The file's axes are in the order TCZYX, as OME-Zarr demands; the target's
         array has those of `header`.
-    lock
-        Held for `path`.
-    resume, chunks, shards, version
+    overwrite, resume, chunks, shards, ngff
         As for `formats.create`; chunks of 512×512 pixels of up to 16 planes where None.
 
     Raises
     ------
+    FileExistsError
+        An unfinished output, and neither `overwrite` nor `resume`; or another run writes it.
     ValueError
         Blocks or a version that cannot be, or an unfinished output of another shape.
     OSError
         The disk is full.
     """
+    blocks = _blocks(path, header, chunks, shards, ngff)
+    part = path.with_name(f"{path.name}.part")
+    with locked(path) as lock:
+        if part.exists() and not (resume or overwrite):
+            raise FileExistsError(
+                f"{part}: an interrupted run left this; resume it, or allow overwriting"
+            )
+        return _target(path, part, header, lock, resume, blocks, ngff)
+
+
+def _target(
+    path: Path,
+    part: Path,
+    header: Header,
+    lock: Lock,
+    resume: bool,
+    blocks: tuple[tuple[int, ...], tuple[int, ...] | None],
+    ngff: str,
+) -> Target:
+    """Make the unfinished output, or open it."""
     import zarr
 
-    partial = path.with_name(f"{path.name}.part")
     axes = "".join(letter for letter in AXES if letter in header.axes)
-    blocks = _blocks(path, header, chunks, shards, version)
     places = [header.axes.index(letter) for letter in axes]
     layout = {
         "shape": tuple(header.shape[i] for i in places),
@@ -66,22 +85,22 @@ def create_ngff(
         "chunks": tuple(blocks[0][i] for i in places),
         "shards": tuple(blocks[1][i] for i in places) if blocks[1] else None,
     }
-    if resume and any((partial / "0" / name).exists() for name in METADATA):
-        group, array = _unfinished(partial, layout, path, _format(version))
+    if resume and any((part / "0" / name).exists() for name in ZARR_METADATA):
+        group, array = _unfinished(part, layout, path, _format(ngff))
     else:
-        remove(partial)
+        remove(part)
         try:
-            group = zarr.open_group(partial, mode="w", zarr_format=_format(version))
+            group = zarr.open_group(part, mode="w", zarr_format=_format(ngff))
             array = _new_array(group, "0", layout, axes)
         except BaseException:
-            remove(partial)
+            remove(part)
             raise
     return Target(
         path,
-        partial,
+        part,
         lock,
         reordered(array, axes, header.axes),
-        lambda: _complete(partial, group, array, axes, header, version),
+        lambda: _complete(part, group, array, axes, header, ngff),
         blocks[1] or blocks[0],
         group,
     )

@@ -1,5 +1,6 @@
 """NPY and PNG: formats that hold pixels only, without axes, pixel sizes or names."""
 
+import math
 import zlib
 from functools import partial as bind
 from pathlib import Path
@@ -7,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ..atomic import reserve
+from ..atomic import Target, begun, reserve
 from ..axes import name_axes
 from ..image import Header, Image
 from ..lazy import LazyArray, MappedArray
@@ -21,8 +22,8 @@ def open_npy(path: Path, axes: str | None, fallback: bool) -> Image:
     Parameters
     ----------
     path
-        Pixels only: nothing but its number of dimensions tells of the axes. A last axis of length
-        1 is dropped, unless `axes` names it.
+        Pixels only: nothing but its shape tells of the axes. A last axis of length 1 is dropped,
+        unless `axes` names it, and so are others of more than five.
     axes, fallback
         As for `axes.name_axes`.
 
@@ -41,8 +42,10 @@ def open_npy(path: Path, axes: str | None, fallback: bool) -> Image:
     stored = int(np.prod(shape, dtype=object)) * dtype.itemsize
     if offset + stored > path.stat().st_size:
         raise ValueError(f"it is {offset + stored - path.stat().st_size} bytes too short")
+    while len(shape) > 5 and 1 in shape[:-2]:
+        shape = shape[: shape.index(1)] + shape[shape.index(1) + 1 :]
     if len(shape) > 2 and shape[-1] == 1 and len(axes or "") != len(shape):
-        shape = shape[:-1]
+        shape, fallback = shape[:-1], True
     if axes is None and len(shape) > 2 and shape[-1] in (3, 4) and shape[-2] > 4:
         raise ValueError(
             f"{path}: expected grey values, got shape {shape}, a colour image (RGB); save each "
@@ -66,13 +69,15 @@ def _npy_header(file: Any) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
     return header
 
 
-def create_npy(partial: Path, header: Header) -> MappedArray:
-    """Write an NPY file whose pixels are all 0, and return them for writing by region."""
-    mapped = np.lib.format.open_memmap(partial, "w+", header.dtype, header.shape)
-    offset = mapped.offset
-    del mapped
-    reserve(partial)
-    return MappedArray(partial, header.dtype, header.shape, offset, writable=True)
+def create_npy(path: Path, header: Header) -> Target:
+    """Create an NPY file whose pixels are all 0."""
+    with begun(path) as (part, lock):
+        mapped = np.lib.format.open_memmap(part, "w+", header.dtype, header.shape)
+        offset = mapped.offset
+        del mapped
+        reserve(part)
+        pixels = MappedArray(part, header.dtype, header.shape, offset, writable=True)
+        return Target(path, part, lock, pixels, lambda: None)
 
 
 def open_png(path: Path, axes: str | None, fallback: bool) -> Image:
@@ -115,17 +120,28 @@ def _check_png_chunks(content: bytes) -> None:
             raise ValueError(f"the checksum of its part {kind.decode('latin1')} is wrong")
 
 
-def check_png(path: Path, header: Header) -> None:
-    """Raise `ValueError` for anything but one plane of 8 or 16 bits."""
-    if header.axes != "YX" or header.dtype.name not in ("uint8", "uint16"):
+def create_png(path: Path, header: Header) -> Target:
+    """Create a PNG file, which is encoded at the end.
+
+    Raises
+    ------
+    ValueError
+        Anything but one plane of 8 or 16 bits.
+    """
+    plane = header.axes[-2:] == "YX" and math.prod(header.shape[:-2]) == 1
+    if not plane or header.dtype.name not in ("uint8", "uint16"):
         raise ValueError(
             f"{path}: expected one uint8 or uint16 plane (YX) for PNG, got "
             f"{header.dtype} {header.axes}; write .tif"
         )
+    with begun(path) as (part, lock):
+        pixels = np.zeros(header.shape, header.dtype)
+        return Target(path, part, lock, pixels, lambda: _encode(part, pixels))
 
 
-def write_png(partial: Path, array: np.ndarray) -> None:
-    """Encode one plane."""
+def _encode(part: Path, pixels: np.ndarray) -> None:
     import imagecodecs
 
-    partial.write_bytes(imagecodecs.png_encode(np.ascontiguousarray(array)))
+    part.write_bytes(
+        imagecodecs.png_encode(np.ascontiguousarray(pixels.reshape(pixels.shape[-2:])))
+    )

@@ -1,4 +1,4 @@
-"""Read TIFF, OME-TIFF and ImageJ TIFF: pixels by region, with all that the file says of them."""
+"""TIFF, OME-TIFF and ImageJ TIFF, by region, with all that the file says of its pixels."""
 
 import json
 import logging
@@ -16,16 +16,21 @@ from typing import Any
 import numpy as np
 import tifffile
 
+from ..atomic import Target, begun, reserve
 from ..axes import AXES, name_axes
-from ..image import Image
-from ..lazy import LazyArray, MappedArray
-from ..units import known, micrometres, seconds
+from ..image import Header, Image, known_sizes, micrometres, seconds
+from ..lazy import LazyArray, MappedArray, reordered
 
 NOTE = "microscopygan"  # names the provenance in OME-TIFF and ImageJ TIFF
 _COARSEST = 100.0  # µm; plain files with larger "pixels" state a print size, not a pixel size
 _AT_ONCE = 2**26  # bytes; compressed images up to this size are read as a whole
 _PLAUSIBLE = 20_000  # pixels' bytes for each byte of the file; more are a damaged size
 _MOST_PLANES = 10_000_000
+_IMAGEJ_DTYPES = ("uint8", "uint16", "float32")
+_IMAGEJ_ORDER = "TZCYX"
+_CLASSIC_LIMIT = 2**32 - 2**25  # bytes; an ImageJ file cannot be larger
+_NOT_HELD = ("float16", "int64", "uint64")
+_BIG = (".btf", ".tf8", ".tf2")  # suffixes of BigTIFF with OME's metadata
 # What tifffile only logs when a file is cut short or refers to files that are not there, while
 # it goes on with the planes it found.
 _DAMAGE = re.compile(
@@ -77,7 +82,7 @@ def open_tiff(path: Path, axes: str | None, fallback: bool) -> Image:
     return Image(
         lazy,
         named,
-        known(about.sizes, named),
+        known_sizes(about.sizes, named),
         path,
         about.channels if len(about.channels) == number and letters == named else (),
         about.interval if "T" in named else None,
@@ -119,14 +124,15 @@ def _series(file: tifffile.TiffFile, path: Path) -> tifffile.TiffPageSeries:
     """Return the file's one image, checked to lie in the file as a whole."""
     if file.is_ome:
         _check_plane_numbers(file.ome_metadata or "", path)
-    if not file.series:
+    images = [series for series in file.series if not series.keyframe.is_reduced] or file.series
+    if not images:
         raise ValueError("it holds no image")
-    if len(file.series) > 1:
+    if len(images) > 1:
         raise ValueError(
-            f"{path}: expected one image, got {len(file.series)} of different kinds; "
+            f"{path}: expected one image, got {len(images)} of different kinds; "
             "save each as a file of its own"
         )
-    series = file.series[0]
+    series = images[0]
     lengths: dict[str, int] = {}
     for page in series.pages:
         if page is None:
@@ -234,7 +240,11 @@ def _named(
             f"{path}: expected axes of T, C, Z, Y, X, got {series.axes}; export it as OME-TIFF "
             "with these axes"
         )
-    named = stated if certain or fallback else None
+    unnamed = [n for letter, n in zip(series.axes, series.shape, strict=True) if letter in "IQ"]
+    if len(unnamed) == series.ndim - 2:  # nothing is stated
+        named = stated if certain else None
+    else:
+        named = stated if certain or fallback or max(unnamed) == 1 else None
     return name_axes(str(path), series.shape, named, axes, fallback), stated
 
 
@@ -258,6 +268,10 @@ def _description(file: tifffile.TiffFile, series: tifffile.TiffPageSeries) -> _F
         return _ome_description(file.ome_metadata)
     if file.is_imagej and file.imagej_metadata:
         return _imagej_description(series, file.imagej_metadata)
+    if file.is_lsm:
+        return _lsm_description(file.lsm_metadata or {})
+    if file.is_stk:
+        return _stk_description(file.stk_metadata or {})
     unit_tag = series.keyframe.tags.get("ResolutionUnit")
     unit = "cm" if unit_tag is not None and unit_tag.value == 3 else None  # 2: inch, for prints
     sizes = {k: micrometres(v, unit) for k, v in _resolution(series).items()}
@@ -299,6 +313,27 @@ def _imagej_description(series: tifffile.TiffPageSeries, metadata: dict[str, Any
     )
 
 
+def _lsm_description(metadata: dict[str, Any]) -> _Found:
+    colours = metadata.get("ChannelColors") or {}
+    return _Found(
+        {letter: micrometres(metadata.get(f"VoxelSize{letter}"), "m") for letter in "ZYX"},
+        tuple(str(name) for name in colours.get("ColorNames") or ()),
+        seconds(metadata.get("TimeIntervall"), "s"),
+    )
+
+
+def _stk_description(metadata: dict[str, Any]) -> _Found:
+    unit = metadata.get("CalibrationUnits") if metadata.get("SpatialCalibration", 1) else None
+    steps = np.unique(np.abs(np.ravel(metadata.get("ZDistance", 0))))  # µm, one for each plane
+    return _Found(
+        {
+            "Z": micrometres(steps[0], "um") if len(steps) == 1 else None,
+            "Y": micrometres(metadata.get("YCalibration"), unit),
+            "X": micrometres(metadata.get("XCalibration"), unit),
+        }
+    )
+
+
 def _json(text: str) -> dict[str, object]:
     """Provenance from JSON; empty where somebody changed it to something else."""
     try:
@@ -326,3 +361,94 @@ def _resolution(series: tifffile.TiffPageSeries) -> dict[str, float]:
         if tag is not None and tag.value[0]:
             sizes[letter] = tag.value[1] / tag.value[0]
     return sizes
+
+
+def create_tiff(path: Path, header: Header) -> Target:
+    """Create a TIFF file whose pixels are all 0 and lie in one piece.
+
+    Parameters
+    ----------
+    path
+        ``.ome.tif``, ``.btf``, ``.tf8`` and ``.tf2`` are OME-TIFF in any case, the latter three
+        BigTIFF; others are BigTIFF where larger than 4 GB.
+    header
+        Y and X are moved to the end in the file; the other axes keep their order. All of it is
+        written into the metadata.
+
+    Raises
+    ------
+    ValueError
+        A dtype that no microscopy TIFF holds.
+    """
+    if header.dtype.name in _NOT_HELD:
+        raise ValueError(
+            f"{path}: expected a dtype that OME-TIFF holds, got {header.dtype}; try float32, or "
+            ".npy"
+        )
+    order = "".join(letter for letter in header.axes if letter not in "YX") + "YX"
+    shape = tuple(header.shape[header.axes.index(letter)] for letter in order)
+    big = path.suffix.lower() in _BIG
+    ome = big or path.stem.lower().endswith(".ome") or not _fits_imagej(header, order)
+    settings = _ome(header, order) if ome else _imagej(header, shape, order)
+    if big:
+        settings["bigtiff"] = True
+    with begun(path) as (part, lock):
+        place = tifffile.imwrite(
+            part,
+            shape=shape,
+            dtype=header.dtype,
+            photometric="minisblack",
+            returnoffset=True,
+            **settings,
+        )
+        assert place is not None  # the pixels lie in one piece, since nothing compresses them
+        reserve(part)
+        pixels = MappedArray(part, header.dtype, shape, place[0], writable=True)
+        return Target(path, part, lock, reordered(pixels, order, header.axes), lambda: None)
+
+
+def _fits_imagej(header: Header, order: str) -> bool:
+    """Whether ImageJ's format holds dtype, order, size and all that is known of the image."""
+    lateral = {"Y", "X"} & set(header.pixel_size)
+    return (
+        header.dtype.name in _IMAGEJ_DTYPES
+        and order == "".join(letter for letter in _IMAGEJ_ORDER if letter in order)
+        and math.prod(header.shape) * header.dtype.itemsize < _CLASSIC_LIMIT
+        and len(lateral) != 1
+        and (bool(lateral) or "Z" not in header.pixel_size)
+        and ("C" in order or not header.channels)
+    )
+
+
+def _imagej(header: Header, shape: tuple[int, ...], order: str) -> dict[str, Any]:
+    metadata: dict[str, Any] = {"axes": order}
+    settings: dict[str, Any] = {"imagej": True, "metadata": metadata}
+    sizes = header.pixel_size
+    if "X" in sizes:
+        metadata["unit"] = "um"
+        settings["resolution"] = (1 / sizes["X"], 1 / sizes["Y"])
+    if "Z" in sizes:
+        metadata["spacing"] = sizes["Z"]
+    if header.interval is not None and "T" in order:
+        metadata["finterval"] = header.interval
+    if header.channels:
+        channel = np.indices(shape[:-2])[order.index("C")].ravel()
+        metadata["Labels"] = [header.channels[i] for i in channel]
+    if header.provenance:
+        metadata["Info"] = f"{NOTE}: {json.dumps(header.provenance)}\n"
+    return settings
+
+
+def _ome(header: Header, order: str) -> dict[str, Any]:
+    metadata: dict[str, Any] = {"axes": order}
+    for letter, size in header.pixel_size.items():
+        metadata[f"PhysicalSize{letter}"] = size
+        metadata[f"PhysicalSize{letter}Unit"] = "µm"
+    if header.interval is not None and "T" in order:
+        metadata |= {"TimeIncrement": header.interval, "TimeIncrementUnit": "s"}
+    if header.channels:
+        metadata["Channel"] = {"Name": list(header.channels)}
+    if header.provenance:
+        values = {key: json.dumps(value) for key, value in header.provenance.items()}
+        metadata["MapAnnotation"] = {"Namespace": NOTE, "Value": values}
+    return {"ome": True, "metadata": metadata}

@@ -1,6 +1,5 @@
 """Read vendors' formats (CZI, ND2, LIF, ...) through bioio and its plug-ins, an optional extra."""
 
-import re
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -8,31 +7,9 @@ from typing import Any
 import numpy as np
 
 from ..axes import AXES, name_axes
-from ..image import Image
+from ..image import Image, known_sizes, micrometres, seconds
 from ..lazy import LazyArray, one_line
-from ..units import known, micrometres, seconds
-
-# The plug-in that reads each format; bioio-bioformats needs Java.
-PLUGINS = {
-    **{".czi": "bioio-czi", ".nd2": "bioio-nd2", ".lif": "bioio-lif", ".dv": "bioio-dv"},
-    **{".sldy": "bioio-sldy", ".ims": "bioio-bioformats", ".oib": "bioio-bioformats"},
-    **{".oif": "bioio-bioformats", ".oir": "bioio-bioformats", ".vsi": "bioio-bioformats"},
-    **{".lsm": "bioio-bioformats", ".zvi": "bioio-bioformats"},
-}
-
-
-def split_scene(path: Path) -> tuple[Path, int | None]:
-    """Split the number of an image from the name of a file that holds several.
-
-    Examples
-    --------
-    >>> split_scene(Path("a.lif#2"))[1], split_scene(Path("a.tif#2"))[1]
-    (2, None)
-    """
-    found = re.fullmatch(r"(.+)#(\d+)", path.name)
-    if not found or Path(found[1]).suffix.lower() not in PLUGINS or path.exists():
-        return path, None
-    return path.with_name(found[1]), int(found[2])
+from . import format_of, split_part
 
 
 def open_vendor(path: Path, axes: str | None, fallback: bool) -> Image:
@@ -41,7 +18,7 @@ def open_vendor(path: Path, axes: str | None, fallback: bool) -> Image:
     Parameters
     ----------
     path
-        Of a suffix in `PLUGINS`; ``NAME.lif#2`` is the third of several images in a file.
+        Of a format with a `package`; ``NAME.lif#2`` is the third of several images in a file.
     axes, fallback
         As for `axes.name_axes`; `axes` names the dimensions longer than 1, besides Y and X.
 
@@ -77,7 +54,7 @@ def open_vendor(path: Path, axes: str | None, fallback: bool) -> Image:
     return Image(
         LazyArray(str(path), partial(_Planes, path.absolute(), letters, kept), shape, array.dtype),
         named,
-        known(sizes, named),
+        known_sizes(sizes, named),
         path,
         names if fits else (),
         _interval(image) if "T" in named else None,
@@ -99,8 +76,8 @@ class _Planes:
 
 def _bioimage(path: Path) -> Any:
     """Open a file with bioio, at its one image or at the one that its name states."""
-    file, scene = split_scene(path)
-    plugin = PLUGINS[file.suffix.lower()]
+    file, scene = split_part(path)
+    plugin = str(format_of(file).package)
     try:
         from bioio import BioImage
     except ImportError:
@@ -128,7 +105,7 @@ def _bioimage(path: Path) -> Any:
 
 def _missing(path: Path, what: str, plugin: str) -> ValueError:
     return ValueError(
-        f"{path}: expected {what} to read {split_scene(path)[0].suffix} files, it is not "
+        f"{path}: expected {what} to read {split_part(path)[0].suffix} files, it is not "
         f"installed; pip install 'microscopygan[vendor]' {plugin}"
     )
 
