@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from microscopygan.apps import cli
-from microscopygan.defects.parameters import LowResolution, Noise
+from microscopygan.defects.lowres import LowResolution
+from microscopygan.defects.noise import Noise
 from microscopygan.defects.specimens import nuclei
 from microscopygan.image.formats import Image, write
 from microscopygan.settings import Settings, make_settings

@@ -18,7 +18,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from microscopygan.defects.parameters import LowResolution, Noise
+from microscopygan.defects.lowres import LowResolution
+from microscopygan.defects.noise import Noise
 from microscopygan.defects.specimens import nuclei
 from microscopygan.evaluate.metrics import affine_fit
 from microscopygan.image.intensity import percentile_map

@@ -11,8 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from microscopygan.defects.parameters import LowResolution, Noise
-from microscopygan.defects.physics import axial_subsampling
+from microscopygan.defects.axial import axial_subsampling
+from microscopygan.defects.lowres import LowResolution
+from microscopygan.defects.noise import Noise
 from microscopygan.defects.specimens import nuclei
 from microscopygan.settings import Settings
 from microscopygan_bench.peers import job as jobs

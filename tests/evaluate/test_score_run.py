@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from microscopygan.datasets.folder import Pair
-from microscopygan.defects.parameters import Noise
+from microscopygan.defects.noise import Noise
 from microscopygan.defects.specimens import nuclei
 from microscopygan.evaluate.score_run import score_defects, score_restorer
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from microscopygan.defects.parameters import Noise
+from microscopygan.defects.noise import Noise
 from microscopygan.defects.specimens import filaments, vesicles
 from microscopygan.evaluate.structures import structure_errors
 from microscopygan.image.intensity import percentile_map

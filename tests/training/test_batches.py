@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 
 from microscopygan.datasets.folder import Dataset, Pair, Sample, load_dataset
-from microscopygan.defects.parameters import Composition, LowResolution, Noise
+from microscopygan.defects.base import Composition
+from microscopygan.defects.lowres import LowResolution
+from microscopygan.defects.noise import Noise
 from microscopygan.gan.networks import DefectGenerator
 from microscopygan.settings import Settings
 from microscopygan.training.batches import (

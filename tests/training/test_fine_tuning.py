@@ -11,7 +11,8 @@ import torch
 
 from microscopygan.apps.flow import told_of
 from microscopygan.datasets.folder import Dataset, Pair, Sample, load_dataset
-from microscopygan.defects.parameters import Axial, Noise
+from microscopygan.defects.axial import Axial
+from microscopygan.defects.noise import Noise
 from microscopygan.defects.specimens import nuclei
 from microscopygan.gan.checkpoints import read_tensors
 from microscopygan.gan.cin_gan import load_defects

@@ -11,7 +11,7 @@ from torch import nn
 
 from microscopygan.apps.flow import told_of
 from microscopygan.datasets.folder import Dataset, Sample
-from microscopygan.defects.parameters import Noise
+from microscopygan.defects.noise import Noise
 from microscopygan.defects.specimens import nuclei
 from microscopygan.settings import HINTS, Settings, make_settings
 from microscopygan.training.neighbor2neighbor import (

@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from microscopygan.defects.parameters import Composition, Noise
+from microscopygan.defects.base import Composition
+from microscopygan.defects.noise import Noise
 from microscopygan.defects.specimens import membranes, nuclei
 from microscopygan.image.formats import Image, write
 from microscopygan.restoration.model import Restorer

@@ -17,7 +17,8 @@ from pathlib import Path
 
 import numpy as np
 
-from microscopygan.evaluate.classical import noise_sigma, non_local_means
+from microscopygan.defects.classical import non_local_means
+from microscopygan.defects.statistics import noise_sigma
 from microscopygan.evaluate.metrics import psnr_affine, ssim_affine
 from microscopygan.image.formats import read
 from microscopygan.image.intensity import percentile_map

@@ -18,7 +18,11 @@ from pathlib import Path
 
 import numpy as np
 
-from microscopygan.defects.parameters import Axial, Defect, Haze, LowResolution, Noise
+from microscopygan.defects.axial import Axial
+from microscopygan.defects.base import Defect
+from microscopygan.defects.haze import Haze
+from microscopygan.defects.lowres import LowResolution
+from microscopygan.defects.noise import Noise
 from microscopygan.defects.specimens import filaments, vesicles
 from microscopygan.evaluate.metrics import psnr_affine
 from microscopygan.evaluate.structures import structure_errors

@@ -20,7 +20,10 @@ from rich.console import Console
 from rich.table import Table
 
 from ..datasets.folder import load_dataset
-from ..defects.parameters import Axial, Defect, LowResolution, Noise
+from ..defects import Defect
+from ..defects.axial import Axial
+from ..defects.lowres import LowResolution
+from ..defects.noise import Noise
 from ..image.formats import Image, list_images, read, write
 from ..image.intensity import percentile_map
 from ..settings import Settings, make_settings

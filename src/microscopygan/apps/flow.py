@@ -53,7 +53,7 @@ def evaluate_run(run: Path, dataset: Dataset, chosen: Settings) -> None:
 
 def told_of(run: Path) -> list[str]:
     """Return what a user should know of a training: a line for each."""
-    from ..defects.parameters import DEFECTS
+    from ..defects import all_defects
 
     about = json.loads((run / "run.json").read_text())
     judged = about["adaptation"]
@@ -71,12 +71,12 @@ def told_of(run: Path) -> list[str]:
     lines.append(f"Judged on {judges}.")
     if not about["dataset"]["clean"]:
         lines.append("No clean image was given: the noise was learned from itself.")
-    unknown = [name for name in judged["judged_on"] if name not in DEFECTS]
+    unknown = [name for name in judged["judged_on"] if name not in all_defects()]
     if unknown and about["dataset"]["alpha"] > 0:
         lines.append(
             f"No physics is known of {', '.join(unknown)}: CIN-GAN learned it from the images, and "
             "makes what it is judged on, held-back pairs apart. "
-            f"If it is one of {', '.join(DEFECTS)}, name its folder so."
+            f"If it is one of {', '.join(all_defects())}, name its folder so."
         )
     return lines
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from scipy.spatial import cKDTree
 
-from microscopygan.defects.physics import Plane
+from microscopygan.defects.base import Plane
 
 Floats = NDArray[np.float64]
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from ..datasets.folder import Pair
-from ..defects.noise_curve import noise_curve, noise_curve_from_pairs
+from ..defects.statistics import noise_curve, noise_curve_from_pairs
 from ..image.atomic import whole, write_text
 from .classical import classical
 from .folders import write_csv

@@ -10,14 +10,14 @@ from collections.abc import Sequence
 import numpy as np
 from scipy import ndimage
 
-from ..defects.parameters import Defect, Noise, Range
+from ..defects import Defect, Symmetry, symmetry_of
+from ..defects.base import Range
 from ..image.intensity import percentile_map
 from .loop import Batch, step_seed
 from .split import Material
 
 _FIELD = 128  # side of the fields that are degraded and normalised, as a whole, in pixels
 _OWN_CLEAN = 0.75  # how often a synthetic pair starts from the defect's own kind of clean image
-_JITTER = 0.03  # spread of the calibrated physical parameters, as a part of their ranges
 TOLD = 0.3  # share of samples whose defects the network is told of
 _CROPS = 4  # patches cut from one degraded field
 _ZOOMED = 0.5  # how often the clean field of a synthetic pair is another magnification of its image
@@ -149,12 +149,9 @@ def draw_drafts(
 
 
 def draw_physics(known: list[Defect], rng: np.random.Generator) -> Defect:
-    """Draw one of the calibrated parameter sets.
-
-    Noise has one for each real image and is taken as it is; the others are moved a little.
-    """
-    chosen = known[rng.integers(len(known))]
-    return chosen if isinstance(chosen, Noise) else chosen.jitter(rng, _JITTER)
+    """Draw one of the calibrated parameter sets, moved by as much as its defect says."""
+    drawn = known[rng.integers(len(known))]
+    return drawn.jitter(rng, drawn.spread) if drawn.spread else drawn
 
 
 def draw_field(
@@ -189,7 +186,7 @@ def draft_of(
     physics = draw_physics(known, rng)
     draft = physics.apply(clean, rng)
     scale = percentile_map(draft)
-    return scale.apply(draft), scale.apply(physics.partner(clean))
+    return scale.apply(draft), scale.apply(physics.target(clean))
 
 
 def crop(planes: Sequence[np.ndarray], size: int, rng: np.random.Generator) -> list[np.ndarray]:
@@ -215,10 +212,13 @@ def resized(plane: np.ndarray, scale: float) -> np.ndarray:
 
 
 def flip(planes: Sequence[np.ndarray], name: str, rng: np.random.Generator) -> list[np.ndarray]:
-    """Flip at random, and turn by 90° too unless axis 0 is the axial direction."""
+    """Flip planes at random, and turn them by 90°, as far as that leaves their defect the same."""
+    symmetry = symmetry_of(name)
+    if symmetry is Symmetry.NONE:
+        return list(planes)
     y, x = (int(v) for v in rng.choice((-1, 1), size=2))
-    planes = [p[::y, ::x] for p in planes]
-    if "axial" not in name.split("+") and rng.random() < 0.5:
+    planes = [p[::y, :: x if symmetry >= Symmetry.FLIPS else y] for p in planes]
+    if symmetry is Symmetry.ALL and rng.random() < 0.5:
         planes = [p.T for p in planes]
     return list(planes)
 

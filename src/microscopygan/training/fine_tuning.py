@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from ..defects import parameters as known_defects
+from ..defects import all_defects
 from ..defects.specimens import draw_specimen
 from ..gan.cgan import ARCHITECTURE, load_restorer
 from ..gan.cin_gan import degrade, load_defects
@@ -116,7 +116,7 @@ def _check_learned(name: str, made: Held) -> None:
         raise ValueError(
             f"{name}: expected CIN-GAN to learn the defect, got images that are clean (PSNR "
             f"{psnr:.0f} dB); add pairs/{name}/ and set --alpha 0, or give more images or "
-            f"--minutes; if it is one of {', '.join(known_defects.DEFECTS)}, name its folder so"
+            f"--minutes; if it is one of {', '.join(all_defects())}, name its folder so"
         )
 
 

@@ -15,18 +15,14 @@ import numpy as np
 from scipy import ndimage
 
 from ..datasets.folder import Pair
-from ..defects.parameters import (
-    DEFECTS,
-    Axial,
-    Composition,
-    Defect,
-    Haze,
-    LowResolution,
-    Noise,
-    Range,
-    UnevenIllumination,
-)
+from ..defects import Defect, all_defects
+from ..defects.axial import Axial
+from ..defects.base import Composition, Range
+from ..defects.haze import Haze
+from ..defects.lowres import LowResolution
+from ..defects.noise import Noise
 from ..defects.specimens import draw_specimen
+from ..defects.uneven import UnevenIllumination
 from ..image.intensity import percentile_map
 from ..settings import HINTS
 from .batches import crop, draw_field, resized
@@ -101,7 +97,7 @@ def defect_material(material: Material, rng: np.random.Generator) -> Material:
         name: [draw_field(material, name, _FIELD, rng)[0] for _ in range(_DEFECTIVE)]
         for name in HINTS
     }
-    plain = {name: [DEFECTS[name].draw(rng) for _ in range(_DRAWS)] for name in HINTS}
+    plain = {name: [all_defects()[name].draw(rng) for _ in range(_DRAWS)] for name in HINTS}
     pairs: dict[str, list[Pair]] = {name: [] for name in HINTS}
     images: dict[str, list[np.ndarray]] = {name: [] for name in HINTS}
     return Material(HINTS, material.clean, images, fields, pairs, pairs, physics=plain)

@@ -6,7 +6,7 @@ import json
 import shutil
 from pathlib import Path
 
-from ..defects.parameters import DEFECTS, Defect
+from ..defects import Defect, all_defects
 from ..image.atomic import write_text
 from ..settings import Settings
 
@@ -116,7 +116,7 @@ def read_physics(run: Path) -> dict[str, list[Defect]]:
     path = run / "physics.json"
     saved = json.loads(path.read_text()) if path.exists() else {}
     return {
-        name: [DEFECTS[name].model_validate(fields) for fields in known]
+        name: [all_defects()[name].model_validate(fields) for fields in known]
         for name, known in saved.items()
     }
 

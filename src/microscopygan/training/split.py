@@ -13,18 +13,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from ..datasets.folder import Dataset, Pair, Sample, split
-from ..defects.calibration import calibrate
-from ..defects.noise_calibration import calibrate_noise
-from ..defects.pair_calibration import calibrate_pairs
-from ..defects.parameters import (
-    DEFECTS,
-    Axial,
-    Bleaching,
-    Defect,
-    LowResolution,
-    Noise,
-    UnevenIllumination,
-)
+from ..defects import Defect, all_defects
 from ..defects.specimens import draw_specimen
 from ..settings import Settings
 
@@ -258,18 +247,16 @@ def calibrate_physics(material: Material, seed: int) -> dict[str, list[Defect]]:
         fitted = {
             name: pool.submit(_calibrated, material, name, [seed, 2, number])
             for number, name in enumerate(material.defects)
-            if name in DEFECTS
+            if name in all_defects()
         }
     return {name: found.result() for name, found in fitted.items()}
 
 
 def _calibrated(material: Material, name: str, seed: list[int]) -> list[Defect]:
-    rng, kind, pairs = np.random.default_rng(seed), DEFECTS[name], material.pairs[name]
-    if kind in (Axial, LowResolution) and len(pairs) >= _FEW_PAIRS:
-        return calibrate_pairs(kind, [(p.input, p.target) for p in pairs], rng)
+    rng, kind, pairs = np.random.default_rng(seed), all_defects()[name], material.pairs[name]
+    if len(pairs) >= _FEW_PAIRS:
+        fitted = kind.calibrate_pairs([(p.input, p.target) for p in pairs], rng)
+        if fitted:
+            return fitted
     clean, defective = material.own_clean[name] or material.clean, material.defective[name]
-    if kind is Noise:
-        return [*calibrate_noise(clean, defective, rng)]
-    if kind in (UnevenIllumination, Bleaching):  # they leave no trace in unpaired images
-        return [kind.draw(rng) for _ in range(32)]
-    return calibrate(kind, clean, defective, rng)
+    return kind.calibrate(clean, defective, rng)

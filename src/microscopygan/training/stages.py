@@ -17,7 +17,7 @@ from torch import nn
 
 from .. import __version__
 from ..datasets.folder import Dataset
-from ..defects.parameters import DEFECTS
+from ..defects import all_defects
 from ..gan.cgan import CGan
 from ..gan.cin_gan import CinGan, load_defects, save_defects
 from ..gan.networks import DefectGenerator, build_restorer, place
@@ -134,7 +134,7 @@ def train(
 
 def needs_defects(material: Material, settings: Settings) -> bool:
     """Tell whether a restorer needs CIN-GAN: for synthetic pairs, unless physics makes them all."""
-    known = settings.defects.physics and all(name in DEFECTS for name in material.defects)
+    known = settings.defects.physics and all(name in all_defects() for name in material.defects)
     return bool(material.clean) and settings.alpha > 0 and not (known and settings.cin_gan == 0)
 
 

@@ -107,7 +107,7 @@ class Degrader:
         if self.physics:
             known = draw_physics(self.physics, rng)
             draft = np.stack([known.apply(plane, rng) for plane in draft]).astype(np.float32)
-            partner = np.stack([known.partner(plane) for plane in partner])
+            partner = np.stack([known.target(plane) for plane in partner])
         return partner, draft, percentile_map(draft)
 
     def _finished(self, draft: np.ndarray, noise: torch.Generator) -> np.ndarray:

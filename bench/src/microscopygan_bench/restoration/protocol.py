@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 
 from microscopygan.datasets.folder import Pair, load_dataset
-from microscopygan.defects.noise_calibration import calibrate_noise
+from microscopygan.defects.noise import Noise
 from microscopygan.image.intensity import percentile_map
 from microscopygan_bench.peers.job import read_arrays, write_arrays
 
@@ -155,7 +155,7 @@ def two_defects(material: Material, cache: Path) -> Arrays:
         return read_arrays(cache)
     rng = np.random.default_rng(0)
     noisy = material.pairs[NOISE]
-    found = calibrate_noise([p.target for p in noisy], [p.input for p in noisy][:_NOISY], rng)
+    found = Noise.calibrate([p.target for p in noisy], [p.input for p in noisy][:_NOISY], rng)
     made = {}
     for name in others:
         planes = [found[rng.integers(len(found))].apply(p.input, rng) for p in material.test[name]]

@@ -1,0 +1,471 @@
+"""What every defect has: validated parameters, ranges to draw them from, and what to do with it.
+
+A defect is one module of this package, and its class there tells all that the program asks:
+
+=================  ================================================================
+``name``           the folder's name in a training set
+``ranges``         the physically sensible range of each drawn parameter
+``place``          where in the light path it arises, for compositions
+``symmetry``       which flips and turns of an image leave it the defect it is
+``trace``          the statistics of unpaired images that its parameters show in
+``spread``         how far calibrated parameters are moved when they are drawn
+``apply``          puts it into a clean plane
+``target``         what is left once it is undone
+``calibrate``      parameters from unpaired images; ``calibrate_pairs`` from pairs
+``classical``      undoes it without learning
+``describe``       says its parameters in words and units
+=================  ================================================================
+
+Every model is frozen and refuses unknown keys. The bounds of the fields are wider than the
+ranges.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from enum import IntEnum
+from typing import Any, ClassVar, Literal, NamedTuple, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializeAsAny,
+    field_serializer,
+    field_validator,
+)
+
+from microscopygan.defects.calibration import search_parameters
+from microscopygan.defects.classical import non_local_means
+from microscopygan.defects.statistics import Trace
+
+Plane = NDArray[np.float32]
+Planes = Sequence[NDArray[np.generic]]
+Pairs = Sequence[tuple[NDArray[np.generic], NDArray[np.generic]]]
+
+_DRAWS = 32  # parameter sets of a defect that leaves no trace in unpaired images
+
+
+class Place(IntEnum):
+    """Where in the light path a defect arises; compositions are applied in this order."""
+
+    GEOMETRY = 1  # pixels that lie elsewhere: scan jitter
+    OPTICS = 2  # the point spread function
+    GAIN = 3  # fields that multiply
+    LIGHT = 4  # fields that are added
+    SAMPLING = 5  # pixels and planes
+    SENSOR = 6  # noise
+    DIGITAL = 7  # what becomes of the numbers
+
+
+class Symmetry(IntEnum):
+    """Which flips and quarter turns leave a defect the same; each contains those before it."""
+
+    NONE = 0  # a pattern fixed to the camera
+    HALF_TURN = 1  # a direction aslant
+    FLIPS = 2  # axis 0 differs from axis 1
+    ALL = 3
+
+
+class Range(NamedTuple):
+    """A closed interval to draw from: uniform, log-uniform or over the integers."""
+
+    low: float
+    high: float
+    spacing: Literal["linear", "log", "integer"] = "linear"
+
+    def value(self, position: float) -> float | int:
+        """Value at a position from 0 (low) to 1 (high).
+
+        Parameters
+        ----------
+        position : float
+            Position in the interval; values outside 0 to 1 are clipped.
+
+        Returns
+        -------
+        float or int
+            The value in the field's unit.
+        """
+        position = min(max(position, 0.0), 1.0)
+        if self.spacing == "log":
+            return float(self.low * (self.high / self.low) ** position)
+        if self.spacing == "integer":
+            return int(min(self.low + np.floor(position * (self.high - self.low + 1)), self.high))
+        return self.low + position * (self.high - self.low)
+
+    def values(self, count: int) -> list[float]:
+        """Return values at even positions, from low to high.
+
+        Parameters
+        ----------
+        count : int
+            How many, at least 2.
+
+        Returns
+        -------
+        list of float
+            The values in the field's unit.
+        """
+        return [float(self.value(k / (count - 1))) for k in range(count)]
+
+    def integers(self) -> range:
+        """Return all integers of the interval.
+
+        Returns
+        -------
+        range
+            From low to high, both included.
+        """
+        return range(int(self.low), int(self.high) + 1)
+
+    def position(self, value: float) -> float:
+        """Position, 0 to 1, of a value: the inverse of :meth:`value`.
+
+        Parameters
+        ----------
+        value : float
+            A value in the field's unit.
+
+        Returns
+        -------
+        float
+            Its position in the interval.
+        """
+        if self.spacing == "log":
+            return float(np.log(value / self.low) / np.log(self.high / self.low))
+        if self.spacing == "integer":
+            return (value - self.low + 0.5) / (self.high - self.low + 1)
+        return (value - self.low) / (self.high - self.low)
+
+
+def as_plane(plane: NDArray[np.generic], ndim: int = 2) -> Plane:
+    """Give the array as float32 after checking its number of axes.
+
+    Parameters
+    ----------
+    plane : array
+        Any numbers.
+    ndim : int
+        The number of axes it has to have.
+
+    Returns
+    -------
+    array, float32
+        The same numbers; not a copy where they are float32 already.
+
+    Raises
+    ------
+    ValueError
+        If the array is empty or has another number of axes.
+    """
+    array = np.asarray(plane, dtype=np.float32)
+    if array.ndim != ndim or array.size == 0:
+        raise ValueError(
+            f"expected a non-empty array with {ndim} axes, got shape {array.shape}; "
+            "pass one plane (Y, X), or one series (N, Y, X) where a series is asked for"
+        )
+    return array
+
+
+def require(name: str, value: float, low: float, high: float = math.inf) -> None:
+    """Raise ValueError unless ``low <= value <= high`` and the value is finite."""
+    if not (low <= value <= high) or not math.isfinite(value):
+        raise ValueError(
+            f"{name} must be between {low:g} and {high:g}, got {value}; choose a value in range"
+        )
+
+
+class Defect(BaseModel):
+    """One defect with its parameters; the base of all defects."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    name: ClassVar[str]
+    ranges: ClassVar[dict[str, Range]] = {}
+    place: ClassVar[Place]
+    symmetry: ClassVar[Symmetry] = Symmetry.ALL
+    trace: ClassVar[Trace | None] = None  # None: unpaired images do not show the parameters
+    spread: ClassVar[float] = 0.03  # of calibrated parameters, as a part of their ranges
+
+    @classmethod
+    def draw(cls, rng: np.random.Generator, **fixed: Any) -> Self:
+        """Draw the parameters from :attr:`ranges`.
+
+        Parameters
+        ----------
+        rng : numpy.random.Generator
+            Source of randomness.
+        **fixed : Any
+            Fields to set instead of drawing them.
+
+        Returns
+        -------
+        Self
+            The drawn parameters.
+
+        Raises
+        ------
+        ValueError
+            If a fixed field is unknown or out of bounds.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from microscopygan.defects.noise import Noise
+        >>> Noise.draw(np.random.default_rng(0), photons=20).photons
+        20.0
+        """
+        drawn = {name: interval.value(rng.random()) for name, interval in cls.ranges.items()}
+        return cls(**{**drawn, **fixed})
+
+    def jitter(self, rng: np.random.Generator, scale: float) -> Self:
+        """Move the drawn fields a little at random, within :attr:`ranges`.
+
+        Parameters
+        ----------
+        rng : numpy.random.Generator
+            Source of randomness.
+        scale : float
+            Standard deviation of the move, as a fraction of each range; an integer field moves
+            by one, up or down, one time in three.
+
+        Returns
+        -------
+        Self
+            The moved parameters.
+        """
+        moved = self.model_dump()
+        for name, interval in self.ranges.items():
+            if moved[name] is None:
+                continue
+            if interval.spacing == "integer":
+                by_one = moved[name] + int(rng.choice([-1, 0, 0, 0, 0, 1]))
+                moved[name] = int(np.clip(by_one, interval.low, interval.high))
+            else:
+                place = interval.position(moved[name]) + scale * rng.standard_normal()
+                moved[name] = interval.value(place)
+        return type(self)(**moved)
+
+    def apply(self, plane: NDArray[np.generic], rng: np.random.Generator) -> Plane:
+        """Put the defect into a plane.
+
+        Parameters
+        ----------
+        plane : array, shape (Y, X)
+            A clean plane on a scale of about 0 to 1.
+        rng : numpy.random.Generator
+            Source of randomness.
+
+        Returns
+        -------
+        array, shape (Y, X), float32
+            The defective plane on the same scale.
+
+        Raises
+        ------
+        ValueError
+            If the plane has the wrong number of axes.
+        """
+        raise NotImplementedError(f"{type(self).__name__} defines no apply()")
+
+    def target(self, plane: NDArray[np.generic]) -> Plane:
+        """Return what is left of a defective plane once its defect is undone.
+
+        It is the clean plane, with the even light that the defect adds: from the image, that
+        cannot be told from the specimen's own.
+
+        Parameters
+        ----------
+        plane : array, shape (Y, X)
+            A clean plane on a scale of about 0 to 1.
+
+        Returns
+        -------
+        array, shape (Y, X), float32
+            What a restorer should make of the plane that :meth:`apply` returns.
+        """
+        return np.asarray(plane, dtype=np.float32)
+
+    def describe(self) -> str:
+        """Say the parameters in a sentence with units, for a report.
+
+        Returns
+        -------
+        str
+            Lower case, without a full stop.
+        """
+        raise NotImplementedError(f"{type(self).__name__} defines no describe()")
+
+    @classmethod
+    def calibrate(cls, clean: Planes, defective: Planes, rng: np.random.Generator) -> list[Self]:
+        """Find parameters with which clean planes come to look like the defective ones.
+
+        A search over the statistics of :attr:`trace`; parameters that leave no trace in unpaired
+        planes are drawn from :attr:`ranges` instead.
+
+        Parameters
+        ----------
+        clean, defective : sequences of arrays, each (Y, X)
+            Unpaired planes of specimens of the same sort; the clean ones on a scale of about 0
+            to 1.
+        rng : numpy.random.Generator
+            Source of randomness.
+
+        Returns
+        -------
+        list of Self
+            Parameter sets that are about as likely as each other.
+
+        Raises
+        ------
+        ValueError
+            If a plane is unsuitable, or there is none.
+        """
+        if cls.trace is None:
+            return [cls.draw(rng) for _ in range(_DRAWS)]
+        return search_parameters(cls, clean, defective, rng)
+
+    @classmethod
+    def calibrate_pairs(cls, pairs: Pairs, rng: np.random.Generator) -> list[Self]:
+        """Find the parameters that turn the clean image of each pair into its defective one.
+
+        Parameters
+        ----------
+        pairs : sequence of (defective, clean)
+            Planes (Y, X) of one shape and field, at least 32 x 32 pixels, on any scale.
+        rng : numpy.random.Generator
+            Source of randomness.
+
+        Returns
+        -------
+        list of Self
+            One for each pair looked at; empty where pairs say no more than unpaired images do.
+        """
+        return []
+
+    @classmethod
+    def classical(cls, plane: Plane) -> Plane:
+        """Undo the defect in a plane as well as it can be done without learning.
+
+        Parameters
+        ----------
+        plane : array, shape (Y, X), float32
+            A defective plane, at least 8 x 8 pixels, on any scale.
+
+        Returns
+        -------
+        array, shape (Y, X), float32
+            The restored plane on the same scale.
+        """
+        return non_local_means(plane)
+
+
+class Composition(Defect):
+    """Several defects, applied one after the other."""
+
+    steps: tuple[SerializeAsAny[Defect], ...] = Field(
+        min_length=1, description="defects in the order in which they arise"
+    )
+
+    @field_validator("steps", mode="before")
+    @classmethod
+    def _named(cls, steps: Any) -> Any:
+        """Make defects of the mappings that :meth:`_with_names` writes."""
+        from microscopygan.defects import all_defects
+
+        def step(item: Any) -> Any:
+            if not isinstance(item, dict) or "defect" not in item:
+                return item
+            if (kind := all_defects().get(item["defect"])) is None:
+                raise ValueError(
+                    f"expected a defect of {', '.join(all_defects())}, got {item['defect']!r}"
+                )
+            return kind.model_validate({k: v for k, v in item.items() if k != "defect"})
+
+        return [step(item) for item in steps] if isinstance(steps, list | tuple) else steps
+
+    @field_serializer("steps")
+    def _with_names(self, steps: tuple[Defect, ...]) -> list[dict[str, Any]]:
+        return [{"defect": step.name} | step.model_dump() for step in steps]
+
+    @classmethod
+    def draw(
+        cls, rng: np.random.Generator, stages: Sequence[type[Defect]] = (), **fixed: Any
+    ) -> Self:
+        """Draw the parameters of several stages, put in the order of the light path.
+
+        Parameters
+        ----------
+        rng : numpy.random.Generator
+            Source of randomness.
+        stages : sequence of types
+            The defects, in any order; those of one place keep theirs.
+        **fixed : Any
+            ``steps``, to set them instead.
+
+        Returns
+        -------
+        Self
+            The composition.
+
+        Raises
+        ------
+        ValueError
+            No stage.
+
+        Examples
+        --------
+        >>> from microscopygan.defects import all_defects
+        >>> stages = [all_defects()[name] for name in ("noise", "haze")]
+        >>> drawn = Composition.draw(np.random.default_rng(0), stages)
+        >>> [step.name for step in drawn.steps]
+        ['haze', 'noise']
+        """
+        ordered = sorted(stages, key=lambda stage: stage.place)
+        return cls(**{"steps": tuple(stage.draw(rng) for stage in ordered), **fixed})
+
+    def apply(self, plane: NDArray[np.generic], rng: np.random.Generator) -> Plane:
+        """Apply every step in order.
+
+        Parameters
+        ----------
+        plane : array, shape (Y, X)
+            A clean plane on a scale of about 0 to 1.
+        rng : numpy.random.Generator
+            Source of randomness, shared by the steps.
+
+        Returns
+        -------
+        array, shape (Y, X), float32
+            The plane with all the defects.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from microscopygan.defects.lowres import LowResolution
+        >>> from microscopygan.defects.noise import Noise
+        >>> both = Composition(steps=(LowResolution(sigma=2), Noise(photons=30)))
+        >>> both.apply(np.ones((16, 16)), np.random.default_rng(0)).shape
+        (16, 16)
+        """
+        result = np.asarray(plane, dtype=np.float32)
+        for step in self.steps:
+            result = step.apply(result, rng)
+        return result
+
+    def target(self, plane: NDArray[np.generic]) -> Plane:
+        """Return the plane with the even light of every step: see :meth:`Defect.target`."""
+        for step in self.steps:
+            plane = step.target(plane)
+        return np.asarray(plane, dtype=np.float32)
+
+    def jitter(self, rng: np.random.Generator, scale: float) -> Self:
+        """Move the drawn fields of every step a little: see :meth:`Defect.jitter`."""
+        return type(self)(steps=tuple(step.jitter(rng, scale) for step in self.steps))
+
+    def describe(self) -> str:
+        """Say the parameters of every step: see :meth:`Defect.describe`."""
+        return "; ".join(step.describe() for step in self.steps)

@@ -1,0 +1,154 @@
+"""Laws that every defect of the package keeps, and compositions of them."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from pydantic import ValidationError
+
+from microscopygan.defects import Symmetry, all_defects, symmetry_of
+from microscopygan.defects.axial import Axial
+from microscopygan.defects.base import Composition, Defect, Place
+from microscopygan.defects.lowres import LowResolution, low_resolution
+from microscopygan.defects.noise import Noise, poisson_gaussian
+
+
+@pytest.mark.parametrize("kind", all_defects().values(), ids=all_defects())
+def test_draws_stay_in_range_and_apply(kind) -> None:
+    rng = np.random.default_rng(0)
+    plane = rng.random((32, 40)).astype(np.float32)
+    before = plane.copy()
+    for _ in range(30):
+        drawn = kind.draw(rng)
+        moved = drawn.jitter(rng, 0.3)
+        for name, interval in kind.ranges.items():
+            for value in (getattr(drawn, name), getattr(moved, name)):
+                assert interval.low * 0.999 <= value <= interval.high * 1.001
+    got = drawn.apply(plane, np.random.default_rng(3))
+    assert got.shape == plane.shape
+    assert got.dtype == np.float32
+    assert np.array_equal(got, drawn.apply(plane, np.random.default_rng(3)))
+    assert np.array_equal(plane, before)
+
+
+@pytest.mark.parametrize("kind", all_defects().values(), ids=all_defects())
+def test_ranges_invert(kind) -> None:
+    for interval in kind.ranges.values():
+        for place in (0.05, 0.5, 0.95):
+            value = interval.value(place)
+            assert interval.value(interval.position(value)) == pytest.approx(value)
+
+
+@pytest.mark.parametrize("kind", all_defects().values(), ids=all_defects())
+def test_a_defect_says_all_that_the_program_asks(kind) -> None:
+    assert kind.__module__ == f"microscopygan.defects.{kind.name}"
+    assert isinstance(kind.place, Place)
+    assert isinstance(kind.symmetry, Symmetry)
+    assert kind.ranges.keys() <= kind.model_fields.keys()
+    assert all(field.description for field in kind.model_fields.values())
+    words = kind.draw(np.random.default_rng(0)).describe()
+    assert any(letter.isdigit() for letter in words)
+    assert "\n" not in words
+
+
+@pytest.mark.parametrize("kind", all_defects().values(), ids=all_defects())
+def test_a_defect_is_undone_without_learning(kind) -> None:
+    rng = np.random.default_rng(0)
+    plane = rng.random((24, 31)).astype(np.float32)
+    restored = kind.classical(kind.draw(rng).apply(plane, rng))
+    assert (restored.shape, restored.dtype) == (plane.shape, np.float32)
+
+
+def test_defects_are_found_in_the_order_of_the_light_path() -> None:
+    places = [kind.place for kind in all_defects().values()]
+    assert places == sorted(places)
+    assert {"noise", "axial", "lowres", "haze", "uneven", "bleaching"} <= all_defects().keys()
+    assert "composition" not in all_defects()
+
+
+def test_several_defects_are_as_symmetric_as_the_least_symmetric() -> None:
+    assert symmetry_of("noise+axial") is symmetry_of("axial") is Symmetry.FLIPS
+    assert symmetry_of("noise+unheard-of") is Symmetry.ALL
+
+
+def test_no_other_source_file_of_the_rooms_that_use_defects_asks_for_one_by_name() -> None:
+    package = Path(__file__).parents[2] / "src" / "microscopygan"
+    askers = [package / "evaluate" / "classical.py"]
+    askers += [package / "training" / f"{name}.py" for name in ("split", "batches", "run_folder")]
+    for path in askers:
+        source = path.read_text(encoding="utf-8")
+        kinds = [kind.__name__ for kind in all_defects().values()]
+        assert not [kind for kind in kinds if f" {kind}\n" in source or f"{kind}(" in source]
+
+
+def test_parameters_are_calibrated_or_drawn_where_they_leave_no_trace() -> None:
+    kind = all_defects()["uneven"]
+    rng, again = np.random.default_rng(0), np.random.default_rng(0)
+    drawn = kind.calibrate([np.ones((64, 64))], [np.ones((64, 64))], rng)
+    assert drawn == [kind.draw(again) for _ in drawn]
+    assert kind.calibrate_pairs([(np.ones((64, 64)), np.ones((64, 64)))], rng) == []
+
+
+def test_what_is_not_defined_is_said() -> None:
+    with pytest.raises(NotImplementedError, match="apply"):
+        Defect().apply(np.ones((4, 4)), np.random.default_rng(0))
+    with pytest.raises(NotImplementedError, match="describe"):
+        Defect().describe()
+
+
+def test_fixed_fields_are_kept() -> None:
+    drawn = Axial.draw(np.random.default_rng(0), step=5, phase=4)
+    assert (drawn.step, drawn.phase) == (5, 4)
+
+
+@pytest.mark.parametrize(
+    ("kind", "fields"),
+    [
+        (Noise, {"photons": 0}),
+        (Noise, {"photons": 5, "gain": 2}),
+        (Axial, {"sigma_z": 1, "step": 3, "phase": 3}),
+        (LowResolution, {"sigma": -1}),
+        (Composition, {"steps": ()}),
+    ],
+)
+def test_nonsense_is_refused(kind, fields) -> None:
+    with pytest.raises(ValidationError):
+        kind(**fields)
+
+
+def test_models_are_frozen() -> None:
+    noise = Noise(photons=5)
+    with pytest.raises(ValidationError):
+        noise.photons = 6
+
+
+def test_composition_applies_in_order_and_keeps_its_parameters() -> None:
+    both = Composition(steps=(LowResolution(sigma=2, binning=2), Noise(photons=30)))
+    plane = np.random.default_rng(0).random((32, 32))
+    got = both.apply(plane, np.random.default_rng(1))
+    rng = np.random.default_rng(1)
+    blurred = low_resolution(plane, rng, sigma=2, binning=2)
+    assert np.array_equal(got, poisson_gaussian(blurred, rng, photons=30))
+    assert both.model_dump()["steps"][1]["photons"] == 30
+
+
+def test_composition_is_read_back_as_it_was_written() -> None:
+    both = Composition(steps=(LowResolution(sigma=2, binning=2), Noise(photons=30)))
+    assert Composition.model_validate(both.model_dump()) == both
+    assert Composition.model_validate_json(both.model_dump_json()) == both
+    with pytest.raises(ValidationError, match="got 'unheard'"):
+        Composition.model_validate({"steps": [{"defect": "unheard"}]})
+
+
+def test_composition_is_drawn_in_the_order_of_the_light_path() -> None:
+    rng = np.random.default_rng(0)
+    kinds = list(all_defects().values())
+    for _ in range(20):
+        stages = [kinds[i] for i in rng.permutation(len(kinds))[: rng.integers(1, 5)]]
+        drawn = Composition.draw(rng, stages)
+        assert [step.place for step in drawn.steps] == sorted(stage.place for stage in stages)
+        plane = rng.random((32, 40)).astype(np.float32)
+        once, twice = (drawn.apply(plane, np.random.default_rng(1)) for _ in range(2))
+        assert (once.shape, once.dtype) == (plane.shape, np.float32)
+        assert np.array_equal(once, twice)
+        assert drawn.describe().count(";") == len(stages) - 1
