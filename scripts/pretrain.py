@@ -26,6 +26,7 @@ from accelerate import Accelerator
 
 from microscopygan.gan.cgan import CGan, load_restorer, save_restorer
 from microscopygan.gan.cin_gan import CinGan, save_defects
+from microscopygan.gan.networks import DefectGenerator
 from microscopygan.image.axes import to_planes
 from microscopygan.image.formats import list_images, read
 from microscopygan.settings import HINTS, Settings, make_settings
@@ -111,7 +112,7 @@ def train_restorer(
     known = load_restorer(start) if start else None
     restorer = run_loop(
         CGan(stage, accelerator, chosen.seed, start=known),
-        PairBatches(material, stage.batch, stage.patch, 1.0, chosen.seed, stage.hints),
+        PairBatches(material, stage.batch, stage.patch, 1.0, chosen.seed, stage.architecture.hints),
         run / "restorer",
         stage,
         seed=chosen.seed + 1,
@@ -141,7 +142,8 @@ def train_defects(
         resume=True,
     )
     if accelerator.is_main_process:
-        save_defects(run / "defects.safetensors", generator, HINTS, stage)
+        assert isinstance(generator, DefectGenerator)
+        save_defects(run / "defects.safetensors", generator, HINTS)
 
 
 def _settings(options: argparse.Namespace) -> Settings:
@@ -154,16 +156,10 @@ def _settings(options: argparse.Namespace) -> Settings:
         "ema": 0.999,
         "log_every": 100,
         "picture_every": 5000,
-        "channels": options.channels,
         "error_floor": options.floor,
-        "hints": HINTS,
+        "architecture": {"channels": options.channels, "hints": HINTS},
     }
-    return chosen.model_copy(
-        update={
-            "restorer": chosen.restorer.model_copy(update=changes),
-            "defects": chosen.defects.model_copy(update={"steps": options.defect_steps}),
-        }
-    )
+    return chosen.changed({"restorer": changes, "defects.steps": options.defect_steps})
 
 
 def _about(

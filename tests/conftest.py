@@ -24,22 +24,18 @@ def tiny() -> Settings:
     terms = {"adversarial_weight": 0.03, "content_weight": 0.3}
     often = {"steps": 4, "batch": 3, "patch": 32, "save_every": 2, "log_every": 1}
     often |= {"picture_every": 4}
-    return Settings.model_validate(
-        chosen.model_dump()
-        | {
-            "defects": chosen.defects.model_dump() | often | {"channels": 4, "blocks": 1},
-            "restorer": chosen.restorer.model_dump() | often | terms | {"channels": (4, 4, 4)},
-        }
+    small = {"architecture": {"channels": 4, "blocks": 1}}
+    narrow = {"architecture": {"channels": (4, 4, 4)}}
+    return chosen.changed(
+        {"defects": often | small, "restorer": often | terms | narrow}  # type: ignore[operator]
     )
 
 
 @pytest.fixture
 def brief() -> Settings:
     """Settings of an adaptation of seconds: the networks that ship, few steps."""
-    chosen = make_settings("default", seed=1)
     few = {"steps": 10, "batch": 2, "save_every": 5, "picture_every": 10, "log_every": 1}
-    stages = {name: getattr(chosen, name).model_dump() | few for name in ("defects", "restorer")}
-    return Settings.model_validate(chosen.model_dump() | stages)
+    return make_settings("default", seed=1, defects=few, restorer=few)
 
 
 def write_dataset(folder: Path, seed: int = 0) -> Path:

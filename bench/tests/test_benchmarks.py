@@ -18,7 +18,7 @@ from microscopygan.apps.cli import app
 from microscopygan.gan.networks import UNetRestorer
 from microscopygan.image.formats import missing_chunks, open_image
 from microscopygan.model_card import ModelCard
-from microscopygan.settings import make_settings
+from microscopygan.settings import RestorerArchitecture
 from microscopygan.training.export_onnx import export_restorer, receptive_field
 from microscopygan_bench import (
     machine,
@@ -39,10 +39,7 @@ DASK = {"--port", "--nworkers", "--nthreads", "--lifetime", "--lifetime-stagger"
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A restorer of few channels."""
     path = tmp_path_factory.mktemp("model") / "restorer.onnx"
-    chosen = make_settings("default").restorer.model_copy(
-        update={"channels": (4, 4, 4), "blocks": 1}
-    )
-    network = UNetRestorer(chosen)
+    network = UNetRestorer(RestorerArchitecture(channels=(4, 4, 4), blocks=1))
     halo = receptive_field(network, network.multiple)
     export_restorer(network, path, ModelCard(program="0", halo=halo, multiple=4, defects=("a",)))
     return path

@@ -256,8 +256,8 @@ TINY = {"batch": 3, "patch": 32, "log_every": 1}
 OPTIONS = {
     "kind": "ours",
     "start": "scratch",
-    "defects": TINY | {"channels": 4, "blocks": 1},
-    "restorer": TINY | {"channels": (4, 4, 4)},
+    "defects": TINY | {"architecture": {"channels": 4, "blocks": 1}},
+    "restorer": TINY | {"architecture": {"channels": (4, 4, 4)}},
 }
 
 
@@ -274,7 +274,7 @@ def test_each_image_gets_its_role(setting: str) -> None:
     job, images = tiny_job(setting), given_images(setting)
     chosen = Settings.model_validate(job["settings"])
     assert chosen.seed == 3
-    assert chosen.restorer.channels == (4, 4, 4)
+    assert chosen.restorer.architecture.channels == (4, 4, 4)
     found = ours.gather_given(job, images, chosen)
     for task in job["tasks"]:
         inputs, targets = images[f"{task}/input"], images[f"{task}/target"]

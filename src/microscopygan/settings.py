@@ -1,78 +1,151 @@
-"""Settings of a training: one frozen tree, every field bounded and described.
+"""Settings of a training: frozen, every field bounded, described, and with a default.
 
-The command line, the run folder (``settings.json``) and the report all read this one file.
+What a network is made of, its *architecture*, is apart from how it is trained, and it alone is
+saved with weights. The command line, a file of settings, the run folder (``settings.json``) and
+the report all read this one file.
 """
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, get_args
+import json
+import re
+import tomllib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal, TypeVar, cast, get_args
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-PRESETS = ("default", "paper")
-STARTS = ("generalist", "scratch")
+Preset = Literal["default", "paper"]
+Start = Literal["generalist", "scratch"]
+Stage = Literal["all", "defects", "restorer"]
+PRESETS: tuple[str, ...] = get_args(Preset)
+STARTS: tuple[str, ...] = get_args(Start)
+STAGES: tuple[str, ...] = get_args(Stage)
 
-Hint = Literal["noise", "axial", "lowres", "haze"]  # defects that the generalist may be told of
+Hint = Literal["noise", "axial", "lowres", "haze"]  # defects that the generalist takes as a hint
 HINTS: tuple[str, ...] = get_args(Hint)
 Channels = Annotated[int, Field(ge=1, le=1024)]
 Weight = Annotated[float, Field(ge=0.0, le=1000.0)]
+Rate = Annotated[float, Field(gt=0, le=0.1)]
+Interval = Annotated[int, Field(ge=1)]
+Steps = Annotated[int, Field(ge=1, le=10_000_000, description="generator updates")]
+Batch = Annotated[int, Field(ge=1, le=1024, description="patches a step and process")]
+Decay = Annotated[
+    float, Field(ge=0, lt=1, description="decay of the averaged weights a step; 0 = off")
+]
 
 
 class _Settings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    former: ClassVar[Mapping[str, str]] = {}  # what fields were called in earlier files
+
+
+Model = TypeVar("Model", bound=_Settings)
+
+
+class GeneratorArchitecture(_Settings):
+    """What CIN-GAN's generator is made of: saved with its weights.
+
+    A field added later has the default that earlier networks had.
+    """
+
+    former: ClassVar[Mapping[str, str]] = {"network": "generator"}
+
+    network: Literal["compact", "resnet"] = Field(
+        "compact", description="compact: no down-sampling"
+    )
+    channels: int = Field(24, ge=4, le=256, description="channels of the first convolution")
+    blocks: int = Field(3, ge=1, le=32, description="residual blocks")
+
+
+class RestorerArchitecture(_Settings):
+    """What a restorer is made of: saved with its weights.
+
+    A field added later has the default that earlier networks had.
+    """
+
+    network: Literal["unet", "resnet"] = Field(
+        "unet", description="resnet holds instance statistics"
+    )
+    channels: tuple[Channels, Channels, Channels] = Field(
+        (16, 32, 96), description="channels at full, half, quarter size"
+    )
+    blocks: int = Field(2, ge=1, le=32, description="residual blocks at the coarsest scale")
+    hints: tuple[Hint, ...] = Field(
+        (), description="defects that the network takes as a hint; unet only"
+    )
+
 
 class StageSettings(_Settings):
     """What the two trainings have in common."""
 
-    steps: int = Field(ge=1, le=10_000_000, description="generator updates")
-    batch: int = Field(ge=1, le=1024, description="patches a step and process")
-    patch: int = Field(ge=32, le=512, multiple_of=16, description="side of a patch in pixels")
-    learning_rate: float = Field(gt=0, le=0.1, description="peak rate of the generator's Adam")
-    critic_rate: float = Field(gt=0, le=0.1, description="peak rate of the critic's Adam")
-    ema: float = Field(ge=0, lt=1, description="decay of the averaged weights a step; 0 = off")
-    save_every: int = Field(ge=1, description="steps between two saved states")
-    log_every: int = Field(ge=1, description="steps between two rows of log.csv")
-    picture_every: int = Field(ge=1, description="steps between two picture grids")
+    steps: Steps = 12_000
+    batch: Batch = 8
+    patch: int = Field(64, ge=32, le=512, multiple_of=16, description="side of a patch in pixels")
+    learning_rate: Rate = Field(1e-3, description="peak rate of the generator's Adam")
+    critic_rate: Rate = Field(2e-4, description="peak rate of the critic's Adam")
+    ema: Decay = 0.995
+    save_every: Interval = Field(250, description="steps between two saved states")
+    log_every: Interval = Field(25, description="steps between two rows of log.csv")
+    picture_every: Interval = Field(500, description="steps between two picture grids")
 
 
 class DefectSettings(StageSettings):
     """Stage one: CIN-GAN, clean images to defective ones."""
 
-    generator: Literal["compact", "resnet"] = Field(description="compact: no down-sampling")
-    channels: int = Field(ge=4, le=256, description="channels of the first convolution")
-    blocks: int = Field(ge=1, le=32, description="residual blocks")
-    physics: bool = Field(description="start from a calibrated physical draft of the defect")
-    adversarial: Literal["hinge", "wgan-gp"] = Field(description="adversarial loss of the critic")
-    critic_steps: int = Field(ge=1, le=10, description="critic updates a generator update")
-    penalty: Weight = Field(description="weight of R1 (hinge) or of the gradient penalty (wgan-gp)")
-    augment: bool = Field(description="DiffAugment: shift and cut out what the critic sees")
-    adversarial_weight: Weight = Field(description="weight of the adversarial loss")
-    content_weight: Weight = Field(description="VGG16 distance to the clean input, coarse scale")
-    style_weight: Weight = Field(description="Gram distance to unpaired defective images")
-    spectrum_weight: Weight = Field(description="log power spectrum distance to the same images")
-    content_scale: int = Field(ge=1, le=16, description="pixels averaged before the content term")
+    architecture: GeneratorArchitecture = GeneratorArchitecture()
+    steps: Steps = 400
+    batch: Batch = 12
+    learning_rate: Rate = Field(2e-4, description="peak rate of the generator's Adam")
+    critic_rate: Rate = Field(4e-4, description="peak rate of the critic's Adam")
+    ema: Decay = 0.99
+    save_every: Interval = Field(100, description="steps between two saved states")
+    log_every: Interval = Field(10, description="steps between two rows of log.csv")
+    picture_every: Interval = Field(200, description="steps between two picture grids")
+    physics: bool = Field(True, description="start from a calibrated simulation of the defect")
+    adversarial: Literal["hinge", "wgan-gp"] = Field(
+        "hinge", description="adversarial loss of the critic"
+    )
+    critic_steps: int = Field(1, ge=1, le=10, description="critic updates a generator update")
+    penalty: Weight = Field(
+        1.0, description="weight of R1 (hinge) or of the gradient penalty (wgan-gp)"
+    )
+    augment: bool = Field(True, description="DiffAugment: shift and cut out what the critic sees")
+    adversarial_weight: Weight = Field(0.3, description="weight of the adversarial loss")
+    content_weight: Weight = Field(
+        0.05, description="VGG16 distance to the clean input, coarse scale"
+    )
+    style_weight: Weight = Field(1.0, description="Gram distance to unpaired defective images")
+    spectrum_weight: Weight = Field(
+        0.3, description="log power spectrum distance to the same images"
+    )
+    content_scale: int = Field(
+        4, ge=1, le=16, description="pixels averaged before the content term"
+    )
 
 
 class RestorerSettings(StageSettings):
     """Stage two: cGAN, defective images to restored ones."""
 
-    network: Literal["unet", "resnet"] = Field(description="resnet holds instance statistics")
-    channels: tuple[Channels, Channels, Channels] = Field(
-        description="channels at full, half, quarter size"
+    architecture: RestorerArchitecture = RestorerArchitecture()
+    discriminator: Literal["patch", "dense"] = Field(
+        "patch", description="patch by patch, or the whole"
     )
-    blocks: int = Field(ge=1, le=32, description="residual blocks at the coarsest scale")
-    hints: tuple[Hint, ...] = Field(
-        description="defects that the network may be told of; unet only"
+    adversarial: Literal["hinge", "bce"] = Field("hinge", description="adversarial loss")
+    adversarial_weight: Weight = Field(0.0, description="weight of the adversarial loss; 0 = none")
+    adversarial_start: float = Field(
+        0.5, ge=0, le=1, description="fraction of steps before it counts"
     )
-    discriminator: Literal["patch", "dense"] = Field(description="patch by patch, or the whole")
-    adversarial: Literal["hinge", "bce"] = Field(description="adversarial loss")
-    adversarial_weight: Weight = Field(description="weight of the adversarial loss; 0 = none")
-    adversarial_start: float = Field(ge=0, le=1, description="fraction of steps before it counts")
-    content_weight: Weight = Field(description="VGG16 block3_conv3 distance to the clean target")
-    content_fraction: float = Field(gt=0, le=1, description="share of a batch it is measured on")
-    pixel_weight: Weight = Field(description="log RMSE to the clean target, sample by sample")
-    error_floor: float = Field(gt=0, le=1, description="RMSE below which errors lose weight")
+    content_weight: Weight = Field(
+        0.0, description="VGG16 block3_conv3 distance to the clean target"
+    )
+    content_fraction: float = Field(
+        0.125, gt=0, le=1, description="share of a batch it is measured on"
+    )
+    pixel_weight: Weight = Field(1.0, description="log RMSE to the clean target, sample by sample")
+    error_floor: float = Field(0.003, gt=0, le=1, description="RMSE below which errors lose weight")
 
 
 class Settings(_Settings):
@@ -80,12 +153,12 @@ class Settings(_Settings):
 
     Examples
     --------
-    >>> make_settings("default").restorer.network
-    'unet'
+    >>> make_settings("default").changed({"restorer.content_weight": 0.3}).restorer.content_weight
+    0.3
     """
 
-    preset: Literal["default", "paper"] = Field(description="what the other fields started from")
-    start: Literal["generalist", "scratch"] = Field(description="weights that training starts from")
+    preset: Preset = Field("default", description="what the other fields started from")
+    start: Start = Field("generalist", description="weights that training starts from")
     seed: int = Field(0, ge=0, lt=2**31, description="seed of weights, draws and splits")
     alpha: float = Field(0.5, ge=0, le=1, description="share of synthetic pairs; 1 = no real pairs")
     cin_gan: float = Field(
@@ -93,10 +166,44 @@ class Settings(_Settings):
     )
     pairs: int | None = Field(None, ge=0, description="real pairs of each defect; None = all")
     validation: float = Field(0.1, ge=0, le=0.5, description="share of images held back")
-    match_pairs: bool = Field(True, description="fit the gain and offset of a pair's target")
     specimens: int = Field(24, ge=0, le=1000, description="simulated specimens if few are clean")
-    defects: DefectSettings
-    restorer: RestorerSettings
+    defects: DefectSettings = DefectSettings()
+    restorer: RestorerSettings = RestorerSettings()
+
+    def changed(self, changes: Mapping[str, object]) -> Settings:
+        """Return settings with other values, checked as all are.
+
+        Parameters
+        ----------
+        changes
+            Fields by name; those of a part by a dotted name or nested, as in a file of settings.
+
+        Raises
+        ------
+        ValueError
+            Unknown field, or a value out of its bounds; names the field and the bound.
+        """
+        content = _merged(self.model_dump(), nested(changes))
+        try:
+            return Settings.model_validate(content)
+        except ValidationError as error:
+            raise ValueError(explain(error)) from None
+
+    @classmethod
+    def from_saved(cls, text: str) -> Settings:
+        """Read ``settings.json`` of a run, also of an earlier version of the program.
+
+        Fields that it lacks have their defaults; those that are no more are left out.
+
+        Raises
+        ------
+        ValueError
+            No JSON object, or a value out of its bounds.
+        """
+        content = json.loads(text)
+        if not isinstance(content, dict):
+            raise ValueError(f"settings: expected a JSON object, got {type(content).__name__}")
+        return from_saved(cls, content)
 
 
 def make_settings(
@@ -113,124 +220,220 @@ def make_settings(
         ``generalist`` (adapt the networks that ship, in some minutes) or ``scratch``. The preset
         ``paper`` has networks of its own and always starts from scratch.
     changes
-        Fields of `Settings` to set otherwise.
+        Fields of `Settings` to set otherwise, as for `Settings.changed`.
 
     Raises
     ------
     ValueError
-        Unknown preset or start, unknown field, or a value out of bounds.
+        Unknown preset or start, unknown field, a value out of bounds, or another architecture than
+        the generalist's to adapt it to.
     """
-    for name, value, known in (("preset", preset, PRESETS), ("start", start, STARTS)):
-        if value not in known:
-            raise ValueError(f"{name}: expected one of {', '.join(known)}, got {value!r}")
-    chosen: dict[str, object] = {"preset": preset, "start": start}
+    for name, value, allowed in (("preset", preset, PRESETS), ("start", start, STARTS)):
+        if value not in allowed:
+            raise ValueError(f"{name}: expected one of {', '.join(allowed)}, got {value!r}")
     if preset == "paper":
-        chosen |= {"start": "scratch", "defects": _PAPER_DEFECTS, "restorer": _PAPER_RESTORER}
-    elif start == "scratch":
-        chosen |= {"defects": _DEFAULT_DEFECTS, "restorer": _DEFAULT_RESTORER}
-    else:
-        restorer = _DEFAULT_RESTORER.model_copy(update=_ADAPTATION)
-        defects = _DEFAULT_DEFECTS.model_copy(update={"learning_rate": 3e-3})  # rows alone
-        chosen |= {"defects": defects, "restorer": restorer}
-    return Settings.model_validate(chosen | changes)
+        return _PAPER.changed(changes)
+    if start == "scratch":
+        return Settings(start="scratch").changed(changes)
+    for part in ("defects", "restorer"):
+        if "architecture" in cast(dict[str, object], nested(changes).get(part, {})):
+            raise ValueError(
+                f"{part}.architecture: expected none to adapt the generalist, which has its own; "
+                "start from scratch to choose one"
+            )
+    return Settings().changed(_ADAPTATION).changed(changes)
 
 
-_DEFAULT_DEFECTS = DefectSettings(
-    steps=400,
-    batch=12,
-    patch=64,
-    learning_rate=2e-4,
-    critic_rate=4e-4,
-    ema=0.99,
-    save_every=100,
-    log_every=10,
-    picture_every=200,
-    generator="compact",
-    channels=24,
-    blocks=3,
-    physics=True,
-    adversarial="hinge",
-    critic_steps=1,
-    penalty=1.0,
-    augment=True,
-    adversarial_weight=0.3,
-    content_weight=0.05,
-    style_weight=1.0,
-    spectrum_weight=0.3,
-    content_scale=4,
-)
+def read_settings(path: Path) -> dict[str, Any]:
+    """Read a TOML file of settings: any of the fields of `Settings`, nested.
 
-_DEFAULT_RESTORER = RestorerSettings(
-    steps=12_000,
-    batch=8,
-    patch=64,
-    learning_rate=1e-3,
-    critic_rate=2e-4,
-    ema=0.995,
-    save_every=250,
-    log_every=25,
-    picture_every=500,
-    network="unet",
-    channels=(16, 32, 96),
-    blocks=2,
-    hints=(),
-    discriminator="patch",
-    adversarial="hinge",
-    adversarial_weight=0.0,
-    adversarial_start=0.5,
-    content_weight=0.0,
-    content_fraction=0.125,
-    pixel_weight=1.0,
-    error_floor=0.003,
-)
+    Raises
+    ------
+    FileNotFoundError
+        No such file.
+    ValueError
+        It is no TOML.
+    """
+    try:
+        return nested(tomllib.loads(path.read_text(encoding="utf-8")))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path}: expected settings in TOML, got none ({error})") from None
 
-_ADAPTATION = {"steps": 4000, "error_floor": 0.01, "hints": HINTS}
 
-_PAPER_DEFECTS = DefectSettings(
-    steps=20_000,
-    batch=1,
-    patch=128,
-    learning_rate=1e-4,
-    critic_rate=1e-4,
-    ema=0.0,
-    save_every=100,
-    log_every=10,
-    picture_every=500,
-    generator="resnet",
-    channels=64,
-    blocks=9,
-    physics=False,
-    adversarial="wgan-gp",
-    critic_steps=5,
-    penalty=10.0,
-    augment=False,
-    adversarial_weight=1.0,
-    content_weight=100.0,
-    style_weight=100.0,
-    spectrum_weight=0.0,
-    content_scale=1,
-)
+def parse_change(text: str) -> dict[str, Any]:
+    """Read ``name=value``: a dotted name, and a value as TOML writes it or a plain word.
 
-_PAPER_RESTORER = RestorerSettings(
-    steps=20_000,
-    batch=1,
-    patch=128,
-    learning_rate=1e-4,
-    critic_rate=1e-4,
-    ema=0.0,
-    save_every=100,
-    log_every=10,
-    picture_every=500,
-    network="resnet",
-    channels=(64, 128, 256),
-    blocks=12,
-    hints=(),
-    discriminator="dense",
-    adversarial="bce",
-    adversarial_weight=1.0,
-    adversarial_start=0.0,
-    content_weight=100.0,
-    content_fraction=1.0,
-    pixel_weight=0.0,
-    error_floor=0.003,
+    Examples
+    --------
+    >>> parse_change("restorer.content_weight=0.3")
+    {'restorer': {'content_weight': 0.3}}
+    >>> parse_change("restorer.adversarial = bce")
+    {'restorer': {'adversarial': 'bce'}}
+    """
+    name, equals, value = (part.strip() for part in text.partition("="))
+    if not (equals and value and re.fullmatch(r"\w+(\.\w+)*", name)):
+        raise ValueError(f"--set: expected name=value such as restorer.steps=800, got {text!r}")
+    try:
+        return nested({name: tomllib.loads(f"value = {value}")["value"]})
+    except tomllib.TOMLDecodeError:
+        return nested({name: value})
+
+
+def combine_settings(
+    file: Path | None, changes: Iterable[str], options: Mapping[str, object]
+) -> Settings:
+    """Return the settings of a preset, a file, single changes and options of a command.
+
+    Each overrides those before it.
+
+    Parameters
+    ----------
+    file
+        Of TOML, see `read_settings`; None where there is none.
+    changes
+        ``name=value`` each, see `parse_change`.
+    options
+        Fields by dotted names; one that is None was not given.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        As `read_settings`, `parse_change` and `make_settings`.
+    """
+    content = read_settings(file) if file is not None else {}
+    for change in changes:
+        content = _merged(content, parse_change(change))
+    given = {name: value for name, value in options.items() if value is not None}
+    content = _merged(content, nested(given))
+    preset, start = content.pop("preset", "default"), content.pop("start", "generalist")
+    return make_settings(preset, start, **content)
+
+
+def nested(changes: Mapping[str, object]) -> dict[str, Any]:
+    """Return fields by nested names from dotted ones.
+
+    Examples
+    --------
+    >>> nested({"restorer.steps": 3, "restorer": {"batch": 2}})
+    {'restorer': {'steps': 3, 'batch': 2}}
+    """
+    content: dict[str, Any] = {}
+    for name, value in changes.items():
+        first, _, rest = name.partition(".")
+        value = nested({rest: value}) if rest else value
+        if isinstance(value, Mapping):
+            value = _merged(content.get(first, {}), nested(value))
+        content[first] = value
+    return content
+
+
+def _merged(content: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Return nested fields with those of `changes` in place of what they had."""
+    both = dict(content)
+    for name, value in changes.items():
+        inner = both.get(name)
+        if isinstance(value, Mapping) and isinstance(inner, Mapping):
+            value = _merged(inner, value)
+        both[name] = value
+    return both
+
+
+def explain(error: ValidationError) -> str:
+    """Return one line: the field, what it expects, and what came."""
+    problem = error.errors()[0]
+    where = ".".join(map(str, problem["loc"])) or "settings"
+    if problem["type"] == "extra_forbidden":
+        *parts, name = map(str, problem["loc"])
+        return f"{'.'.join(parts) or 'settings'}: expected {_names(parts)}, got {name!r}"
+    said = re.sub(r"^Input should be (?=less|greater|a mult)", "expected a value ", problem["msg"])
+    return f"{where}: {said.replace('Input should be', 'expected')}, got {problem['input']!r}"
+
+
+def _names(parts: list[str]) -> str:
+    """Name the fields of a part of the settings."""
+    kind: type[BaseModel] = Settings
+    for part in parts:
+        kind = cast(type[BaseModel], kind.model_fields[part].annotation)
+    return "one of " + ", ".join(kind.model_fields)
+
+
+def from_saved(kind: type[Model], content: Mapping[str, Any]) -> Model:
+    """Read settings or an architecture that this or an earlier version saved.
+
+    What `content` lacks has its default; what it has beyond is left out. Earlier files have the
+    fields of an architecture among those of its training.
+
+    Raises
+    ------
+    ValueError
+        A value is out of its bounds.
+    """
+    return kind.model_validate(_still_there(kind, content))
+
+
+def _still_there(kind: type[_Settings], content: Mapping[str, Any]) -> dict[str, Any]:
+    """Return those fields of `content` that `kind` has."""
+    fields: dict[str, Any] = {}
+    for name, field in kind.model_fields.items():
+        part = field.annotation
+        if isinstance(part, type) and issubclass(part, _Settings):
+            saved = content.get(name, content if name == "architecture" else {})
+            fields[name] = _still_there(part, saved)
+        elif name in content:
+            fields[name] = content[name]
+        elif kind.former.get(name) in content:
+            fields[name] = content[kind.former[name]]
+    return fields
+
+
+_ADAPTATION = {
+    "defects": {"learning_rate": 3e-3},  # rows alone
+    "restorer": {"steps": 4000, "error_floor": 0.01, "architecture": {"hints": HINTS}},
+}
+
+_PAPER = Settings(
+    preset="paper",
+    start="scratch",
+    defects=DefectSettings(
+        architecture=GeneratorArchitecture(network="resnet", channels=64, blocks=9),
+        steps=20_000,
+        batch=1,
+        patch=128,
+        learning_rate=1e-4,
+        critic_rate=1e-4,
+        ema=0.0,
+        save_every=100,
+        log_every=10,
+        picture_every=500,
+        physics=False,
+        adversarial="wgan-gp",
+        critic_steps=5,
+        penalty=10.0,
+        augment=False,
+        adversarial_weight=1.0,
+        content_weight=100.0,
+        style_weight=100.0,
+        spectrum_weight=0.0,
+        content_scale=1,
+    ),
+    restorer=RestorerSettings(
+        architecture=RestorerArchitecture(network="resnet", channels=(64, 128, 256), blocks=12),
+        steps=20_000,
+        batch=1,
+        patch=128,
+        learning_rate=1e-4,
+        critic_rate=1e-4,
+        ema=0.0,
+        save_every=100,
+        log_every=10,
+        picture_every=500,
+        discriminator="dense",
+        adversarial="bce",
+        adversarial_weight=1.0,
+        adversarial_start=0.0,
+        content_weight=100.0,
+        content_fraction=1.0,
+        pixel_weight=0.0,
+        error_floor=0.003,
+    ),
 )

@@ -7,24 +7,28 @@ from pathlib import Path
 
 import pytest
 import torch
+from pydantic import Field
 from safetensors.torch import save_file
 
+from microscopygan.gan import cgan
 from microscopygan.gan.cgan import load_restorer, save_restorer
+from microscopygan.gan.checkpoints import read_tensors
 from microscopygan.gan.networks import UNetRestorer
-from microscopygan.settings import make_settings
+from microscopygan.settings import HINTS, RestorerArchitecture
+
+EARLIER = Path(__file__).parents[1] / "earlier_run"  # written by version 0.1.0
 
 
 def small() -> UNetRestorer:
     torch.manual_seed(0)
-    chosen = make_settings("default").restorer
-    return UNetRestorer(chosen.model_copy(update={"channels": (4, 8, 4), "blocks": 1}))
+    return UNetRestorer(RestorerArchitecture(channels=(4, 8, 4), blocks=1))
 
 
 def test_weights_come_back_with_their_architecture(tmp_path: Path) -> None:
     before = small()
     save_restorer(tmp_path / "w.safetensors", before)
     after = load_restorer(tmp_path / "w.safetensors")
-    assert after.settings == before.settings
+    assert after.architecture == before.architecture
     assert all(torch.equal(v, after.state_dict()[k]) for k, v in before.state_dict().items())
     assert [p.name for p in tmp_path.iterdir()] == ["w.safetensors"]
 
@@ -52,3 +56,29 @@ def test_what_ships_is_listed_and_small() -> None:
     assert sum(path.stat().st_size for path in there) < 12e6
     record = json.loads((folder / "generalist.json").read_text())
     assert not set(record["clean"]) & set(record["held_out"])
+
+
+def test_weights_of_earlier_versions_are_read() -> None:
+    """What ships, and a run's, were saved with the settings of their training."""
+    shipped = load_restorer(
+        Path(str(files("microscopygan") / "weights" / "generalist.safetensors"))
+    )
+    assert shipped.architecture == RestorerArchitecture(hints=HINTS)
+    older = load_restorer(EARLIER / "restorer.safetensors").architecture
+    assert older == RestorerArchitecture(channels=(4, 6, 8), blocks=1, hints=("noise", "haze"))
+
+
+def test_a_new_field_leaves_saved_weights_readable(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Weights say their architecture alone, and lack what was added later."""
+    save_restorer(tmp_path / "w.safetensors", small())
+    about, _ = read_tensors(tmp_path / "w.safetensors")
+    assert set(about) == {"format", "architecture"}
+    assert set(about["architecture"]) == set(RestorerArchitecture.model_fields)
+
+    class Later(RestorerArchitecture):
+        attention: int = Field(0, ge=0, le=8, description="heads of a layer that came later")
+
+    monkeypatch.setattr(cgan, "RestorerArchitecture", Later)
+    assert load_restorer(tmp_path / "w.safetensors").architecture.attention == 0

@@ -15,7 +15,7 @@ from microscopygan.gan.networks import (
     choose_rows,
     defect_rows,
 )
-from microscopygan.settings import make_settings
+from microscopygan.settings import GeneratorArchitecture, make_settings
 from microscopygan.training.export_onnx import receptive_field
 
 DEFAULT, PAPER = make_settings("default", "scratch"), make_settings("paper")
@@ -23,8 +23,7 @@ DEFAULT, PAPER = make_settings("default", "scratch"), make_settings("paper")
 
 def random_generator(defects: int = 3) -> DefectGenerator:
     torch.manual_seed(0)
-    chosen = DEFAULT.defects.model_copy(update={"channels": 6, "blocks": 2})
-    generator = DefectGenerator(chosen, defects)
+    generator = DefectGenerator(GeneratorArchitecture(channels=6, blocks=2), defects)
     for parameter in generator.parameters():
         nn.init.normal_(parameter, std=0.3)
     return generator
@@ -69,8 +68,8 @@ def test_a_defect_touches_its_own_rows_only() -> None:
 
 
 def test_every_convolution_but_the_last_has_cin() -> None:
-    for chosen in (DEFAULT.defects, PAPER.defects):
-        generator = DefectGenerator(chosen, 3)
+    for settings in (DEFAULT.defects, PAPER.defects):
+        generator = DefectGenerator(settings.architecture, 3)
         convolutions = [m for m in generator.modules() if isinstance(m, nn.Conv2d)]
         norms = [m for m in generator.modules() if isinstance(m, ConditionalInstanceNorm)]
         assert len(norms) == len(convolutions) - 1
@@ -86,7 +85,9 @@ def test_another_noise_map_gives_another_image() -> None:
 
 def test_an_untrained_generator_returns_its_draft() -> None:
     draft = torch.rand(1, 1, 16, 16)
-    made = DefectGenerator(DEFAULT.defects, 2)(draft, torch.randn_like(draft), torch.tensor([1]))
+    made = DefectGenerator(DEFAULT.defects.architecture, 2)(
+        draft, torch.randn_like(draft), torch.tensor([1])
+    )
     torch.testing.assert_close(made, draft)
 
 
@@ -105,7 +106,7 @@ def test_new_rows_keep_every_other_weight() -> None:
 
 
 def test_the_default_restorer_fits_a_laptop() -> None:
-    restorer = build_restorer(DEFAULT.restorer)
+    restorer = build_restorer(DEFAULT.restorer.architecture)
     with FlopCounterMode(display=False) as counter:
         restorer(torch.rand(1, 1, 128, 128))
     assert sum(p.numel() for p in restorer.parameters()) <= 1_500_000
@@ -113,13 +114,14 @@ def test_the_default_restorer_fits_a_laptop() -> None:
 
 
 def test_the_paper_preset_has_the_2019_sizes() -> None:
-    assert (PAPER.defects.blocks, PAPER.restorer.blocks) == (9, 12)
-    assert PAPER.restorer.channels == (64, 128, 256)
-    assert not build_restorer(PAPER.restorer).tileable
+    assert PAPER.defects.architecture.blocks == 9
+    assert PAPER.restorer.architecture.blocks == 12
+    assert PAPER.restorer.architecture.channels == (64, 128, 256)
+    assert not build_restorer(PAPER.restorer.architecture).tileable
 
 
 def test_the_restorer_holds_no_statistics_of_the_image() -> None:
-    kinds = {type(m).__name__ for m in UNetRestorer(DEFAULT.restorer).modules()}
+    kinds = {type(m).__name__ for m in UNetRestorer(DEFAULT.restorer.architecture).modules()}
     assert not any("Norm" in kind for kind in kinds)
 
 

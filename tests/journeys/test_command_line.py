@@ -8,21 +8,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from microscopygan.apps import flow
 from microscopygan.image.formats import Image, read, write
-from microscopygan.settings import Settings
+from microscopygan.settings import Settings, make_settings
 
 
 @pytest.fixture
 def command(tiny: Settings, monkeypatch, run_command):
     """Run the command line with tiny networks; gives (exit code, output, error)."""
 
-    def changed(preset: str, start: str, steps: int | None, **changes: object) -> Settings:
-        flow.make_settings(preset, start, **changes)  # the real check of the values
-        return Settings.model_validate(tiny.model_dump() | changes)
+    def changed(preset: str, start: str, **changes: object) -> Settings:
+        make_settings(preset, start, **changes)  # the real check of the values
+        return tiny.changed(changes)
 
-    monkeypatch.setattr(flow, "changed_steps", changed)
-
+    monkeypatch.setattr("microscopygan.settings.make_settings", changed)
     return run_command
 
 
@@ -214,9 +212,15 @@ def test_a_bad_dataset_gets_one_line(command, dataset: Path, tmp_path: Path, how
 @pytest.mark.parametrize(
     ("arguments", "line"),
     [
-        (("--preset", "huge"), "preset: expected one of default, paper"),
+        (("--preset", "huge"), "'huge' is not one of 'default', 'paper'"),
         (("--alpha", "1.5"), "alpha"),
-        (("--stage", "third"), "stage: expected one of"),
+        (("--stage", "third"), "'third' is not one of 'all', 'defects', 'restorer'"),
+        (("--from", "zero"), "'zero' is not one of"),
+        (("--tempo", "3"), "No such option: --tempo"),
+        (("--set", "restorer.content_weight=-1"), "restorer.content_weight: expected a value grea"),
+        (("--set", "restorer.contents=1"), "restorer: expected one of steps, batch,"),
+        (("--set", "restorer.steps"), "--set: expected name=value"),
+        (("--settings", "absent.toml"), "absent.toml: No such file"),
         (("--pairs", "-1"), "pairs"),
     ],
 )
@@ -264,14 +268,12 @@ def test_the_paper_preset_runs(dataset: Path, tmp_path: Path, tiny: Settings) ->
     from microscopygan.restoration.model import Restorer
     from microscopygan.training.stages import train
 
-    paper = flow.make_settings("paper", specimens=0)
     short = {"steps": 2, "batch": 2, "patch": 32, "save_every": 2, "picture_every": 2}
-    narrow = Settings.model_validate(
-        paper.model_dump()
-        | {
-            "defects": paper.defects.model_dump() | short | {"channels": 4, "blocks": 2},
-            "restorer": paper.restorer.model_dump() | short | {"channels": (4, 6, 8)},
-        }
+    narrow = make_settings(
+        "paper",
+        specimens=0,
+        defects=short | {"architecture": {"channels": 4, "blocks": 2}},
+        restorer=short | {"architecture": {"channels": (4, 6, 8)}},
     )
     train(load_dataset(dataset), tmp_path / "run", narrow, quiet=True)
     restorer = Restorer(tmp_path / "run" / "restorer.onnx")
@@ -279,3 +281,10 @@ def test_the_paper_preset_runs(dataset: Path, tmp_path: Path, tiny: Settings) ->
     plane = np.random.default_rng(0).random((45, 62), dtype=np.float32)
     assert restorer.restore_plane(plane).shape == plane.shape
     assert not (tmp_path / "run" / "physics.json").exists()
+
+
+def test_the_help_shows_menus(run_command, monkeypatch) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    _, shown, _ = run_command("train", "--help")
+    for menu in ("default|paper", "all|defects|restorer", "generalist|scratch"):
+        assert menu in shown

@@ -11,7 +11,7 @@ import microscopygan
 from microscopygan.gan.networks import build_restorer
 from microscopygan.image.formats import Image, open_image, read, write
 from microscopygan.model_card import ModelCard
-from microscopygan.settings import make_settings
+from microscopygan.settings import RestorerArchitecture
 from microscopygan.training.export_onnx import export_restorer, receptive_field
 
 SIZES = {"Z": 0.6, "Y": 0.2, "X": 0.2}
@@ -21,11 +21,7 @@ SIZES = {"Z": 0.6, "Y": 0.2, "X": 0.2}
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A restorer with random weights."""
     torch.manual_seed(0)
-    network = build_restorer(
-        make_settings("default", "scratch").restorer.model_copy(
-            update={"channels": (4, 4, 4), "blocks": 1}
-        )
-    )
+    network = build_restorer(RestorerArchitecture(channels=(4, 4, 4), blocks=1))
     torch.nn.init.normal_(network.last.weight, std=0.1)
     path = tmp_path_factory.mktemp("model") / "restorer.onnx"
     card = ModelCard(

@@ -16,7 +16,8 @@ from microscopygan.training.export_onnx import export_restorer, receptive_field
 def export(path: Path, preset: str, channels: tuple[int, int, int], blocks: int) -> Path:
     torch.manual_seed(0)
     changes = {"channels": channels, "blocks": blocks}
-    network = build_restorer(make_settings(preset, "scratch").restorer.model_copy(update=changes))
+    architecture = make_settings(preset, "scratch").restorer.architecture
+    network = build_restorer(architecture.model_copy(update=changes))
     if network.tileable:
         torch.nn.init.normal_(network.last.weight, std=0.1)
     halo = receptive_field(network, 4) if network.tileable else 0

@@ -116,7 +116,9 @@ def test_each_kept_draw_has_a_noise_of_its_own(tmp_path: Path, tiny: Settings) -
         [Sample(p, "a", "a") for p in smooth], {"noise": [Sample(smooth[0], "b", "b")]}, {}, {}
     )
     material = replace(gather(data, tiny), physics={"noise": [Noise(photons=20)]})
-    generator = DefectGenerator(tiny.defects, 1)  # gives its draft back before it is trained
+    generator = DefectGenerator(
+        tiny.defects.architecture, 1
+    )  # gives its draft back before it is trained
     save_draws(tmp_path / "draws.npz", generator, material, seed=0)
     with np.load(tmp_path / "draws.npz") as kept:
         first, second = (kept[f"noise/synthetic{k}"] - kept["noise/clean"] for k in (1, 2))

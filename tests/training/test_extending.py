@@ -18,7 +18,7 @@ def test_a_new_defect_leaves_the_trained_run_bit_equal(
     data = load_dataset(dataset)
     train(data, tmp_path / "old", tiny, stage="defects", quiet=True)
     new = Dataset(data.clean, {"stripes": data.defective["noise"]}, {}, {})
-    wider = tiny.model_copy(update={"defects": tiny.defects.model_copy(update={"channels": 8})})
+    wider = tiny.changed({"defects.architecture.channels": 8})
     extend_defects(tmp_path / "old", new, tmp_path / "new", wider, quiet=True)
     before, names = load_defects(tmp_path / "old" / "defects.safetensors")
     after, more = load_defects(tmp_path / "new" / "defects.safetensors")

@@ -34,8 +34,7 @@ from microscopygan.training.validation import read_judgements
 
 
 def with_restorer(chosen: Settings, **changes: object) -> Settings:
-    stage = chosen.restorer.model_dump() | changes
-    return Settings.model_validate(chosen.model_dump() | {"restorer": stage})
+    return chosen.changed({"restorer": changes})
 
 
 def planes(count: int, seed: int = 0) -> list[np.ndarray]:
@@ -52,7 +51,7 @@ def material(names: tuple[str, ...], clean: list[np.ndarray], **changes: object)
 
 def test_the_generalist_that_ships_is_one_network_in_two_forms() -> None:
     network, deployed = generalist().eval(), Restorer()
-    assert deployed.card.hints == network.settings.hints == HINTS
+    assert deployed.card.hints == network.architecture.hints == HINTS
     plane = planes(1)[0]
     with torch.no_grad():
         wanted = network(torch.from_numpy(plane)[None, None])[0, 0].numpy()
@@ -60,10 +59,10 @@ def test_the_generalist_that_ships_is_one_network_in_two_forms() -> None:
 
 
 def test_settings_take_the_architecture_that_ships(brief: Settings) -> None:
-    other = with_restorer(brief, channels=(4, 4, 4), hints=())
+    other = with_restorer(brief, architecture={"channels": (4, 4, 4), "hints": ()})
     chosen = as_generalist(other)
-    assert chosen.restorer.channels == generalist().settings.channels
-    assert chosen.restorer.hints == HINTS
+    assert chosen.restorer.architecture == generalist().architecture
+    assert chosen.restorer.architecture.hints == HINTS
     assert chosen.restorer.steps == 10
 
 

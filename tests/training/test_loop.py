@@ -156,7 +156,7 @@ def test_terms_of_weight_zero_are_left_out(tiny: Settings) -> None:
 def test_only_rows_of_a_new_defect_train(tiny: Settings) -> None:
     from microscopygan.gan.networks import DefectGenerator, choose_rows, defect_rows, train_rows
 
-    generator = DefectGenerator(tiny.defects, 2)
+    generator = DefectGenerator(tiny.defects.architecture, 2)
     for parameter in generator.parameters():
         torch.nn.init.normal_(parameter, std=0.2)
     choose_rows(generator, [0, 1, None])
@@ -179,7 +179,7 @@ def test_only_rows_of_a_new_defect_train(tiny: Settings) -> None:
 
 def test_another_architecture_is_refused(tmp_path: Path, tiny: Settings) -> None:
     run(tmp_path, stage(tiny, 2))
-    wider = stage(tiny, 4).model_copy(update={"channels": 8})
+    wider = stage(tiny.changed({"defects.architecture.channels": 8}), 4)
     with pytest.raises(ValueError, match="another architecture"):
         run(tmp_path, wider, resume=True)
 

@@ -13,7 +13,7 @@ from microscopygan.apps.flow import told_of
 from microscopygan.datasets.folder import Dataset, Sample
 from microscopygan.defects.noise import Noise
 from microscopygan.defects.specimens import nuclei
-from microscopygan.settings import HINTS, Settings, make_settings
+from microscopygan.settings import HINTS, make_settings
 from microscopygan.training.neighbor2neighbor import (
     NeighbourBatches,
     check_noise,
@@ -84,11 +84,8 @@ def test_noisy_images_alone_are_enough(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     noise = Noise(photons=15)
     noisy = [Sample(noise.apply(nuclei((96, 96), rng), rng), f"{k}", f"{k}") for k in range(5)]
-    chosen = make_settings("default")
     few = {"steps": 6, "batch": 2, "log_every": 1, "save_every": 3, "picture_every": 6}
-    chosen = Settings.model_validate(
-        chosen.model_dump() | {"restorer": chosen.restorer.model_dump() | few}
-    )
+    chosen = make_settings("default", restorer=few)
     run = tmp_path / "run"
     train(Dataset([], {"noise": noisy}, {}, {}), run, chosen, quiet=True)
     assert not (run / "defects.safetensors").exists()

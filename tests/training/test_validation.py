@@ -9,7 +9,7 @@ from torch import nn
 
 from microscopygan.evaluate.metrics import psnr_affine
 from microscopygan.gan.networks import UNetRestorer
-from microscopygan.settings import make_settings
+from microscopygan.settings import RestorerArchitecture
 from microscopygan.training.validation import (
     HeldBack,
     affine_error,
@@ -19,9 +19,7 @@ from microscopygan.training.validation import (
     read_judgements,
 )
 
-SMALL = make_settings("default", "scratch").restorer.model_copy(
-    update={"channels": (4, 4, 4), "blocks": 1}
-)
+SMALL = RestorerArchitecture(channels=(4, 4, 4), blocks=1)
 
 
 @pytest.fixture

@@ -118,9 +118,7 @@ def _samples(kind: str, planes: list[np.ndarray]) -> list[Sample]:
 
 def _settings(options: argparse.Namespace) -> Settings:
     chosen = make_settings("default", "scratch", alpha=1.0, seed=options.seed, validation=0.0)
-    restorer = chosen.restorer.model_copy(update={"steps": options.steps})
-    defects = chosen.defects.model_copy(update={"steps": options.defect_steps})
-    return chosen.model_copy(update={"restorer": restorer, "defects": defects})
+    return chosen.changed({"restorer.steps": options.steps, "defects.steps": options.defect_steps})
 
 
 def _options(arguments: list[str] | None) -> argparse.Namespace:

@@ -49,9 +49,7 @@ def main(arguments: list[str] | None = None) -> None:
     if chosen.start == "scratch":  # which makes no choice on validation images
         chosen = chosen.model_copy(update={"validation": 0.0})
     if options.steps:
-        chosen = chosen.model_copy(
-            update={"restorer": chosen.restorer.model_copy(update={"steps": options.steps})}
-        )
+        chosen = chosen.changed({"restorer.steps": options.steps})
     begun = time.perf_counter()
     minutes, resume = options.minutes, options.resume
     train(data, options.run, chosen, minutes=minutes, resume=resume, overwrite=not resume)

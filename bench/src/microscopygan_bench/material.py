@@ -34,10 +34,10 @@ def network() -> UNetRestorer:
     import torch
 
     from microscopygan.gan.networks import UNetRestorer
-    from microscopygan.settings import make_settings
+    from microscopygan.settings import RestorerArchitecture
 
     torch.manual_seed(0)
-    restorer = UNetRestorer(make_settings("default", "scratch").restorer)
+    restorer = UNetRestorer(RestorerArchitecture())
     torch.nn.init.normal_(restorer.last.weight, std=0.02)  # zero where training begins
     return restorer.eval()
 

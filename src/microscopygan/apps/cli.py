@@ -12,6 +12,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from ..settings import Preset, Stage, Start
 from .extras import need
 
 app = typer.Typer(
@@ -53,22 +54,42 @@ def demo(
 def train(
     dataset: Annotated[Path, typer.Argument(help="Folder of images, see the README.")],
     run: Annotated[Path, typer.Option("-o", "--output", help="Run folder to make.")],
-    preset: Annotated[str, typer.Option(help="default or paper.")] = "default",
-    stage: Annotated[str, typer.Option(help="all, defects or restorer.")] = "all",
+    preset: Annotated[
+        Preset | None,
+        typer.Option(help="paper: the networks and losses of 2019.", show_default="default"),
+    ] = None,
+    stage: Annotated[Stage, typer.Option(help="One stage alone, or all.")] = "all",
     start: Annotated[
-        str, typer.Option("--from", help="generalist (adapt what ships) or scratch.")
-    ] = "generalist",
+        Start | None,
+        typer.Option("--from", help="Adapt what ships, or start anew.", show_default="generalist"),
+    ] = None,
     minutes: Annotated[
         float | None,
         typer.Option(min=0.1, help="At most so long; 5 from the generalist if not given."),
     ] = None,
-    alpha: Annotated[float, typer.Option(help="Share of synthetic pairs, 0 to 1.")] = 0.5,
+    alpha: Annotated[
+        float | None, typer.Option(help="Share of synthetic pairs, 0 to 1.", show_default="0.5")
+    ] = None,
     cin_gan: Annotated[
-        float, typer.Option(help="Share of those by CIN-GAN where the physics is known, 0 to 1.")
-    ] = 0.0,
-    pairs: Annotated[int | None, typer.Option(help="Real pairs of each defect to use.")] = None,
+        float | None,
+        typer.Option(
+            help="Share of those by CIN-GAN where the physics is known, 0 to 1.", show_default="0"
+        ),
+    ] = None,
+    pairs: Annotated[
+        int | None, typer.Option(help="Real pairs of each defect to use.", show_default="all")
+    ] = None,
     steps: Annotated[int | None, typer.Option(help="Steps of each stage that is run.")] = None,
-    seed: Seed = 0,
+    seed: Annotated[
+        int | None, typer.Option(help="Seed of all randomness.", show_default="0")
+    ] = None,
+    settings: Annotated[
+        Path | None, typer.Option(help="TOML file of settings, which options override.")
+    ] = None,
+    changes: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="One setting, such as restorer.content_weight=0.3; repeatable."),
+    ] = None,
     match_pairs: Annotated[
         bool, typer.Option(help="Fit the gain and offset of each pair's target to its input.")
     ] = True,
@@ -82,18 +103,19 @@ def train(
     """Adapt the generalist, or train from scratch: the defects, then the restorer (cGAN).
 
     CIN-GAN learns the defects that no physics describes; with --cin-gan, a share of the others.
+    Settings come from the preset, then --settings, then --set, then the other options.
     """
     need("train", "training")
     from ..datasets.folder import load_dataset
+    from ..settings import combine_settings
     from ..training.extending import extend_defects
     from ..training.run_folder import begun
     from ..training.stages import train as train_run
-    from .flow import changed_steps, evaluate_run, told_of
+    from .flow import evaluate_run, told_of
 
-    shares = {"alpha": alpha, "cin_gan": cin_gan}
-    chosen = changed_steps(
-        preset, start, steps, **shares, pairs=pairs, seed=seed, match_pairs=match_pairs
-    )
+    options = {"preset": preset, "start": start, "alpha": alpha, "cin_gan": cin_gan}
+    options |= {"pairs": pairs, "seed": seed, "defects.steps": steps, "restorer.steps": steps}
+    chosen = combine_settings(settings, changes or [], options)
     if add_to is not None and (minutes is not None or stage != "all"):
         raise ValueError(
             "--add-to trains CIN-GAN's new rows alone; leave --minutes and --stage out"
@@ -264,21 +286,29 @@ def report(
 def main(arguments: list[str] | None = None) -> Any:
     """Run the command line; bad input gives one line and exit code 2."""
     try:
-        app(args=arguments)
+        sys.exit(app(args=arguments, standalone_mode=False))
+    except _USAGE as error:
+        if message := error.format_message():  # none where the help has been shown
+            _complain(message)
+        sys.exit(2)
+    except typer.Abort:
+        _complain("stopped")
+        sys.exit(1)
     except (ValueError, OSError, ModuleNotFoundError, MemoryError) as error:
         if os.environ.get("MICROSCOPYGAN_DEBUG"):
             raise
-        print(f"microscopygan: {_one_line(error)}", file=sys.stderr)
+        _complain(_one_line(error))
         sys.exit(2)
 
 
-def _one_line(error: BaseException) -> str:
-    from pydantic import ValidationError
+_USAGE: Any = typer.BadParameter.__base__  # what all errors in the use of a command are
 
-    if isinstance(error, ValidationError):
-        problem = error.errors()[0]
-        where = ".".join(map(str, problem["loc"])) or "settings"
-        return f"{where}: {problem['msg']}, got {problem['input']!r}"
+
+def _complain(line: str) -> None:
+    print(f"microscopygan: {line}", file=sys.stderr)
+
+
+def _one_line(error: BaseException) -> str:
     if isinstance(error, OSError) and error.strerror and error.filename:
         return f"{error.filename}: {error.strerror}"
     return " ".join(str(error).split()) or type(error).__name__

@@ -14,19 +14,7 @@ from ..datasets.names import stem_of
 from ..image.axes import AXES, to_volumes
 from ..image.formats import Image, is_output, is_zarr, list_images, output_name, read, write
 from ..image.intensity import percentile_map, to_dtype
-from ..settings import Settings, make_settings
-
-
-def changed_steps(preset: str, start: str, steps: int | None, **changes: object) -> Settings:
-    """Return a preset with other steps in both stages."""
-    chosen = make_settings(preset, start, **changes)
-    if steps is None:
-        return chosen
-    stages = {
-        name: getattr(chosen, name).model_dump() | {"steps": steps}
-        for name in ("defects", "restorer")
-    }
-    return Settings.model_validate(chosen.model_dump() | stages)
+from ..settings import Settings
 
 
 def evaluate_run(run: Path, dataset: Dataset, chosen: Settings) -> None:

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from accelerate import Accelerator
 from torch import Tensor, nn
 
-from ..settings import RestorerSettings
+from ..settings import RestorerArchitecture, RestorerSettings, from_saved
 from .checkpoints import read_network, write_tensors
 from .losses import VGGFeatures, content_loss, critic_loss, generator_loss, log_error
 from .networks import (
@@ -26,7 +26,6 @@ from .networks import (
 )
 from .step import update
 
-ARCHITECTURE = ("network", "channels", "blocks", "hints")  # fields of `RestorerSettings`
 _FIT_SCALE = 8  # pixels averaged before the gain and offset of a synthetic pair are fitted
 
 
@@ -62,7 +61,9 @@ class CGan:
         device = accelerator.device
         with torch.random.fork_rng():
             torch.manual_seed(seed)
-            restorer = place(build_restorer(settings) if start is None else start, device)
+            restorer = place(
+                build_restorer(settings.architecture) if start is None else start, device
+            )
             discriminator = place(build_discriminator(settings), device)
         self.vgg = place(VGGFeatures(), device) if settings.content_weight else None
         self.generator = place(generator, device) if generator is not None else None
@@ -161,13 +162,13 @@ def match_coarse(target: Tensor, reference: Tensor) -> Tensor:
 
 
 def save_restorer(path: Path, network: UNetRestorer | ResNetRestorer) -> None:
-    """Write a restorer's weights with its settings, whole or not at all."""
-    settings = network.settings.model_dump(mode="json")
-    write_tensors(path, network.state_dict(), {"settings": settings})
+    """Write a restorer's weights with its architecture, whole or not at all."""
+    architecture = network.architecture.model_dump(mode="json")
+    write_tensors(path, network.state_dict(), {"architecture": architecture})
 
 
 def load_restorer(path: Path) -> UNetRestorer | ResNetRestorer:
-    """Read what `save_restorer` wrote; its ``settings`` are those it was trained with.
+    """Read what `save_restorer` wrote; an earlier version kept all settings there.
 
     Raises
     ------
@@ -178,4 +179,5 @@ def load_restorer(path: Path) -> UNetRestorer | ResNetRestorer:
 
 
 def _build(about: dict[str, Any]) -> UNetRestorer | ResNetRestorer:
-    return build_restorer(RestorerSettings.model_validate(about["settings"]))
+    saved = about["architecture"] if "architecture" in about else about["settings"]
+    return build_restorer(from_saved(RestorerArchitecture, saved))

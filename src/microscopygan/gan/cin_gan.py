@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from accelerate import Accelerator
 from torch import Tensor, nn
 
-from ..settings import DefectSettings
+from ..settings import DefectSettings, GeneratorArchitecture, from_saved
 from .checkpoints import read_network, write_tensors
 from .losses import (
     VGGFeatures,
@@ -62,7 +62,7 @@ class CinGan:
         self.settings, self.defects, self.accelerator = settings, tuple(defects), accelerator
         with torch.random.fork_rng():
             torch.manual_seed(seed)
-            generator = start or DefectGenerator(settings, len(defects))
+            generator = start or DefectGenerator(settings.architecture, len(defects))
             critic = DefectCritic(len(defects))
         device = accelerator.device
         self.vgg = place(VGGFeatures(), device)
@@ -143,16 +143,17 @@ class CinGan:
         return torch.cat(columns, 1)[:8]
 
 
-def save_defects(
-    path: Path, generator: nn.Module, defects: Sequence[str], settings: DefectSettings
-) -> None:
-    """Write the averaged generator with the names of its defects, whole or not at all."""
-    about = {"defects": list(defects), "settings": settings.model_dump(mode="json")}
+def save_defects(path: Path, generator: DefectGenerator, defects: Sequence[str]) -> None:
+    """Write a generator, its architecture and the names of its defects, whole or not at all."""
+    architecture = generator.architecture.model_dump(mode="json")
+    about = {"defects": list(defects), "architecture": architecture}
     write_tensors(path, generator.state_dict(), about)
 
 
 def load_defects(path: Path) -> tuple[DefectGenerator, tuple[str, ...]]:
     """Read what `save_defects` wrote: the generator and the names of its defects.
+
+    An earlier version kept all settings with the weights.
 
     Raises
     ------
@@ -164,8 +165,9 @@ def load_defects(path: Path) -> tuple[DefectGenerator, tuple[str, ...]]:
 
 
 def _build(about: dict[str, Any]) -> DefectGenerator:
-    settings = DefectSettings.model_validate(about["settings"])
-    return DefectGenerator(settings, len(about["defects"]))
+    saved = about["architecture"] if "architecture" in about else about["settings"]
+    architecture = from_saved(GeneratorArchitecture, saved)
+    return DefectGenerator(architecture, len(about["defects"]))
 
 
 @torch.no_grad()

@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..settings import DefectSettings, RestorerSettings
+from ..settings import GeneratorArchitecture, RestorerArchitecture, RestorerSettings
 
 Network = TypeVar("Network", bound=nn.Module)
 
@@ -98,17 +98,17 @@ class DefectGenerator(nn.Module):
 
     Parameters
     ----------
-    settings
+    architecture
         ``compact`` works at full size; ``resnet`` is the 2019 network: 7×7, two strided
         convolutions, residual blocks, two up-samplings, 7×7.
     defects
         Number of defects, at least 1.
     """
 
-    def __init__(self, settings: DefectSettings, defects: int) -> None:
+    def __init__(self, architecture: GeneratorArchitecture, defects: int) -> None:
         super().__init__()
-        self.settings = settings
-        width, resnet = settings.channels, settings.generator == "resnet"
+        self.architecture = architecture
+        width, resnet = architecture.channels, architecture.network == "resnet"
         self.stem = ConvCin(2, width, defects, 7 if resnet else 3)
         self.down = nn.ModuleList()
         self.up = nn.ModuleList()
@@ -116,7 +116,9 @@ class DefectGenerator(nn.Module):
         for fine, coarse in pairwise(widths):
             self.down.append(ConvCin(fine, coarse, defects, 3, stride=2))
             self.up.insert(0, ConvCin(coarse, fine, defects, 3))
-        self.blocks = nn.ModuleList(CinBlock(widths[-1], defects) for _ in range(settings.blocks))
+        self.blocks = nn.ModuleList(
+            CinBlock(widths[-1], defects) for _ in range(architecture.blocks)
+        )
         kernel = 7 if resnet else 3
         self.last = nn.Conv2d(width, 3, kernel, padding=kernel // 2, padding_mode="reflect")
         nn.init.zeros_(self.last.weight)
@@ -210,23 +212,23 @@ class ResidualBlock(nn.Module):
 class UNetRestorer(nn.Module):
     """Residual U-Net of three scales without any normalisation; sizes in multiples of 4.
 
-    It may be told which defects an image has: each of ``settings.hints`` adds a constant of its
+    It may be told which defects an image has: each of ``architecture.hints`` adds a constant of its
     own to every channel of the two coarser scales. All zero, the network is blind.
     """
 
     multiple = 4
     tileable = True
 
-    def __init__(self, settings: RestorerSettings) -> None:
+    def __init__(self, architecture: RestorerArchitecture) -> None:
         super().__init__()
-        self.settings = settings
-        fine, middle, coarse = settings.channels
+        self.architecture = architecture
+        fine, middle, coarse = architecture.channels
         self.stem = nn.Conv2d(1, fine, 3, padding=1)
         self.fine = ResidualBlock(fine)
         self.down1 = nn.Conv2d(fine, middle, 2, 2)
         self.middle = ResidualBlock(middle)
         self.down2 = nn.Conv2d(middle, coarse, 2, 2)
-        self.coarse = nn.Sequential(*(ResidualBlock(coarse) for _ in range(settings.blocks)))
+        self.coarse = nn.Sequential(*(ResidualBlock(coarse) for _ in range(architecture.blocks)))
         self.up2 = nn.ConvTranspose2d(coarse, middle, 2, 2)
         self.middle_up = ResidualBlock(middle)
         self.up1 = nn.ConvTranspose2d(middle, fine, 2, 2)
@@ -235,9 +237,9 @@ class UNetRestorer(nn.Module):
         nn.init.zeros_(self.last.weight)
         nn.init.zeros_(self.last.bias)  # type: ignore[arg-type]
         self.hint = nn.ParameterList(
-            nn.Parameter(torch.zeros(len(settings.hints), width))
+            nn.Parameter(torch.zeros(len(architecture.hints), width))
             for width in (middle, coarse)
-            if settings.hints
+            if architecture.hints
         )
 
     def forward(self, image: Tensor, hint: Tensor | None = None) -> Tensor:
@@ -262,13 +264,13 @@ class ResNetRestorer(nn.Module):
     multiple = 4
     tileable = False
 
-    def __init__(self, settings: RestorerSettings) -> None:
+    def __init__(self, architecture: RestorerArchitecture) -> None:
         super().__init__()
-        self.settings = settings
-        fine, middle, coarse = settings.channels
+        self.architecture = architecture
+        fine, middle, coarse = architecture.channels
         layers: list[nn.Module] = [_conv_norm(1, fine, 7), _conv_norm(fine, middle, 3, 2)]
         layers.append(_conv_norm(middle, coarse, 3, 2))
-        layers += [_NormBlock(coarse) for _ in range(settings.blocks)]
+        layers += [_NormBlock(coarse) for _ in range(architecture.blocks)]
         layers += [nn.Upsample(scale_factor=2.0), _conv_norm(coarse, middle, 3)]
         layers += [nn.Upsample(scale_factor=2.0), _conv_norm(middle, fine, 3)]
         layers.append(nn.Conv2d(fine, 1, 7, padding=3))
@@ -296,9 +298,10 @@ def _conv_norm(inputs: int, outputs: int, kernel: int, stride: int = 1) -> nn.Se
     return nn.Sequential(conv, nn.InstanceNorm2d(outputs), nn.ReLU())
 
 
-def build_restorer(settings: RestorerSettings) -> UNetRestorer | ResNetRestorer:
-    """Return the restorer that `settings` names."""
-    return UNetRestorer(settings) if settings.network == "unet" else ResNetRestorer(settings)
+def build_restorer(architecture: RestorerArchitecture) -> UNetRestorer | ResNetRestorer:
+    """Return a restorer of an architecture."""
+    kind = UNetRestorer if architecture.network == "unet" else ResNetRestorer
+    return kind(architecture)
 
 
 class PatchDiscriminator(nn.Module):

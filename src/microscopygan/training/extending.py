@@ -9,7 +9,7 @@ from ..gan.cin_gan import load_defects
 from ..gan.networks import DefectGenerator, choose_rows, train_rows
 from ..settings import Settings
 from .loop import join_processes
-from .run_folder import open_run, read_physics, write_physics
+from .run_folder import begun, open_run, read_physics, read_run_settings, write_physics
 from .split import gather
 from .stages import train_defects, with_physics
 
@@ -42,7 +42,7 @@ def extend_defects(
     if not saved.exists():
         raise FileNotFoundError(f"{saved} is missing: train with --stage defects first")
     generator, known = load_defects(saved)
-    settings = _with_architecture(settings, generator)
+    settings = _as_trained(settings, old, generator)
     accelerator = join_processes()
     material = gather(dataset, settings.model_copy(update={"start": "scratch"}))
     twice = sorted(set(known) & set(material.defects))
@@ -59,8 +59,11 @@ def extend_defects(
         write_physics(run, {**read_physics(old), **read_physics(run)})
 
 
-def _with_architecture(settings: Settings, generator: DefectGenerator) -> Settings:
-    """Return the settings with the architecture of a trained generator."""
-    fields = ("generator", "channels", "blocks", "physics")
-    same = {name: getattr(generator.settings, name) for name in fields}
-    return settings.model_copy(update={"defects": settings.defects.model_copy(update=same)})
+def _as_trained(settings: Settings, run: Path, generator: DefectGenerator) -> Settings:
+    """Return the settings with a generator's architecture, and what its run began from."""
+    changes: dict[str, object] = {
+        "defects.architecture": generator.architecture.model_dump(),
+    }
+    if begun(run):
+        changes["defects.physics"] = read_run_settings(run).defects.physics
+    return settings.changed(changes)

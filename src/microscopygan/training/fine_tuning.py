@@ -10,7 +10,7 @@ import torch
 
 from ..defects import all_defects
 from ..defects.specimens import draw_specimen
-from ..gan.cgan import ARCHITECTURE, load_restorer
+from ..gan.cgan import load_restorer
 from ..gan.cin_gan import degrade, load_defects
 from ..gan.networks import DefectGenerator, ResNetRestorer, UNetRestorer, choose_rows, train_rows
 from ..settings import Settings
@@ -41,13 +41,11 @@ def generalist() -> UNetRestorer | ResNetRestorer:
 
 def as_generalist(settings: Settings) -> Settings:
     """Return settings with the architecture of the networks that ship."""
-    restorer, (generator, _) = generalist().settings, load_defects(DEFECTS)
-    same = {name: getattr(restorer, name) for name in ARCHITECTURE}
-    own = {name: getattr(generator.settings, name) for name in ("generator", "channels", "blocks")}
-    return settings.model_copy(
-        update={
-            "restorer": settings.restorer.model_copy(update=same),
-            "defects": settings.defects.model_copy(update=own),
+    generator, _ = load_defects(DEFECTS)
+    return settings.changed(
+        {
+            "restorer.architecture": generalist().architecture.model_dump(),
+            "defects.architecture": generator.architecture.model_dump(),
         }
     )
 

@@ -8,9 +8,8 @@ from pathlib import Path
 
 from ..defects import Defect, all_defects
 from ..image.atomic import write_text
-from ..settings import Settings
+from ..settings import STAGES, Settings
 
-STAGES = ("all", "defects", "restorer")
 _PACE = "steps.json"  # the time that a run has, and the steps that fit it
 
 
@@ -40,13 +39,25 @@ def begun(run: Path) -> bool:
     return (run / "settings.json").exists()
 
 
+def read_run_settings(run: Path) -> Settings:
+    """Read the settings of a run, also of one that an earlier version of the program began.
+
+    Raises
+    ------
+    ValueError
+        They are damaged.
+    """
+    saved = run / "settings.json"
+    try:
+        return Settings.from_saved(saved.read_text())
+    except ValueError:
+        raise ValueError(f"{saved}: damaged or of another version; start a new run") from None
+
+
 def _check_same(saved: Path, settings: Settings) -> None:
     if not saved.exists():
         raise ValueError(f"{saved.parent}: expected a run to resume, but it has no settings.json")
-    try:
-        before = Settings.model_validate_json(saved.read_text())
-    except ValueError:
-        raise ValueError(f"{saved}: damaged or of another version; start a new run") from None
+    before = read_run_settings(saved.parent)
     if before != settings:
         changed = [
             name

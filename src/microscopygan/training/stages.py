@@ -202,7 +202,8 @@ def train_defects(
         quiet=quiet,
     )
     if accelerator.is_main_process:
-        save_defects(run / "defects.safetensors", generator, names, stage)
+        assert isinstance(generator, DefectGenerator)
+        save_defects(run / "defects.safetensors", generator, names)
         save_draws(run / "draws.npz", generator, material, settings.seed, first=len(known))
     accelerator.wait_for_everyone()  # the others read what was saved
 
@@ -283,19 +284,27 @@ def _pairs(
         train, spare = material.defective["noise"], material.spare["noise"]
         neighbor2neighbor.check_noise([*train, *spare], start)
         return (
-            neighbor2neighbor.NeighbourBatches(train, stage.batch, stage.patch, seed, stage.hints),
+            neighbor2neighbor.NeighbourBatches(
+                train, stage.batch, stage.patch, seed, stage.architecture.hints
+            ),
             neighbor2neighbor.noisy_judges(spare, seed),
         )
     held = {} if start is None else judges(material, settings, generator)
     batches = PairBatches(
-        material, stage.batch, stage.patch, settings.alpha, seed, stage.hints, settings.cin_gan
+        material,
+        stage.batch,
+        stage.patch,
+        settings.alpha,
+        seed,
+        stage.architecture.hints,
+        settings.cin_gan,
     )
     return batches, held
 
 
 def model_card(material: Material, settings: Settings, steps: int) -> ModelCard:
     """Return what a restorer's file says of itself; `steps` it has been trained for."""
-    network = build_restorer(settings.restorer)
+    network = build_restorer(settings.restorer.architecture)
     halo = receptive_field(network, network.multiple) if network.tileable else 0
     return ModelCard(
         program=__version__,
@@ -303,7 +312,7 @@ def model_card(material: Material, settings: Settings, steps: int) -> ModelCard:
         multiple=network.multiple,
         tileable=network.tileable,
         defects=material.defects,
-        hints=settings.restorer.hints,
+        hints=settings.restorer.architecture.hints,
         training={
             "preset": settings.preset,
             "start": settings.start,
@@ -344,7 +353,9 @@ def _describe(
             },
         },
         "parameters": {
-            "restorer": sum(p.numel() for p in build_restorer(settings.restorer).parameters())
+            "restorer": sum(
+                p.numel() for p in build_restorer(settings.restorer.architecture).parameters()
+            )
         },
         "adaptation": verdict(run / "restorer", material),
         "seconds": before.get("seconds", {}) | {k: round(v, 1) for k, v in seconds.items()},

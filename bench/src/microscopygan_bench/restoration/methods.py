@@ -72,15 +72,10 @@ def settings_of(options: Mapping[str, Any], setting: str, seed: int) -> Settings
     """
     preset, start = options.get("preset", "default"), options.get("start", "generalist")
     chosen = make_settings(preset, start, seed=seed)
-    if chosen.start == "scratch":
-        chosen = chosen.model_copy(update={"validation": 0.0})
-    stages = {
-        stage: getattr(chosen, stage).model_dump() | options.get(stage, {})
-        for stage in ("defects", "restorer")
-    }
-    alpha = 1.0 if setting == "B" else options.get("alpha", chosen.alpha)
-    shares = {"alpha": alpha, "cin_gan": options.get("cin_gan", chosen.cin_gan)}
-    return Settings.model_validate(chosen.model_dump() | stages | shares)
+    changes = {"validation": 0.0} if chosen.start == "scratch" else {}
+    names = ("defects", "restorer", "alpha", "cin_gan")
+    changes |= {name: options[name] for name in names if name in options}
+    return chosen.changed(changes | ({"alpha": 1.0} if setting == "B" else {}))
 
 
 def _reference(title: str, kind: str, **more: Any) -> Method:

@@ -43,7 +43,7 @@ def train_ours(job: Job, given: Arrays, work: Path) -> Trained:
     restorer = Restorer(run / "restorer.onnx", threads=job["threads"])
     return Trained(
         lambda planes: np.stack([restorer.restore_plane(plane) for plane in planes]),
-        sum(p.numel() for p in build_restorer(chosen.restorer).parameters()),
+        sum(p.numel() for p in build_restorer(chosen.restorer.architecture).parameters()),
         steps,
     )
 
