@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from microscopygan.image import atomic
 from microscopygan.image.atomic import whole, write_text
 from microscopygan.image.formats import Image, create, open_image, read, write
-from microscopygan.image.lazy import blocks_of
+from microscopygan.image.lazy import Blocks
 
 RNG = np.random.default_rng(0)
 PLANE = RNG.integers(0, 4000, (40, 50), dtype=np.uint16)
@@ -88,7 +88,7 @@ def test_regions_in_any_order_make_the_image(tmp_path_factory, axes, suffix, dat
     array = RNG.integers(0, 99, [SIZES[a] for a in axes], dtype=np.uint16)
     path = tmp_path_factory.mktemp("regions") / f"a{suffix}"
     block = tuple(data.draw(st.integers(7, 40)) if a in "YX" else 2 for a in axes)
-    regions = data.draw(st.permutations(list(blocks_of(array.shape, block))))
+    regions = data.draw(st.permutations(list(Blocks(array.shape, block))))
     chunks = {"chunks": block} if suffix == ".zarr" else {}
     with create(path, Image(array, axes).header, **chunks) as target:
         assert target.array.shape == array.shape

@@ -139,7 +139,7 @@ def test_two_workers_give_the_bytes_of_one(restore, stack: Path, tmp_path: Path)
         (("--dtype", "uint8"), "dtype"),
         (("--axes", "ZYX"), "axes"),
         (("--device", "abacus"), "device"),
-        (("--workers", "2"), "Zarr"),
+        (("--workers", "2"), "zarr"),
         (("--keep-sampling",), "keep sampling"),
     ],
 )

@@ -4,8 +4,9 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from microscopygan.image.lazy import Blocks
 from microscopygan.image.tiles import pieces, region_size, relative
-from microscopygan.restoration.plan import Blocks, plan_blocks
+from microscopygan.restoration.plan import plan_blocks
 
 shapes = st.tuples(st.integers(1, 9), st.integers(1, 40), st.integers(1, 40))
 sizes = st.tuples(st.integers(1, 12), st.integers(1, 50), st.integers(1, 50))

@@ -43,7 +43,7 @@ def small_chunks(monkeypatch) -> None:
 
 
 def unit_blocks(task, card, memory, *, source, unit=None, chunks=None):
-    from microscopygan.restoration.plan import Blocks
+    from microscopygan.image.lazy import Blocks
 
     return Blocks(task.shape, unit or (1, 1, 2, 24, 70)), dict.fromkeys(task.tiled, 64)
 

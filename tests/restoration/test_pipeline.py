@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from microscopygan.image.image import Image
+from microscopygan.image.lazy import Blocks
 from microscopygan.restoration.job import BlockRestorer, run
 from microscopygan.restoration.model import Restorer
-from microscopygan.restoration.plan import Blocks
 from microscopygan.restoration.tasks import Options, choose_task
 
 BLOCKS = Blocks((40, 8), (1, 8))

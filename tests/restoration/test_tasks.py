@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from microscopygan.image.image import Image
 from microscopygan.image.intensity import percentile_map, to_dtype
+from microscopygan.image.lazy import Blocks
 from microscopygan.restoration.job import BlockRestorer
 from microscopygan.restoration.model import Restorer
-from microscopygan.restoration.plan import Blocks
 from microscopygan.restoration.tasks import Options, choose_task, output_pixel_size
 
 SIZES = {"Z": 0.9, "Y": 0.3, "X": 0.3}

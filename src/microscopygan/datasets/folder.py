@@ -282,7 +282,7 @@ def _load_task(
         try:
             pairs += _image_pairs(one.read(), one.name, one.image, match_pairs, min_size, most)
         except ValueError as error:
-            if not one.spare:
+            if not one.optional:
                 raise
             failed.append(error)
     if len(failed) > len(chosen) / 10:

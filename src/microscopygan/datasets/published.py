@@ -59,7 +59,7 @@ class PublishedPair:
         Gives input and target in the file's dtype and units; raises `ValueError` or `OSError`.
     test
         Held out by those who published it.
-    spare
+    optional
         One of many patches: may be left out where nothing can be learnt from it.
     """
 
@@ -67,7 +67,7 @@ class PublishedPair:
     image: str
     read: Callable[[], tuple[Image, Image]]
     test: bool = False
-    spare: bool = False
+    optional: bool = False
 
 
 def find_published(folder: Path) -> dict[str, list[PublishedPair]]:

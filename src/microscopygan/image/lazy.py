@@ -1,12 +1,12 @@
 """Pixels on disk, read and written region by region."""
 
-import itertools
 import math
 import operator
 import os
 import threading
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -271,19 +271,46 @@ def reordered(array: Any, axes: str, wanted: str) -> Any:
     return Reordered(array, tuple(axes.index(letter) for letter in wanted))
 
 
-def blocks_of(shape: tuple[int, ...], block: tuple[int, ...]) -> Iterator[Slices]:
-    """Cut an array into blocks, the last ones smaller, the last axis running fastest.
+@dataclass(frozen=True)
+class Blocks(Sequence[Slices]):
+    """An array cut into blocks of one shape, the last ones smaller, the last axis running fastest.
+
+    Attributes
+    ----------
+    shape
+        Of the array.
+    block
+        Of one block.
 
     Examples
     --------
-    >>> [columns for _, columns in blocks_of((2, 5), (2, 3))]
-    [slice(0, 3, None), slice(3, 5, None)]
+    >>> blocks = Blocks(shape=(2, 50), block=(1, 32))
+    >>> len(blocks), blocks[1]
+    (4, (slice(0, 1, None), slice(32, 50, None)))
     """
-    spans = [
-        [slice(start, min(start + b, n)) for start in range(0, n, b)]
-        for n, b in zip(shape, block, strict=True)
-    ]
-    return itertools.product(*spans)
+
+    shape: tuple[int, ...]
+    block: tuple[int, ...]
+
+    @property
+    def counts(self) -> tuple[int, ...]:
+        """Number of blocks along each axis."""
+        return tuple(-(-n // size) for n, size in zip(self.shape, self.block, strict=True))
+
+    def __len__(self) -> int:
+        return math.prod(self.counts)
+
+    def __getitem__(self, index: int) -> Slices:  # type: ignore[override]
+        if not 0 <= index < len(self):
+            raise IndexError(index)
+        place = []
+        for count in reversed(self.counts):
+            index, remainder = divmod(index, count)
+            place.append(remainder)
+        return tuple(
+            slice(k * size, min((k + 1) * size, n))
+            for k, size, n in zip(reversed(place), self.block, self.shape, strict=True)
+        )
 
 
 def one_line(error: Exception, length: int = 120) -> str:

@@ -17,10 +17,10 @@ import numpy as np
 
 from ..image.atomic import PROGRESS
 from ..image.image import Lazy, check_finite
-from ..image.lazy import region_shape
+from ..image.lazy import Blocks, region_shape
 from ..image.tiles import Region, pieces, region_size, relative
 from .model import Restorer
-from .plan import SMALLEST, Blocks
+from .plan import SMALLEST
 from .tasks import Task
 
 Progress = Callable[[int, int], None]  # given the pixels done and all pixels

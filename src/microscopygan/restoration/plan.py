@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import psutil
 
-from ..image.tiles import Region, margin
+from ..image.lazy import Blocks
+from ..image.tiles import margin
 from ..model_card import ModelCard
 from .tasks import Task
 
@@ -27,48 +27,6 @@ _PROGRAM = 150 * 10**6  # bytes of the program itself, with ONNX Runtime and Zar
 _NETWORK = {True: 280, False: 1800}
 _VOLUME = 24  # bytes for a pixel on the grid of the axial task
 _BLOCK = 16  # bytes for a pixel of a block, and three times its source and its result
-
-
-@dataclass(frozen=True)
-class Blocks(Sequence[Region]):
-    """An array cut into blocks of one shape (the last ones are smaller), in C order.
-
-    Attributes
-    ----------
-    shape
-        Of the array.
-    block
-        Of one block.
-
-    Examples
-    --------
-    >>> blocks = Blocks(shape=(2, 50), block=(1, 32))
-    >>> len(blocks), blocks[1]
-    (4, (slice(0, 1, None), slice(32, 50, None)))
-    """
-
-    shape: tuple[int, ...]
-    block: tuple[int, ...]
-
-    @property
-    def counts(self) -> tuple[int, ...]:
-        """Number of blocks along each axis."""
-        return tuple(-(-n // size) for n, size in zip(self.shape, self.block, strict=True))
-
-    def __len__(self) -> int:
-        return math.prod(self.counts)
-
-    def __getitem__(self, index: int) -> Region:  # type: ignore[override]
-        if not 0 <= index < len(self):
-            raise IndexError(index)
-        place = []
-        for count in reversed(self.counts):
-            index, remainder = divmod(index, count)
-            place.append(remainder)
-        return tuple(
-            slice(k * size, min((k + 1) * size, n))
-            for k, size, n in zip(reversed(place), self.block, self.shape, strict=True)
-        )
 
 
 def free_memory() -> int:

@@ -14,7 +14,7 @@ import numpy as np
 
 from ..atomic import Target
 from ..image import Header, Image, Lazy, check_finite, check_kind, check_pixels
-from ..lazy import LazyArray, blocks_of, one_line
+from ..lazy import Blocks, LazyArray, one_line
 
 
 @dataclass(frozen=True)
@@ -211,7 +211,7 @@ def write(path: Path | str, image: Image, *, overwrite: bool = False) -> Path:
     if in_memory:
         check_pixels(image.array, str(path))
     with create(path, image.header, overwrite=overwrite) as target:
-        for region in blocks_of(image.array.shape, _copied(image, target)):
+        for region in Blocks(image.array.shape, _copied(image, target)):
             block = np.asarray(image.array[region])
             if not in_memory:
                 check_finite(block, str(path))

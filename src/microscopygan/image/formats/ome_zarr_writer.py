@@ -10,7 +10,7 @@ import numpy as np
 from ..atomic import PROGRESS, Lock, Target, locked, remove
 from ..axes import AXES
 from ..image import Header
-from ..lazy import blocks_of, one_line, reordered
+from ..lazy import Blocks, one_line, reordered
 from . import ZARR_METADATA
 from .ome_zarr import NOTE
 
@@ -221,9 +221,9 @@ def _halved(group: Any, name: str, above: Any, step: Factors, axes: str) -> Any:
         shards = None
     layout = {"shape": shape, "dtype": above.dtype, "chunks": chunks, "shards": shards}
     array = _new_array(group, name, layout, axes)
-    for block in blocks_of(shape, shards or chunks):
+    for block in Blocks(shape, shards or chunks):
         made = np.empty([part.stop - part.start for part in block], array.dtype)
-        for part in blocks_of(made.shape, chunks):
+        for part in Blocks(made.shape, chunks):
             source = tuple(
                 slice((b.start + p.start) * s, (b.start + p.stop) * s)
                 for b, p, s in zip(block, part, step, strict=True)

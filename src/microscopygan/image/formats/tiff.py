@@ -39,7 +39,7 @@ _DAMAGE = re.compile(
 
 
 @dataclass
-class _Found:
+class _About:
     """What a TIFF file states of its image; sizes in µm, interval in seconds."""
 
     sizes: dict[str, float | None] = field(default_factory=dict)
@@ -262,7 +262,7 @@ def _letters(axes: str) -> tuple[str, bool]:
     return named, certain
 
 
-def _description(file: tifffile.TiffFile, series: tifffile.TiffPageSeries) -> _Found:
+def _description(file: tifffile.TiffFile, series: tifffile.TiffPageSeries) -> _About:
     """Pixel sizes, channel names, interval and provenance from OME, ImageJ or plain metadata."""
     if file.is_ome and file.ome_metadata:
         return _ome_description(file.ome_metadata)
@@ -275,14 +275,14 @@ def _description(file: tifffile.TiffFile, series: tifffile.TiffPageSeries) -> _F
     unit_tag = series.keyframe.tags.get("ResolutionUnit")
     unit = "cm" if unit_tag is not None and unit_tag.value == 3 else None  # 2: inch, for prints
     sizes = {k: micrometres(v, unit) for k, v in _resolution(series).items()}
-    return _Found({k: v for k, v in sizes.items() if v is not None and v <= _COARSEST})
+    return _About({k: v for k, v in sizes.items() if v is not None and v <= _COARSEST})
 
 
-def _ome_description(text: str) -> _Found:
+def _ome_description(text: str) -> _About:
     root = ElementTree.fromstring(text)
     pixels = root.find(".//{*}Pixels")
     if pixels is None:
-        return _Found()
+        return _About()
     sizes = {
         letter: micrometres(
             pixels.get(f"PhysicalSize{letter}"), pixels.get(f"PhysicalSize{letter}Unit", "µm")
@@ -292,7 +292,7 @@ def _ome_description(text: str) -> _Found:
     names = [channel.get("Name") for channel in pixels.findall("{*}Channel")]
     interval = seconds(pixels.get("TimeIncrement"), pixels.get("TimeIncrementUnit", "s"))
     entries = root.findall(f".//{{*}}MapAnnotation[@Namespace='{NOTE}']/{{*}}Value/{{*}}M")
-    return _Found(
+    return _About(
         sizes,
         tuple(name for name in names if name) if all(names) else (),
         interval,
@@ -300,12 +300,12 @@ def _ome_description(text: str) -> _Found:
     )
 
 
-def _imagej_description(series: tifffile.TiffPageSeries, metadata: dict[str, Any]) -> _Found:
+def _imagej_description(series: tifffile.TiffPageSeries, metadata: dict[str, Any]) -> _About:
     unit = metadata.get("unit", "")
     sizes = {k: micrometres(v, unit) for k, v in _resolution(series).items()}
     sizes["Z"] = micrometres(metadata.get("spacing"), unit)
     note = re.search(rf"^{NOTE}: (.*)$", str(metadata.get("Info", "")), re.MULTILINE)
-    return _Found(
+    return _About(
         sizes,
         _labelled_channels(series, metadata.get("Labels")),
         seconds(metadata.get("finterval"), metadata.get("tunit", "s")),
@@ -313,19 +313,19 @@ def _imagej_description(series: tifffile.TiffPageSeries, metadata: dict[str, Any
     )
 
 
-def _lsm_description(metadata: dict[str, Any]) -> _Found:
+def _lsm_description(metadata: dict[str, Any]) -> _About:
     colours = metadata.get("ChannelColors") or {}
-    return _Found(
+    return _About(
         {letter: micrometres(metadata.get(f"VoxelSize{letter}"), "m") for letter in "ZYX"},
         tuple(str(name) for name in colours.get("ColorNames") or ()),
         seconds(metadata.get("TimeIntervall"), "s"),
     )
 
 
-def _stk_description(metadata: dict[str, Any]) -> _Found:
+def _stk_description(metadata: dict[str, Any]) -> _About:
     unit = metadata.get("CalibrationUnits") if metadata.get("SpatialCalibration", 1) else None
     steps = np.unique(np.abs(np.ravel(metadata.get("ZDistance", 0))))  # µm, one for each plane
-    return _Found(
+    return _About(
         {
             "Z": micrometres(steps[0], "um") if len(steps) == 1 else None,
             "Y": micrometres(metadata.get("YCalibration"), unit),
