@@ -11,6 +11,7 @@ import pytest
 from microscopygan.defects.base import Composition
 from microscopygan.defects.noise import Noise
 from microscopygan.defects.specimens import membranes, nuclei
+from microscopygan.defects.statistics import noisiness
 from microscopygan.image.formats import Image, write
 from microscopygan.restoration.model import Restorer
 from microscopygan.settings import HINTS
@@ -20,7 +21,6 @@ from microscopygan.training.pretraining import (
     SHARES,
     broad_material,
     defect_material,
-    noisiness,
     quiet_fields,
 )
 

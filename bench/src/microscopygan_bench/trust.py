@@ -24,13 +24,14 @@ from microscopygan.defects.haze import Haze
 from microscopygan.defects.lowres import LowResolution
 from microscopygan.defects.noise import Noise
 from microscopygan.defects.specimens import filaments, vesicles
+from microscopygan.defects.statistics import noisiness
 from microscopygan.evaluate.metrics import psnr_affine
 from microscopygan.evaluate.structures import structure_errors
 from microscopygan.image.axes import to_planes
 from microscopygan.image.formats import list_images, read
 from microscopygan.image.intensity import percentile_map
 from microscopygan.restoration.model import GENERALIST, Restorer
-from microscopygan.training.pretraining import noisiness, quiet_fields
+from microscopygan.training.pretraining import quiet_fields
 from microscopygan_bench import machine
 
 DEFECTS: dict[str, list[Defect]] = {  # weak, middling, strong

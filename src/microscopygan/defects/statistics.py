@@ -61,6 +61,25 @@ def noise_sigma(plane: NDArray[np.generic]) -> float:
     return float(np.median(np.abs(detail)) / 0.6745)
 
 
+def noisiness(plane: NDArray[np.generic]) -> float:
+    """Estimate the noise of a plane, as a part of its range (1st to 99.8th percentile).
+
+    From the median of the residual of `noise_and_mean`, which leaves edges and ramps out.
+
+    Parameters
+    ----------
+    plane
+        (Y, X), at least 8 x 8 pixels, any scale.
+
+    Returns
+    -------
+    Standard deviation over the range.
+    """
+    residual, _ = noise_and_mean(plane)
+    low, high = np.percentile(np.asarray(plane, np.float64), (1, 99.8))
+    return float(np.median(np.abs(residual)) / 0.6745 / max(high - low, 1e-6))
+
+
 def robust_variance(residual: Floats) -> float:
     """Variance of a residual, from the mean of its smaller nine tenths."""
     size = np.abs(residual)
@@ -184,35 +203,80 @@ def noise_curve_from_pairs(
     return _curve(np.concatenate(means), np.concatenate(residuals), bins, robust=False)
 
 
-@lru_cache(maxsize=4)
-def _frequency_bands(size: int) -> tuple[NDArray[np.intp], list[NDArray[np.intp]], Plane]:
-    """Radial and one-axis band numbers of the half spectrum of a square, and its window."""
-    frequencies = np.abs(fft.fftfreq(size)), fft.rfftfreq(size)
-    radius = np.hypot(frequencies[0][:, None], frequencies[1][None, :])
-    window = np.hanning(size).astype(np.float32)
-    # Corners beyond the Nyquist frequency share one last band, which is dropped.
-    radial = np.minimum((radius * 2 * BANDS).astype(np.intp), BANDS)
-    single = [np.minimum((f * 2 * BANDS).astype(np.intp), BANDS - 1) for f in frequencies]
-    return radial, single, np.outer(window, window)
+@lru_cache(maxsize=8)
+def _hann_window(shape: tuple[int, int]) -> Plane:
+    rows, columns = (np.hanning(side).astype(np.float32) for side in shape)
+    return np.outer(rows, columns)
 
 
-def _radial_power(crop: Plane) -> tuple[Floats, Floats]:
-    """Power of the half spectrum of a square, and its mean in radial bands."""
-    radial, _, window = _frequency_bands(crop.shape[0])
-    power = np.abs(fft.rfft2((crop - crop.mean()) * window)) ** 2 / np.sum(window**2)
-    counts = np.bincount(radial.ravel(), minlength=BANDS + 1)[:BANDS]
-    return power, np.bincount(radial.ravel(), power.ravel(), BANDS + 1)[:BANDS] / counts
+def power_spectrum(planes: NDArray[np.floating], *, half: bool = False) -> Floats:
+    """Power of planes less their mean, under a Hann window, for white noise its variance.
+
+    Parameters
+    ----------
+    planes : array, shape (..., Y, X)
+        One plane or several of one size.
+    half : bool
+        Without the frequencies of axis -1 below 0, which mirror the others.
+
+    Returns
+    -------
+    array, shape (..., Y, X) or (..., Y, X // 2 + 1)
+        In units squared, in the order of ``scipy.fft.fft2`` or ``rfft2``.
+
+    Examples
+    --------
+    >>> noise = np.random.default_rng(0).normal(0, 3, (128, 128))
+    >>> bool(abs(power_spectrum(noise).mean() - 9) < 0.5)
+    True
+    """
+    window = _hann_window((planes.shape[-2], planes.shape[-1]))
+    transform = fft.rfft2 if half else fft.fft2
+    spectrum = transform((planes - planes.mean(axis=(-2, -1), keepdims=True)) * window)
+    return np.asarray(np.abs(spectrum) ** 2 / np.sum(window**2))
+
+
+@lru_cache(maxsize=8)
+def frequency_radius(shape: tuple[int, int], half: bool = False) -> Floats:
+    """Spatial frequency of each place of a `power_spectrum`, in cycles per pixel."""
+    columns = fft.rfftfreq(shape[1]) if half else fft.fftfreq(shape[1])
+    return np.asarray(np.hypot(fft.fftfreq(shape[0])[:, None], columns[None, :]))
+
+
+def radial_mean(power: Floats, radius: Floats, bands: int) -> Floats:
+    """Mean power in rings of equal width from 0 to 0.5 cycles per pixel; corners are left out.
+
+    Parameters
+    ----------
+    power, radius : arrays of one shape
+        As `power_spectrum` and `frequency_radius` give them.
+    bands : int
+        Number of rings.
+
+    Returns
+    -------
+    array, shape (bands,)
+        From the lowest frequency to the highest.
+    """
+    ring = np.minimum((radius * 2 * bands).astype(np.intp), bands).ravel()
+    total = np.bincount(ring, power.ravel(), bands + 1)[:bands]
+    return np.asarray(total / np.bincount(ring, minlength=bands + 1)[:bands])
+
+
+def _radial_log(crop: Plane, power: Floats) -> Floats:
+    radius = frequency_radius((crop.shape[0], crop.shape[1]), half=True)
+    return np.asarray(np.log(radial_mean(power, radius, BANDS) + 1e-7))
 
 
 def log_spectra(crop: Plane) -> Floats:
     """Log power of a square: radial, along axis 0, along axis 1, and the ratio of the latter."""
-    power, average = _radial_power(crop)
-    along = [
-        np.bincount(bands, power.mean(axis=1 - axis), BANDS) / np.bincount(bands)
-        for axis, bands in enumerate(_frequency_bands(crop.shape[0])[1])
-    ]
-    logs = [np.log(profile + 1e-7) for profile in (average, *along)]
-    return np.concatenate([*logs, logs[1] - logs[2]])
+    power = power_spectrum(crop, half=True)
+    along = []
+    for axis, frequencies in enumerate((fft.fftfreq(len(crop)), fft.rfftfreq(len(crop)))):
+        bands = np.minimum((np.abs(frequencies) * 2 * BANDS).astype(np.intp), BANDS - 1)
+        profile = np.bincount(bands, power.mean(axis=1 - axis), BANDS) / np.bincount(bands)
+        along.append(np.log(profile + 1e-7))
+    return np.concatenate([_radial_log(crop, power), *along, along[0] - along[1]])
 
 
 def row_rhythm(crop: Plane) -> Floats:
@@ -315,7 +379,7 @@ class MeanSpectrum:
     def summary(self, crops: Planes) -> Summary:
         """Return the mean log power, and its standard error."""
         scaled = [np.asarray(percentile_map(crop).apply(crop), np.float32) for crop in crops]
-        table = np.stack([np.log(_radial_power(crop)[1] + 1e-7) for crop in scaled])
+        table = np.stack([_radial_log(crop, power_spectrum(crop, half=True)) for crop in scaled])
         return table.mean(axis=0), table.std(axis=0) / math.sqrt(len(crops))
 
     def distance(self, crops: Planes, target: Summary) -> float:

@@ -13,6 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
+from ..defects.statistics import frequency_radius, power_spectrum, radial_mean
+
 Array = NDArray[np.float64]
 Planes = Sequence[NDArray[np.float32]]
 Curve = tuple[NDArray[np.float64], NDArray[np.float64]]
@@ -61,13 +63,8 @@ def _checked(planes: Planes, name: str, least: int = 1) -> list[Array]:
 
 
 def _radial_log_spectrum(plane: Array) -> Array:
-    window = np.outer(np.hanning(plane.shape[0]), np.hanning(plane.shape[1]))
-    power = np.abs(np.fft.fft2((plane - plane.mean()) * window)) ** 2 / (window**2).sum()
-    radius = np.hypot(np.fft.fftfreq(plane.shape[0])[:, None], np.fft.fftfreq(plane.shape[1]))
-    ring = (radius * 2 * RINGS).astype(int).ravel()
-    inside = ring < RINGS
-    total = np.bincount(ring[inside], power.ravel()[inside], RINGS)
-    return np.log10(total / np.bincount(ring[inside], minlength=RINGS) + TINY)
+    radius = frequency_radius((plane.shape[0], plane.shape[1]))
+    return np.asarray(np.log10(radial_mean(power_spectrum(plane), radius, RINGS) + TINY))
 
 
 def spectrum_distance(real: Planes, synthetic: Planes) -> float:
@@ -167,9 +164,7 @@ def _correlation(values: Array, down: int, right: int) -> Array:
 
 
 def _bands(patches: Array) -> Array:
-    window = np.outer(np.hanning(PATCH), np.hanning(PATCH))
-    power = np.abs(np.fft.fft2((patches - patches.mean((1, 2), keepdims=True)) * window)) ** 2
-    radius = np.hypot(np.fft.fftfreq(PATCH)[:, None], np.fft.fftfreq(PATCH))
+    power, radius = power_spectrum(patches), frequency_radius((PATCH, PATCH))
     edges = (0.03, 0.1, 0.2, 0.3, 0.4, 0.5)
     rings = [(radius >= a) & (radius < b) for a, b in pairwise(edges)]
     return np.log10(np.stack([power[:, ring].mean(1) for ring in rings], 1) + TINY)

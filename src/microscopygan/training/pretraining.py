@@ -22,6 +22,7 @@ from ..defects.haze import Haze
 from ..defects.lowres import LowResolution
 from ..defects.noise import Noise
 from ..defects.specimens import draw_specimen
+from ..defects.statistics import noisiness
 from ..defects.uneven import UnevenIllumination
 from ..image.intensity import percentile_map
 from ..settings import HINTS
@@ -43,7 +44,6 @@ _FIELD = 128  # smallest side of a clean plane, in pixels
 _SCALES = (1.0, 0.71, 0.5)  # of the clean images: 2 × 2 pixels of the last make one
 SPECIMENS = 3000
 _NOISIEST = 0.015  # noise of a clean field, standard deviation as a part of its range
-_LAPLACIAN = np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]], np.float32)
 _DEFECTIVE = 400  # fields of each defect that CIN-GAN sees
 _PHOTONS = Range(2.0, 1000.0, "log")  # from some photons to what the eye calls clean
 _BACKGROUND = Range(0.0, 0.4)
@@ -118,17 +118,6 @@ def quiet_fields(plane: np.ndarray) -> list[np.ndarray]:
             if noisiness(field) < _NOISIEST:
                 found.append(field)
     return found
-
-
-def noisiness(plane: np.ndarray) -> float:
-    """Estimate the noise of a plane, as a part of its range (1st to 99.8th percentile).
-
-    From the median absolute response to the difference of two Laplacians, which leaves edges and
-    ramps out (Immerkær 1996, doi:10.1006/cviu.1996.0060).
-    """
-    response = np.abs(ndimage.convolve(plane, _LAPLACIAN))
-    low, high = np.percentile(plane, (1, 99.8))
-    return float(np.median(response) / 0.6745 / 6 / max(high - low, 1e-6))
 
 
 def _specimen(rng: np.random.Generator) -> np.ndarray:
