@@ -21,8 +21,8 @@ from microscopygan.model_card import ModelCard
 from microscopygan.settings import RestorerArchitecture
 from microscopygan.training.export_onnx import export_restorer, receptive_field
 from microscopygan_bench import (
+    inputs,
     machine,
-    material,
     restoration_memory,
     restoration_speed,
     strong_scaling,
@@ -48,13 +48,13 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_network_is_the_same_each_time() -> None:
     image = torch.rand(1, 1, 16, 16)
     with torch.no_grad():
-        first, second = material.network()(image), material.network()(image)
+        first, second = inputs.network()(image), inputs.network()(image)
     assert torch.equal(first, second)
     assert not torch.equal(first, image)
 
 
 def test_specimen_has_shot_noise() -> None:
-    counts = material.specimen((2, 300, 40))
+    counts = inputs.specimen((2, 300, 40))
     assert counts.shape == (2, 300, 40)
     assert counts.dtype == np.uint16
     dark = counts[counts < np.percentile(counts, 20)]
@@ -63,13 +63,13 @@ def test_specimen_has_shot_noise() -> None:
 
 @pytest.mark.parametrize(("text", "lengths"), [("20x30", (20, 30)), ("1x16x17", (1, 16, 17))])
 def test_size_reads(text: str, lengths: tuple[int, ...]) -> None:
-    assert material.size(text) == lengths
+    assert inputs.size(text) == lengths
 
 
 @pytest.mark.parametrize("text", ["", "20", "20x", "20x8", "0x20x20", "1x2x16x16", "20x-20"])
 def test_size_refuses_in_one_line(text: str) -> None:
     with pytest.raises(argparse.ArgumentTypeError, match=r"^expected .*; try 2048x2048$"):
-        material.size(text)
+        inputs.size(text)
 
 
 @given(st.tuples(st.integers(1, 70), st.integers(16, 300), st.integers(16, 300)))

@@ -23,13 +23,13 @@ from microscopygan.defects.noise import Noise
 from microscopygan.defects.specimens import nuclei
 from microscopygan.evaluate.metrics import affine_fit
 from microscopygan.image.intensity import percentile_map
-from microscopygan_bench.material import environment
+from microscopygan_bench.inputs import environment
 from microscopygan_bench.peers import job as jobs
 from microscopygan_bench.peers.job import read_arrays
 from microscopygan_bench.restoration import cells, command, protocol, scores
 from microscopygan_bench.restoration.cells import ALL, Bench, Cell
 from microscopygan_bench.restoration.methods import METHODS, Method
-from microscopygan_bench.restoration.protocol import Material
+from microscopygan_bench.restoration.protocol import BenchmarkData
 
 SIDE, TRAIN, TEST = 40, 7, 3
 DEFECTS = {"noise": Noise(photons=30), "lowres": LowResolution(sigma=1.5, binning=2)}
@@ -71,12 +71,12 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def material(data: Path) -> Material:
-    return protocol.read_material(data)
+def benchmark_data(data: Path) -> BenchmarkData:
+    return protocol.read_data(data)
 
 
 @pytest.fixture
-def bench(material: Material, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
+def bench(benchmark_data: BenchmarkData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
     """A benchmark with two stubs as further methods: one for each task, and one for all."""
     script = tmp_path / "stub"
     script.with_suffix(".py").write_text(STUB)
@@ -84,9 +84,9 @@ def bench(material: Material, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     for name, single in stubs.items():
         stub = Method(f"stub for {name}", "peers", {}, single=single, script=str(script))
         monkeypatch.setitem(METHODS, name, stub)
-    monkeypatch.setattr(protocol, "calibrate_noise", lambda *_: [Noise(photons=40)])
-    composed = protocol.two_defects(material, tmp_path / "two.npz")
-    return Bench(material, composed, tmp_path / "out", 0.5, 1, {})
+    monkeypatch.setattr(Noise, "calibrate", lambda *_: [Noise(photons=40)])
+    composed = protocol.two_defects(benchmark_data, tmp_path / "two.npz")
+    return Bench(benchmark_data, composed, tmp_path / "out", 0.5, 1, {})
 
 
 def run(data: Path, bench: Bench, *more: str) -> int:
@@ -96,29 +96,37 @@ def run(data: Path, bench: Bench, *more: str) -> int:
 
 @settings(max_examples=10, deadline=None)
 @given(st.integers(1, TRAIN), st.integers(1, TRAIN), st.integers(0, 5))
-def test_fewer_pairs_are_the_first_of_more(material: Material, a: int, b: int, draw: int) -> None:
+def test_fewer_pairs_are_the_first_of_more(
+    benchmark_data: BenchmarkData, a: int, b: int, draw: int
+) -> None:
     few, many = sorted((a, b))
-    less, more = (protocol.given(material, "noise", "A", n, draw) for n in (few, many))
-    everything = protocol.given(material, "noise", "A", None, draw)
+    less, more = (
+        protocol.training_images(benchmark_data, "noise", "A", n, draw) for n in (few, many)
+    )
+    everything = protocol.training_images(benchmark_data, "noise", "A", None, draw)
     for side, planes in less.items():
         assert np.array_equal(planes, more[side][:few])
         assert np.array_equal(more[side], everything[side][:many])
     assert len(everything["noise/input"]) == TRAIN
 
 
-def test_draws_differ_and_pairs_stay_pairs(material: Material) -> None:
-    draws = [protocol.given(material, "noise", "A", None, draw) for draw in range(4)]
+def test_draws_differ_and_pairs_stay_pairs(benchmark_data: BenchmarkData) -> None:
+    draws = [
+        protocol.training_images(benchmark_data, "noise", "A", None, draw) for draw in range(4)
+    ]
     assert len({planes["noise/input"].tobytes() for planes in draws}) == 4
-    known = {p.input.tobytes(): p.target for p in material.pairs["noise"]}
+    known = {p.input.tobytes(): p.target for p in benchmark_data.pairs["noise"]}
     for planes in draws:
         for image, target in zip(planes["noise/input"], planes["noise/target"], strict=True):
             assert np.array_equal(known[image.tobytes()], target)
 
 
 @pytest.mark.parametrize("draw", range(4))
-def test_without_pairs_no_image_is_seen_in_both_states(material: Material, draw: int) -> None:
-    planes = protocol.given(material, "noise", "B", 0, draw)
-    pairs = material.pairs["noise"]
+def test_without_pairs_no_image_is_seen_in_both_states(
+    benchmark_data: BenchmarkData, draw: int
+) -> None:
+    planes = protocol.training_images(benchmark_data, "noise", "B", 0, draw)
+    pairs = benchmark_data.pairs["noise"]
     inputs = {p.input.tobytes(): p.image for p in pairs}
     targets = {percentile_map(p.target).apply(p.target).tobytes(): p.image for p in pairs}
     bad = {inputs[plane.tobytes()] for plane in planes["noise/input"]}
@@ -127,17 +135,17 @@ def test_without_pairs_no_image_is_seen_in_both_states(material: Material, draw:
     assert (len(bad), len(clean)) == (TRAIN // 2, TRAIN - TRAIN // 2)
 
 
-def test_more_pairs_than_there_are_is_one_line(material: Material) -> None:
+def test_more_pairs_than_there_are_is_one_line(benchmark_data: BenchmarkData) -> None:
     with pytest.raises(ValueError, match=r"^pairs: expected at most 7 \(noise\), got 8; try all$"):
-        protocol.given(material, "noise", "A", 8, 0)
+        protocol.training_images(benchmark_data, "noise", "A", 8, 0)
 
 
 def test_two_defects_are_kept_and_normalised(bench: Bench, tmp_path: Path) -> None:
     made = bench.composed["noise+lowres"]
-    again = protocol.two_defects(bench.material, tmp_path / "two.npz")["noise+lowres"]
+    again = protocol.two_defects(bench.data, tmp_path / "two.npz")["noise+lowres"]
     assert np.array_equal(made, again)
     assert np.allclose([np.percentile(p, [1, 99.8]) for p in made], [[0, 1]] * TEST, atol=1e-4)
-    assert bench.material.targets("noise+lowres") is bench.material.test["lowres"]
+    assert bench.data.targets("noise+lowres") is bench.data.test["lowres"]
 
 
 def every_kind_of_cell() -> list[Cell]:
@@ -147,13 +155,13 @@ def every_kind_of_cell() -> list[Cell]:
 
 
 def test_no_process_gets_a_test_target(bench: Bench) -> None:
-    targets = [p.target for name in DEFECTS for p in bench.material.test[name]]
+    targets = [p.target for name in DEFECTS for p in bench.data.test[name]]
     for cell in every_kind_of_cell():
         finish(bench, cell._replace(task="noise"))
         cells.write_job(bench, cell)
         folder = bench.folder(cell)
-        assert {path.name for path in folder.iterdir()} == {"job.json", "given.npz", "test.npz"}
-        seen = [read_arrays(folder / name) for name in ("given.npz", "test.npz")]
+        assert {path.name for path in folder.iterdir()} == {"job.json", "training.npz", "test.npz"}
+        seen = [read_arrays(folder / name) for name in ("training.npz", "test.npz")]
         for plane in (p for arrays in seen for planes in arrays.values() for p in planes):
             for target in targets:
                 misfit = np.abs(affine_fit(target, plane) - target).max() / np.ptp(target)
@@ -170,11 +178,11 @@ def finish(bench: Bench, cell: Cell) -> None:
 
 def test_given_images_do_not_depend_on_the_method(bench: Bench) -> None:
     for task in DEFECTS:
-        wanted = protocol.given(bench.material, task, "A", 3, 2)
+        wanted = protocol.training_images(bench.data, task, "A", 3, 2)
         finish(bench, Cell("each", "A", 3, 2, "noise"))
         for cell in (Cell("each", "A", 3, 2, task), Cell("every", "A", 3, 2, ALL)):
             cells.write_job(bench, cell)
-            found = read_arrays(bench.folder(cell) / "given.npz")
+            found = read_arrays(bench.folder(cell) / "training.npz")
             assert all(np.array_equal(found[name], planes) for name, planes in wanted.items())
 
 

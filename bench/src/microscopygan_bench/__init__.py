@@ -39,7 +39,7 @@ def _gpus() -> list[str]:
     return told.stdout.splitlines() if told.returncode == 0 else []
 
 
-def pace(threads: int) -> float:
+def reference_seconds(threads: int) -> float:
     """Return the seconds that this machine needs, just now, for a fixed piece of work.
 
     It is ten steps of training three convolutions in single precision: median of five times.

@@ -25,7 +25,7 @@ import zarr
 from zarr.core.common import JSON
 
 from microscopygan_bench import machine
-from microscopygan_bench.material import PROGRAM, environment, model, specimen
+from microscopygan_bench.inputs import PROGRAM, environment, model, specimen
 
 BAR = 1.5e9  # bytes
 CHUNK = 1024  # pixels

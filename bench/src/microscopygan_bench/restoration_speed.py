@@ -37,7 +37,7 @@ import numpy as np
 import tifffile
 
 from microscopygan_bench import machine
-from microscopygan_bench.material import PROGRAM, REPOSITORY, environment, model, size, specimen
+from microscopygan_bench.inputs import PROGRAM, REPOSITORY, environment, model, size, specimen
 
 PEERS = Path(__file__).parent / "peers"
 CARE = {"CARE of CSBDeep": "care", "CARE of CAREamics": "careamics"}

@@ -17,7 +17,7 @@ from statistics import median
 
 from microscopygan.image.formats import Image, create
 from microscopygan_bench import machine
-from microscopygan_bench.material import PROGRAM, environment, model, specimen
+from microscopygan_bench.inputs import PROGRAM, environment, model, specimen
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -11,22 +11,19 @@ be kept (paintings to photographs): a restored image must keep its intensities.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import functools
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from microscopygan_bench.baselines import training
 from microscopygan_bench.baselines.networks import PatchDiscriminator, ResNetGenerator
-from microscopygan_bench.peers.job import Trained
 
 _RATE = 2e-4
 _CYCLE = 10.0
 _IDENTITY = 0.5 * _CYCLE
 _POOL = 50
-_MULTIPLE = 4  # two halvings
 
 
 class ImagePool:
@@ -60,19 +57,25 @@ def halved_critic_loss(real: Tensor, fake: Tensor) -> Tensor:
 class CycleGAN:
     """The four networks and one step of their training."""
 
-    def __init__(self, blocks: int, width: int) -> None:
+    multiple = training.HALVED_TWICE
+
+    def __init__(self, largest: int, width: int) -> None:
+        self.side = largest - largest % self.multiple
+        blocks = 6 if largest < training.LARGEST else 9
         self.cleaner = training.ready(ResNetGenerator(blocks, width))
         self.spoiler = training.ready(ResNetGenerator(blocks, width))
         self.clean_critic = training.ready(PatchDiscriminator(1, width))
         self.spoilt_critic = training.ready(PatchDiscriminator(1, width))
+        self.generator = self.cleaner
         self.clean_pool, self.spoilt_pool = ImagePool(), ImagePool()
         self.optimizers = [
             training.adam(_RATE, self.cleaner, self.spoiler),
             training.adam(_RATE, self.clean_critic, self.spoilt_critic),
         ]
 
-    def step(self, spoilt: Tensor, clean: Tensor) -> None:
+    def step(self, image: Tensor, target: Tensor) -> None:
         """Update both generators, then both discriminators; unpaired images (1, 1, Y, X)."""
+        spoilt, clean = image, target
         critics = (self.clean_critic, self.spoilt_critic)
         for critic in critics:
             critic.requires_grad_(False)
@@ -102,49 +105,4 @@ class CycleGAN:
         return loss
 
 
-def train(
-    inputs: Sequence[np.ndarray],
-    targets: Sequence[np.ndarray],
-    *,
-    seconds: float,
-    seed: int,
-    width: int = 64,
-    steps: int | None = None,
-) -> Trained:
-    """Train on defective and on clean planes that need not belong together.
-
-    Parameters
-    ----------
-    inputs, targets
-        Defective and clean planes (Y, X), at least 32 × 32, on about 0..1, not clipped; any number
-        of each. Pairs among them are not made use of.
-    seconds
-        Time for the whole training; one step at least is taken.
-    seed
-        Seed of the weights, the crops and the pools.
-    width
-        Channels of the first layer, 64 in the paper.
-    steps
-        Stop after so many steps though time be left.
-
-    Returns
-    -------
-    Trained, its results limited by tanh to `training.signed_scale` of the images.
-
-    Raises
-    ------
-    ValueError
-        Planes too small or not 2-D, or a budget of nothing.
-    """
-    side = training.check(inputs, targets, paired=False)
-    budget = training.Budget(seconds, steps)
-    scale = training.signed_scale([*inputs, *targets])
-    blocks = 6 if side < training.LARGEST else 9
-    side -= side % _MULTIPLE
-    first, second = np.random.SeedSequence(seed).generate_state(2)
-    spoilt = training.crops([[plane] for plane in inputs], side, scale, int(first))
-    clean = training.crops([[plane] for plane in targets], side, scale, int(second))
-    with training.seeded(seed):
-        gan = CycleGAN(blocks, width)
-        done = budget.spend(lambda: gan.step(*next(spoilt), *next(clean)), *gan.optimizers)
-    return training.finish(gan.cleaner, scale, _MULTIPLE, seed, done)
+train = functools.partial(training.train_gan, CycleGAN, paired=False)

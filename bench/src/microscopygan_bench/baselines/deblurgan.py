@@ -21,9 +21,8 @@ the last layer starts at zero, and the first restored image is the input.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import functools
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -36,14 +35,12 @@ from microscopygan.gan.losses import (
 )
 from microscopygan_bench.baselines import training
 from microscopygan_bench.baselines.networks import PatchDiscriminator, ResNetGenerator
-from microscopygan_bench.peers.job import Trained
 
 _RATE = 1e-4
 _CONTENT = 100.0
 _PENALTY = 10.0
 _CRITIC_STEPS = 5
 _BLOCKS = 9
-_MULTIPLE = 4  # two halvings
 
 
 class ResidualGenerator(nn.Module):
@@ -61,7 +58,10 @@ class ResidualGenerator(nn.Module):
 class DeblurGAN:
     """The two networks, the VGG features and one step of the training."""
 
-    def __init__(self, width: int) -> None:
+    multiple = training.HALVED_TWICE
+
+    def __init__(self, largest: int, width: int) -> None:
+        self.side = largest - largest % self.multiple
         self.generator = training.ready(ResidualGenerator(width))
         nn.init.zeros_(self.generator.residual.last.weight)
         self.critic = training.ready(PatchDiscriminator(1, width))
@@ -90,45 +90,4 @@ class DeblurGAN:
         return scores + _PENALTY * penalty
 
 
-def train(
-    inputs: Sequence[np.ndarray],
-    targets: Sequence[np.ndarray],
-    *,
-    seconds: float,
-    seed: int,
-    width: int = 64,
-    steps: int | None = None,
-) -> Trained:
-    """Train on pairs.
-
-    Parameters
-    ----------
-    inputs, targets
-        Pairs of planes (Y, X) of equal shapes, at least 32 × 32, on about 0..1, not clipped.
-    seconds
-        Time for the whole training; one step at least is taken.
-    seed
-        Seed of the weights, the crops, the dropout and the penalty.
-    width
-        Channels of the first layer, 64 in the paper.
-    steps
-        Stop after so many steps of the generator though time be left.
-
-    Returns
-    -------
-    Trained
-
-    Raises
-    ------
-    ValueError
-        Planes too small, not 2-D or not pairs, or a budget of nothing.
-    """
-    side = training.check(inputs, targets, paired=True)
-    budget = training.Budget(seconds, steps)
-    scale = training.signed_scale([*inputs, *targets])
-    side -= side % _MULTIPLE
-    pairs = training.crops(list(zip(inputs, targets, strict=True)), side, scale, seed)
-    with training.seeded(seed):
-        gan = DeblurGAN(width)
-        done = budget.spend(lambda: gan.step(*next(pairs)), *gan.optimizers)
-    return training.finish(gan.generator, scale, _MULTIPLE, seed, done)
+train = functools.partial(training.train_gan, DeblurGAN)

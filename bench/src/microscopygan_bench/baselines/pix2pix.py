@@ -11,9 +11,8 @@ later PyTorch code.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import functools
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -21,7 +20,6 @@ from torch import Tensor
 from microscopygan.gan.losses import critic_loss, generator_loss
 from microscopygan_bench.baselines import training
 from microscopygan_bench.baselines.networks import PatchDiscriminator, UNetGenerator
-from microscopygan_bench.peers.job import Trained
 
 _RATE = 2e-4
 _L1 = 100.0
@@ -30,7 +28,9 @@ _L1 = 100.0
 class Pix2Pix:
     """The two networks and one step of their training."""
 
-    def __init__(self, depth: int, width: int) -> None:
+    def __init__(self, largest: int, width: int) -> None:
+        depth = largest.bit_length() - 1
+        self.side = self.multiple = 2**depth
         self.generator = training.ready(UNetGenerator(depth, width))
         self.discriminator = training.ready(PatchDiscriminator(2, width, affine=True))
         self.optimizers = [
@@ -50,45 +50,4 @@ class Pix2Pix:
         training.improve(self.optimizers[0], loss)
 
 
-def train(
-    inputs: Sequence[np.ndarray],
-    targets: Sequence[np.ndarray],
-    *,
-    seconds: float,
-    seed: int,
-    width: int = 64,
-    steps: int | None = None,
-) -> Trained:
-    """Train on pairs.
-
-    Parameters
-    ----------
-    inputs, targets
-        Pairs of planes (Y, X) of equal shapes, at least 32 × 32, on about 0..1, not clipped.
-    seconds
-        Time for the whole training; one step at least is taken.
-    seed
-        Seed of the weights, the crops and the dropout.
-    width
-        Channels of the first layer, 64 in the paper.
-    steps
-        Stop after so many steps though time be left.
-
-    Returns
-    -------
-    Trained, its results limited by tanh to `training.signed_scale` of the images.
-
-    Raises
-    ------
-    ValueError
-        Planes too small, not 2-D or not pairs, or a budget of nothing.
-    """
-    side = training.check(inputs, targets, paired=True)
-    budget = training.Budget(seconds, steps)
-    depth = side.bit_length() - 1
-    scale = training.signed_scale([*inputs, *targets])
-    pairs = training.crops(list(zip(inputs, targets, strict=True)), 2**depth, scale, seed)
-    with training.seeded(seed):
-        gan = Pix2Pix(depth, width)
-        done = budget.spend(lambda: gan.step(*next(pairs)), *gan.optimizers)
-    return training.finish(gan.generator, scale, 2**depth, seed, done)
+train = functools.partial(training.train_gan, Pix2Pix)  # sides are multiples of the crop's

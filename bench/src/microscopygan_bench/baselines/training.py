@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -24,6 +25,7 @@ from microscopygan_bench.peers.job import Trained
 
 LARGEST = 256  # pixels; the papers' training crop
 SMALLEST = 32  # pixels; below this PatchGAN has no patch left
+HALVED_TWICE = 4  # sides of planes for a network that halves them twice are multiples of this
 _BETAS = (0.5, 0.999)
 _TAILS = (0.1, 99.9)  # percentiles of all training pixels
 _MARGIN = 0.1  # of the range between them, on either side
@@ -210,6 +212,111 @@ def rate_factor(step: int, constant: int | None) -> float:
     if constant is None or step < constant:
         return 1.0
     return max(0.0, 1 - (step - constant + 1) / (constant + 1))
+
+
+class Gan(Protocol):
+    """A GAN as `train_gan` sees it.
+
+    Attributes
+    ----------
+    generator
+        Restores, (1, 1, Y, X) to the same.
+    optimizers
+        Of all its networks.
+    side
+        Of the crops it is trained on, in pixels.
+    multiple
+        What the sides of planes are multiples of.
+    """
+
+    optimizers: list[torch.optim.Adam]
+    side: int
+    multiple: int
+
+    @property
+    def generator(self) -> nn.Module:
+        """The network to keep."""
+
+    def step(self, image: Tensor, target: Tensor) -> None:
+        """Update every network once; defective and clean crop, (1, 1, Y, X)."""
+
+
+def train_gan(
+    build: Callable[[int, int], Gan],
+    inputs: Sequence[np.ndarray],
+    targets: Sequence[np.ndarray],
+    *,
+    seconds: float,
+    seed: int,
+    width: int = 64,
+    steps: int | None = None,
+    paired: bool = True,
+) -> Trained:
+    """Train a GAN on pairs, or on images of both kinds that need not belong together.
+
+    Parameters
+    ----------
+    build
+        Makes the GAN from the side of the largest crop that fits into every plane, up to 256
+        pixels, and `width`.
+    inputs, targets
+        Defective and clean planes (Y, X), at least 32 × 32, on about 0..1, not clipped: pairs of
+        equal shapes, or where not `paired` any number of each.
+    seconds
+        Time for the whole training; one step at least is taken.
+    seed
+        Seed of the weights, the crops and all that the GAN draws.
+    width
+        Channels of the first layer, 64 in the papers.
+    steps
+        Stop after so many steps though time be left.
+    paired
+        Pairs are cut at the same place; else images of either kind are drawn on their own.
+
+    Returns
+    -------
+    Trained, its results limited by tanh to `signed_scale` of the images where the GAN's are.
+
+    Raises
+    ------
+    ValueError
+        Planes too small, not 2-D or not pairs, or a budget of nothing.
+    """
+    largest = check(inputs, targets, paired=paired)
+    budget, scale = Budget(seconds, steps), signed_scale([*inputs, *targets])
+    with seeded(seed):
+        gan = build(largest, width)
+        drawn = draw_pairs if paired else draw_apart
+        images = drawn(inputs, targets, gan.side, scale, seed)
+        done = budget.spend(lambda: gan.step(*next(images)), *gan.optimizers)
+    return finish(gan.generator, scale, gan.multiple, seed, done)
+
+
+def draw_pairs(
+    inputs: Sequence[np.ndarray],
+    targets: Sequence[np.ndarray],
+    side: int,
+    scale: SignedScale,
+    seed: int,
+) -> Iterator[list[Tensor]]:
+    """Draw crops of pairs for ever."""
+    return crops(list(zip(inputs, targets, strict=True)), side, scale, seed)
+
+
+def draw_apart(
+    inputs: Sequence[np.ndarray],
+    targets: Sequence[np.ndarray],
+    side: int,
+    scale: SignedScale,
+    seed: int,
+) -> Iterator[list[Tensor]]:
+    """Draw for ever a crop of an input and one of a target that need not belong to it."""
+    seeds = np.random.SeedSequence(seed).generate_state(2)
+    alone = (
+        crops([[plane] for plane in planes], side, scale, int(own))
+        for planes, own in zip((inputs, targets), seeds, strict=True)
+    )
+    return ([*image, *target] for image, target in zip(*alone, strict=True))
 
 
 def finish(

@@ -1,6 +1,6 @@
 """What a training process of `microscopygan_bench.restoration` reads, does and writes.
 
-The process is given a folder and nothing else: ``job.json``, ``given.npz`` with the images to
+The process is given a folder and nothing else: ``job.json``, ``training.npz`` with the images to
 train on, ``test.npz`` with the images to restore, without targets. Last of all it writes
 ``restored.npz`` and then ``about.json``, each whole or not at all. This module needs NumPy and
 the standard library, so that it runs in the virtual environment of any program.
@@ -59,7 +59,7 @@ def perform(train: Callable[[Job, Arrays, Path], Trained], packages: Sequence[st
     leave_with_parent()
     folder = Path(sys.argv[1])
     job = read_job(folder)
-    given, test = read_arrays(folder / "given.npz"), read_arrays(folder / "test.npz")
+    given, test = read_arrays(folder / "training.npz"), read_arrays(folder / "test.npz")
     work = folder / "work"
     work.mkdir(exist_ok=True)
     versions = {name: version(name) for name in packages}

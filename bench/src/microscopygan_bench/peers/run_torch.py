@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from serve import serve
 
-from microscopygan_bench.material import network
+from microscopygan_bench.inputs import network
 
 
 def prepare(job: dict[str, str]) -> Callable[[], None]:

@@ -11,8 +11,6 @@ after the other. Noise, the last defect to arise, is the first to be undone: the
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
 import shutil
 import subprocess
@@ -23,16 +21,17 @@ from pathlib import Path
 from typing import IO, Any, NamedTuple
 
 from microscopygan.training.fine_tuning import DEFECTS, RESTORER
-from microscopygan_bench import machine, pace
-from microscopygan_bench.material import environment
+from microscopygan_bench import machine, reference_seconds
+from microscopygan_bench.inputs import environment
 from microscopygan_bench.peers.job import Arrays, read_arrays, write_arrays, write_json
+from microscopygan_bench.restoration.fingerprint import digest_of_weights
 from microscopygan_bench.restoration.methods import METHODS, ORACLE_TIMES, Method, settings_of
 from microscopygan_bench.restoration.protocol import (
     NOISE,
-    Material,
-    given,
+    BenchmarkData,
     inputs_to_restore,
     normalised,
+    training_images,
 )
 
 ALL = "all"
@@ -85,8 +84,8 @@ class Bench:
 
     Attributes
     ----------
-    material, composed
-        Images: `read_material` and `two_defects`.
+    data, composed
+        Images: `read_data` and `two_defects`.
     out
         Folder of results.
     seconds
@@ -97,7 +96,7 @@ class Bench:
         Interpreters of the peers' virtual environments, by name; a text says why there is none.
     """
 
-    material: Material
+    data: BenchmarkData
     composed: Arrays
     out: Path
     seconds: float
@@ -171,7 +170,9 @@ def compute(bench: Bench, cell: Cell) -> None:
     if isinstance(python, str):
         raise RuntimeError(python)
     write_job(bench, cell)
-    write_json(folder / "machine.json", {"machine": machine(), "pace": pace(bench.threads)})
+    write_json(
+        folder / "machine.json", {"machine": machine(), "pace": reference_seconds(bench.threads)}
+    )
     command = [*method.command(python), str(folder.resolve())]
     limit = 3 * bench.budget(cell) + _PATIENCE
     with (folder / "log.txt").open("w") as log:
@@ -179,7 +180,7 @@ def compute(bench: Bench, cell: Cell) -> None:
     if code or not bench.finished(cell):
         (folder / "about.json").unlink(missing_ok=True)
         raise RuntimeError(_last_words(folder / "log.txt"))
-    for name in ("given.npz", "test.npz"):
+    for name in ("training.npz", "test.npz"):
         (folder / name).unlink()
     shutil.rmtree(folder / "work", ignore_errors=True)
 
@@ -192,23 +193,23 @@ def write_job(bench: Bench, cell: Cell) -> None:
     images: Arrays = {}
     if METHODS[cell.method].trained:
         for task in _tasks(bench, cell):
-            images |= given(bench.material, task, cell.setting, cell.pairs, cell.draw)
-    write_arrays(folder / "given.npz", images)
+            images |= training_images(bench.data, task, cell.setting, cell.pairs, cell.draw)
+    write_arrays(folder / "training.npz", images)
     write_arrays(folder / "test.npz", _to_restore(bench, cell))
     write_json(folder / "job.json", job(bench, cell))
 
 
 def job(bench: Bench, cell: Cell) -> dict[str, Any]:
-    """Return what the process of a cell is told."""
+    """Return what the process of a cell is to do, as ``job.json`` states it."""
     options = METHODS[cell.method].options
     ours = options.get("kind") == "ours"
-    chosen = settings_of(options, cell.setting, cell.draw).model_dump(mode="json") if ours else {}
-    starts = (RESTORER, DEFECTS) if chosen.get("start") == "generalist" else ()
+    settings = settings_of(options, cell.setting, cell.draw).model_dump(mode="json") if ours else {}
+    starts = (RESTORER, DEFECTS) if settings.get("start") == "generalist" else ()
     return {
         "method": cell.method,
         "options": dict(options),
-        "settings": chosen,
-        "started_from": [hashlib.sha256(path.read_bytes()).hexdigest() for path in starts],
+        "settings": settings,
+        "started_from": [digest_of_weights(path) for path in starts],
         "task": cell.task,
         "tasks": list(_tasks(bench, cell)),
         "setting": cell.setting,
@@ -218,22 +219,16 @@ def job(bench: Bench, cell: Cell) -> dict[str, Any]:
     }
 
 
-def fingerprint(bench: Bench, cell: Cell) -> str:
-    """Return a hash of the data and of what the process of a cell is told."""
-    told = json.dumps([bench.material.digest, job(bench, cell)], sort_keys=True)
-    return hashlib.sha256(told.encode()).hexdigest()[:12]
-
-
 def _tasks(bench: Bench, cell: Cell) -> tuple[str, ...]:
-    return bench.material.tasks if cell.task == ALL else (cell.task,)
+    return bench.data.tasks if cell.task == ALL else (cell.task,)
 
 
 def _to_restore(bench: Bench, cell: Cell) -> Arrays:
     """Test images of a cell, those of two defects too; never their targets."""
-    images = {task: inputs_to_restore(bench.material, task) for task in _tasks(bench, cell)}
+    images = {task: inputs_to_restore(bench.data, task) for task in _tasks(bench, cell)}
     if cell.task == ALL:
         return images | bench.composed
-    mine = METHODS[cell.method].tasks(bench.material.tasks)
+    mine = METHODS[cell.method].tasks(bench.data.tasks)
     for name, planes in bench.composed.items():
         other = name.rpartition("+")[2]
         if cell.task == NOISE and other in mine:
@@ -248,26 +243,8 @@ def waits_for(bench: Bench, cell: Cell) -> Cell | None:
     """Return the cell that has to be finished before, if there is one that is not."""
     first = cell._replace(task=NOISE)
     needed = f"{NOISE}+{cell.task}" in bench.composed
-    needed &= NOISE in METHODS[cell.method].tasks(bench.material.tasks)
+    needed &= NOISE in METHODS[cell.method].tasks(bench.data.tasks)
     return first if needed and not bench.finished(first) else None
-
-
-def check_same(bench: Bench, cell: Cell) -> None:
-    """Check that a finished cell did the job that it would be told to do now.
-
-    Raises
-    ------
-    ValueError
-        It did another one.
-    """
-    folder, wanted = bench.folder(cell), json.loads(json.dumps(job(bench, cell)))
-    before = json.loads((folder / "job.json").read_text())
-    other = [name for name, value in wanted.items() if before.get(name) != value]
-    if other:
-        raise ValueError(
-            f"{folder}: computed with other {', '.join(other)}; remove this folder to compute it "
-            "again, or choose another -o"
-        )
 
 
 def _environment(threads: int, python: Path | None) -> dict[str, str]:

@@ -8,6 +8,7 @@ it writes ``OUT/table.md``, ``OUT/report.html``, ``OUT/scores.csv`` and ``OUT/ce
 from __future__ import annotations
 
 import argparse
+import json
 import re
 import sys
 import time
@@ -16,14 +17,15 @@ from pathlib import Path
 from microscopygan_bench.restoration.cells import (
     Bench,
     Cell,
-    check_same,
     compute,
     count_of,
+    job,
     plan,
     waits_for,
 )
+from microscopygan_bench.restoration.fingerprint import conditions
 from microscopygan_bench.restoration.methods import GROUPS, METHODS, choose
-from microscopygan_bench.restoration.protocol import SETTINGS, read_material, two_defects
+from microscopygan_bench.restoration.protocol import SETTINGS, read_data, two_defects
 from microscopygan_bench.restoration.published import Published, read_published
 from microscopygan_bench.restoration.report import write_reports
 from microscopygan_bench.restoration.scores import score_cell, score_cells
@@ -45,12 +47,12 @@ def run(options: argparse.Namespace) -> int:
     """Do what the options ask for; return the exit code."""
     names = choose(options.methods)
     bench = open_bench(options, [] if options.report_only else names)
-    for cell in found(bench):
+    for cell in finished_cells(bench):
         check_same(bench, cell)
     published = read_published(options.published, bench) if options.published else Published()
-    cells = plan(names, options.settings, options.pairs, options.draws, bench.material.tasks)
+    cells = plan(names, options.settings, options.pairs, options.draws, bench.data.tasks)
     failed = 0 if options.report_only else compute_all(bench, cells, published.cells)
-    scores, costs = published.joined(*score_cells(bench, found(bench)))
+    scores, costs = published.joined(*score_cells(bench, finished_cells(bench)))
     if not scores:
         print("no finished cell to report", file=sys.stderr)
         return 1
@@ -66,19 +68,19 @@ def open_bench(options: argparse.Namespace, names: list[str]) -> Bench:
     ValueError
         OUT holds results for other data.
     """
-    material, out = read_material(options.data), options.output
+    data, out = read_data(options.data), options.output
     about = out / "data.txt"
-    if about.exists() and about.read_text() != material.digest:
+    if about.exists() and about.read_text().strip() != data.digest:
         raise ValueError(
             f"{out}: expected results for {options.data}, got some for other data; "
             "choose another -o"
         )
     out.mkdir(parents=True, exist_ok=True)
-    about.write_text(material.digest)
-    composed = two_defects(material, out / "two_defects.npz")
+    about.write_text(f"{data.digest}\n")
+    composed = two_defects(data, out / "two_defects.npz")
     peers = sorted({peer for name in names if (peer := METHODS[name].peer)})
     pythons = {name: install_peer(name, options.peers or out / "peers") for name in peers}
-    return Bench(material, composed, out, 60 * options.minutes, options.threads, pythons)
+    return Bench(data, composed, out, 60 * options.minutes, options.threads, pythons)
 
 
 def compute_all(bench: Bench, cells: list[Cell], published: set[Cell]) -> int:
@@ -119,7 +121,7 @@ def brief(bench: Bench, cell: Cell) -> str:
     return ", ".join(f"{name} {sum(v) / len(v):.2f} dB" for name, v in by_task.items())
 
 
-def found(bench: Bench) -> list[Cell]:
+def finished_cells(bench: Bench) -> list[Cell]:
     """Return all finished cells of OUT with this budget, those of earlier runs too."""
     cells = []
     for path in (bench.out / "cells").glob("*/*/about.json"):
@@ -130,6 +132,24 @@ def found(bench: Bench) -> list[Cell]:
             if bench.folder(cell) == path.parent:
                 cells.append(cell)
     return cells
+
+
+def check_same(bench: Bench, cell: Cell) -> None:
+    """Check that a finished cell did the job that it would be given now.
+
+    Raises
+    ------
+    ValueError
+        It did another one.
+    """
+    path = bench.folder(cell) / "job.json"
+    before, wanted = conditions(json.loads(path.read_text())), conditions(job(bench, cell))
+    other = [name for name, value in wanted.items() if before.get(name) != value]
+    if other:
+        raise ValueError(
+            f"{path.parent}: computed with other {', '.join(other)}; remove this folder to compute "
+            "it again, or choose another -o"
+        )
 
 
 def _options(arguments: list[str] | None) -> argparse.Namespace:

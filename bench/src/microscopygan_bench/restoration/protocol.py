@@ -33,7 +33,7 @@ _NOISY = 60  # noisy training images that the noise of two-defect images is take
 
 
 @dataclass(frozen=True)
-class Material:
+class BenchmarkData:
     """Training and test pairs by task, normalised.
 
     Attributes
@@ -58,7 +58,7 @@ class Material:
         return self.test[name.rpartition("+")[2]]
 
 
-def read_material(folder: Path) -> Material:
+def read_data(folder: Path) -> BenchmarkData:
     """Read training and test pairs of every layout that `load_dataset` reads.
 
     Raises
@@ -83,15 +83,19 @@ def read_material(folder: Path) -> Material:
     for name in sorted(data.pairs):
         for pair in data.pairs[name] + data.test[name]:
             digest.update(pair.input.round(3).tobytes() + pair.target.round(3).tobytes())
-    return Material(data.pairs, {name: data.test[name] for name in data.pairs}, digest.hexdigest())
+    return BenchmarkData(
+        data.pairs, {name: data.test[name] for name in data.pairs}, digest.hexdigest()
+    )
 
 
-def given(material: Material, task: str, setting: str, pairs: int | None, draw: int) -> Arrays:
+def training_images(
+    data: BenchmarkData, task: str, setting: str, pairs: int | None, draw: int
+) -> Arrays:
     """Return what a method may train on for one task: ``TASK/input`` and ``TASK/target``.
 
     Parameters
     ----------
-    material
+    data
         The data.
     task
         Which task.
@@ -112,7 +116,7 @@ def given(material: Material, task: str, setting: str, pairs: int | None, draw: 
     ValueError
         More pairs than there are.
     """
-    known = material.pairs[task]
+    known = data.pairs[task]
     rng = np.random.default_rng([zlib.crc32(task.encode()), SETTINGS.index(setting), draw])
     if setting == "B":
         return _unpaired(task, known, rng)
@@ -136,29 +140,29 @@ def _unpaired(task: str, known: list[Pair], rng: np.random.Generator) -> Arrays:
     }
 
 
-def inputs_to_restore(material: Material, task: str) -> np.ndarray:
+def inputs_to_restore(data: BenchmarkData, task: str) -> np.ndarray:
     """Return the test inputs of a task, (K, Y, X) float32."""
-    return _stack([p.input for p in material.test[task]])
+    return _stack([p.input for p in data.test[task]])
 
 
-def two_defects(material: Material, cache: Path) -> Arrays:
+def two_defects(data: BenchmarkData, cache: Path) -> Arrays:
     """Put noise on the test inputs of all other tasks: ``noise+TASK`` to (K, Y, X) float32.
 
     The noise is the physical model's, of the strengths found in the training images of the task
     ``noise``, and the result is normalised by its own percentiles, as an image from a microscope
     would be. Without such a task there are none. Kept in `cache`, as calibration takes a while.
     """
-    others = [name for name in material.tasks if name != NOISE]
-    if NOISE not in material.pairs or not others:
+    others = [name for name in data.tasks if name != NOISE]
+    if NOISE not in data.pairs or not others:
         return {}
     if cache.exists():
         return read_arrays(cache)
     rng = np.random.default_rng(0)
-    noisy = material.pairs[NOISE]
+    noisy = data.pairs[NOISE]
     found = Noise.calibrate([p.target for p in noisy], [p.input for p in noisy][:_NOISY], rng)
     made = {}
     for name in others:
-        planes = [found[rng.integers(len(found))].apply(p.input, rng) for p in material.test[name]]
+        planes = [found[rng.integers(len(found))].apply(p.input, rng) for p in data.test[name]]
         made[f"{NOISE}+{name}"] = normalised(np.stack(planes))
     write_arrays(cache, made)
     return made

@@ -58,7 +58,7 @@ def _rounded(row: Row) -> Row:
 
 def conditions(bench: Bench, results: Results) -> str:
     """Say under which conditions the figures came about."""
-    images = ", ".join(f"{task} {len(bench.material.test[task])}" for task in bench.material.tasks)
+    images = ", ".join(f"{task} {len(bench.data.test[task])}" for task in bench.data.tasks)
     return (
         f"Each training {bench.seconds / 60:g} min on {bench.threads} threads; test images: "
         f"{images}. {'; '.join(results.machines)}."
@@ -125,7 +125,7 @@ def _pictures(bench: Bench, results: Results, group: Group, task: str) -> str:
         return ""
     rows = [
         f"<h3>{html.escape(task)}: {case} image of {html.escape(METHODS[judge[0]].title)}</h3>"
-        + _row(planes, bench.material.targets(task)[index].target, int(index))
+        + _row(planes, bench.data.targets(task)[index].target, int(index))
         for case, index in chosen.items()
     ]
     return "".join(rows)

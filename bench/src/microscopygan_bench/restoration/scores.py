@@ -17,7 +17,8 @@ from microscopygan.evaluate.metrics import (
     ssim_minmax,
 )
 from microscopygan_bench.peers.job import read_arrays
-from microscopygan_bench.restoration.cells import Bench, Cell, fingerprint
+from microscopygan_bench.restoration.cells import Bench, Cell, job
+from microscopygan_bench.restoration.fingerprint import fingerprint
 from microscopygan_bench.restoration.methods import METHODS
 from microscopygan_bench.restoration.microssim import micro_ssim
 from microscopygan_bench.restoration.protocol import NOISE
@@ -41,15 +42,18 @@ def score_cells(bench: Bench, cells: Iterable[Cell]) -> tuple[list[Row], list[Ro
     scores
         A row for each cell, test image and task, with every metric.
     costs
-        A row for each cell: seconds, parameters, steps, machine and its `pace`, and the
-        `fingerprint` of its job.
+        A row for each cell: seconds, parameters, steps, machine and its pace (`reference_seconds`),
+        and the `fingerprint` of its job.
     """
     scores: list[Row] = []
     costs: list[Row] = []
     for cell in cells:
         if bench.finished(cell):
             scores += score_cell(bench, cell)
-            costs.append(_about(cell) | _cost(bench.folder(cell), fingerprint(bench, cell)))
+            costs.append(
+                _about(cell)
+                | _cost(bench.folder(cell), fingerprint(bench.data.digest, job(bench, cell)))
+            )
     return scores, costs
 
 
@@ -59,7 +63,7 @@ def score_cell(bench: Bench, cell: Cell) -> list[Row]:
     return [
         {**_about(cell), "task": name, **row}
         for name in scored(cell, restored)
-        for row in score_planes(bench.material.targets(name), restored[name])
+        for row in score_planes(bench.data.targets(name), restored[name])
     ]
 
 

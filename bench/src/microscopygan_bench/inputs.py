@@ -1,6 +1,6 @@
 """What the benchmarks of restoring work on: images, and a network of the default size.
 
-``python -m microscopygan_bench.material FILE.onnx`` writes the network, untrained, its weights
+``python -m microscopygan_bench.inputs FILE.onnx`` writes the network, untrained, its weights
 drawn from a fixed seed: a trained one takes the same time.
 """
 
@@ -65,7 +65,7 @@ def model(given: Path | None, folder: Path) -> Path:
     if given is not None:
         return given.resolve()
     path = folder / "restorer.onnx"
-    command = [sys.executable, "-m", "microscopygan_bench.material", str(path)]
+    command = [sys.executable, "-m", "microscopygan_bench.inputs", str(path)]
     done = subprocess.run(command, env=environment(), capture_output=True, text=True, check=False)
     if done.returncode:
         last = (done.stderr.strip() or "no message").splitlines()[-1]
