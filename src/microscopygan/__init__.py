@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from .image.formats import write as write
     from .restoration.api import load as load
     from .restoration.api import restore as restore
-    from .restoration.files import restore_file as restore_file
+    from .restoration.api import restore_file as restore_file
     from .restoration.model import Restorer as Restorer
     from .settings import Settings as Settings
     from .settings import make_settings as make_settings
@@ -38,7 +38,7 @@ _ROOMS = {
     "open_image": "image.formats",
     "read": "image.formats",
     "restore": "restoration.api",
-    "restore_file": "restoration.files",
+    "restore_file": "restoration.api",
     "train": "training.stages",
     "write": "image.formats",
 }

@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import PurePath
+from typing import Any, Literal
+
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 KEY = "microscopygan"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+
+# Bytes for a pixel that files of version 1 do not state, by whether tiles are possible: of the
+# default network (16, 32 and 96 channels; 264 measured) and of that of the preset "paper" (1700).
+_BYTES_PER_PIXEL = {True: 280, False: 1800}
 
 
 class ModelCard(BaseModel):
@@ -13,40 +21,83 @@ class ModelCard(BaseModel):
 
     Examples
     --------
-    >>> card = ModelCard(halo=24, multiple=4, defects=("noise",), program="0.1.0")
+    >>> card = ModelCard(halo=(24, 24), multiple=4, defects=("noise",), program="0.1.0")
     >>> ModelCard.from_json(card.model_dump_json(), "m.onnx") == card
     True
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    format_version: int = FORMAT_VERSION
+    format_version: Literal[2] = 2
+    name: str = Field("restorer", description="what the model is called")
     program: str = Field(description="version of MicroscopyGAN that wrote the file")
-    halo: int = Field(ge=0, description="measured receptive field to each side, in pixels")
+    planes: int = Field(1, ge=1, description="neighbouring planes that the network sees at once")
+    outputs: tuple[str, ...] = Field(
+        ("mean",), min_length=1, description="what the outputs are, in the file's order"
+    )
+    halo: tuple[int, int] = Field(
+        description="exact reach of the receptive field to each side along Y and X, in pixels"
+    )
     multiple: int = Field(ge=1, description="both sides of the input are multiples of this")
     tileable: bool = Field(True, description="False: instance statistics, whole planes only")
+    bytes_per_pixel: int = Field(
+        _BYTES_PER_PIXEL[True], ge=1, description="memory for a pixel that is restored, measured"
+    )
+    parameters: int | None = Field(None, ge=0, description="number of weights, where it is known")
     low: float = Field(1.0, ge=0, le=100, description="percentile that maps to intensity 0")
     high: float = Field(99.8, ge=0, le=100, description="percentile that maps to intensity 1")
     defects: tuple[str, ...] = Field(description="defects that the training data held")
-    hints: tuple[str, ...] = Field((), description="defects that the network may be told of")
+    hints: tuple[str, ...] = Field((), description="defects that the network takes as a hint")
     training: dict[str, object] = Field(default_factory=dict, description="summary of the run")
     licence: str = "MIT (weights); the training data keep their own licences"
 
     @classmethod
-    def from_json(cls, text: str, name: str) -> ModelCard:
-        """Read a card; `name` is the file's, for the message of a ``ValueError``."""
+    def from_json(cls, text: str, file: str) -> ModelCard:
+        """Read a card of this or an earlier version.
+
+        Parameters
+        ----------
+        text
+            The JSON of the file's metadata.
+        file
+            Its name, for messages, and as the name of models of version 1, which have none.
+
+        Raises
+        ------
+        ValueError
+            Damaged, or of a newer version.
+        """
         try:
-            card = cls.model_validate_json(text)
+            stated = json.loads(text)
+        except ValueError:
+            stated = None
+        if not isinstance(stated, dict):
+            raise ValueError(
+                f"{file}: expected a MicroscopyGAN model, but its metadata are damaged; export it "
+                "again"
+            )
+        version = stated.get("format_version", 1)
+        if version not in (1, FORMAT_VERSION):
+            raise ValueError(
+                f"{file}: expected model format 1 or {FORMAT_VERSION}, got {version}; update "
+                "MicroscopyGAN or export the model again"
+            )
+        try:
+            return cls.model_validate(_upgraded(stated, file) if version == 1 else stated)
         except ValidationError as error:
             problem = error.errors()[0]
             where = ".".join(map(str, problem["loc"])) or "metadata"
             raise ValueError(
-                f"{name}: expected a MicroscopyGAN model of format {FORMAT_VERSION}, but its "
-                f"{where} is not valid ({problem['msg']}); update MicroscopyGAN or export again"
+                f"{file}: expected a MicroscopyGAN model of format {version}, but its {where} is "
+                f"not valid ({problem['msg']}); update MicroscopyGAN or export again"
             ) from None
-        if card.format_version != FORMAT_VERSION:
-            raise ValueError(
-                f"{name}: expected model format {FORMAT_VERSION}, got {card.format_version}; "
-                "update MicroscopyGAN or export the model again"
-            )
-        return card
+
+
+def _upgraded(stated: dict[str, Any], file: str) -> dict[str, Any]:
+    """Turn a card of version 1 (one plane, one output, one halo for Y and X) into version 2."""
+    return stated | {
+        "format_version": FORMAT_VERSION,
+        "name": PurePath(file).stem,
+        "halo": (stated.get("halo"), stated.get("halo")),
+        "bytes_per_pixel": _BYTES_PER_PIXEL[bool(stated.get("tileable", True))],
+    }

@@ -16,7 +16,6 @@ from microscopygan.gan.networks import (
     defect_rows,
 )
 from microscopygan.settings import GeneratorArchitecture, make_settings
-from microscopygan.training.export_onnx import receptive_field
 
 DEFAULT, PAPER = make_settings("default", "scratch"), make_settings("paper")
 
@@ -123,12 +122,6 @@ def test_the_paper_preset_has_the_2019_sizes() -> None:
 def test_the_restorer_holds_no_statistics_of_the_image() -> None:
     kinds = {type(m).__name__ for m in UNetRestorer(DEFAULT.restorer.architecture).modules()}
     assert not any("Norm" in kind for kind in kinds)
-
-
-def test_receptive_field_is_measured() -> None:
-    one = nn.Conv2d(1, 1, 5, padding=2)
-    assert receptive_field(one, 1) == 2
-    assert receptive_field(nn.Sequential(one, one), 1) == 4
 
 
 @pytest.mark.parametrize("chosen", [DEFAULT.restorer, PAPER.restorer])

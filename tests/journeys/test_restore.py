@@ -71,9 +71,9 @@ def test_patterns_json_and_resume(restore, tmp_path: Path) -> None:
     out = tmp_path / "out"
     code, text, _ = restore(plate / "[01].tif", "-o", out, "--json")
     assert code == 0
-    told = [json.loads(line) for line in text.splitlines()]
-    assert [Path(about["output"]).name for about in told] == ["0.tif", "1.tif"]
-    assert all(about["pixels"] == 32 * 40 for about in told)
+    lines = [json.loads(line) for line in text.splitlines()]
+    assert [Path(about["output"]).name for about in lines] == ["0.tif", "1.tif"]
+    assert all(about["pixels"] == 32 * 40 for about in lines)
     code, _, error = restore(plate, "-o", out)
     assert code == 2
     assert "exists" in error
@@ -168,12 +168,12 @@ def test_out_of_the_box(run_command, stack: Path, tmp_path: Path, monkeypatch) -
     found = read(tmp_path / "restored" / "stack.ome.tif")
     assert found.array.shape == (2, 5, 40, 52)
     about = found.provenance["restoration"]["model"]
-    assert (about["file"], about["told"], about["strength"]) == ("generalist.onnx", [], 1.0)
-    told = ("--defect", "noise,axial", "--strength", 0.5)
-    assert run_command("restore", stack, "-o", "told.ome.tif", *told)[0] == 0
-    other = read(tmp_path / "told.ome.tif")
+    assert (about["file"], about["hint"], about["strength"]) == ("generalist.onnx", [], 1.0)
+    hint = ("--defect", "noise,axial", "--strength", 0.5)
+    assert run_command("restore", stack, "-o", "hint.ome.tif", *hint)[0] == 0
+    other = read(tmp_path / "hint.ome.tif")
     about = other.provenance["restoration"]["model"]
-    assert (about["told"], about["strength"]) == (["noise", "axial"], 0.5)
+    assert (about["hint"], about["strength"]) == (["noise", "axial"], 0.5)
     assert not np.array_equal(other.array, found.array)
     assert run_command("restore", stack, "-o", "same.tif", "--strength", 0)[0] == 0
     given = read(stack)

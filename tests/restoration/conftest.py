@@ -20,7 +20,7 @@ def export(path: Path, preset: str, channels: tuple[int, int, int], blocks: int)
     network = build_restorer(architecture.model_copy(update=changes))
     if network.tileable:
         torch.nn.init.normal_(network.last.weight, std=0.1)
-    halo = receptive_field(network, 4) if network.tileable else 0
+    halo = receptive_field(network, 4) if network.tileable else (0, 0)
     card = ModelCard(
         program="0", halo=halo, multiple=4, tileable=network.tileable, defects=("noise", "axial")
     )

@@ -150,9 +150,9 @@ def test_hints_and_strength_belong_to_the_opened_model(stack) -> None:
     with pytest.raises(ValueError, match="open already"):
         load(opened, strength=0.2)
     lazy = da.from_array(stack[0, 0], chunks=(2, 30, 70))
-    told = restore(lazy, axes="ZYX", defect="noise")
-    assert told.name != restore(lazy, axes="ZYX").name
-    assert np.array_equal(told.compute(), restore(stack[0, 0], axes="ZYX", defect="noise"))
+    hinted = restore(lazy, axes="ZYX", defect="noise")
+    assert hinted.name != restore(lazy, axes="ZYX").name
+    assert np.array_equal(hinted.compute(), restore(stack[0, 0], axes="ZYX", defect="noise"))
 
 
 @pytest.mark.parametrize("shape", [(1, 48, 70), (1, 1, 48, 70), (2, 1, 48, 70), (48, 70, 1)])

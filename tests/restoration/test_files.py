@@ -13,9 +13,8 @@ import pytest
 import zarr
 
 from microscopygan.image.formats import Image, create, ome_zarr_writer, open_image, read, write
-from microscopygan.restoration import files
-from microscopygan.restoration.api import restore
-from microscopygan.restoration.files import restore_file
+from microscopygan.restoration import api
+from microscopygan.restoration.api import restore, restore_file
 from microscopygan.restoration.job import PROGRESS
 
 SIZES = {"Z": 0.4, "Y": 0.2, "X": 0.1}
@@ -38,8 +37,8 @@ def small_chunks(monkeypatch) -> None:
             options["chunks"] = (1, 1, 2, 24, 70)
         return create(path, header, **options)
 
-    monkeypatch.setattr(files, "create", of_small_chunks)
-    monkeypatch.setattr(files, "plan", unit_blocks)
+    monkeypatch.setattr(api, "create", of_small_chunks)
+    monkeypatch.setattr(api, "plan", unit_blocks)
 
 
 def unit_blocks(task, card, memory, *, source, unit=None, chunks=None):
@@ -109,15 +108,14 @@ def test_notes_tell_what_is_special(whole_model, stack, tmp_path) -> None:
 
 
 class Stop:
-    """Raises after a number of blocks."""
+    """Raises once so many of 24 blocks were restored; the last three may not be written yet."""
 
     def __init__(self, blocks: int, error: type[BaseException]) -> None:
-        self.left, self.error, self.done = blocks + 1, error, []
+        self.blocks, self.error, self.done = blocks, error, []
 
     def __call__(self, done: int, total: int) -> None:
-        self.left -= 1
         self.done.append(done)
-        if self.left == 0:
+        if 24 * (done - self.done[0]) >= self.blocks * total:
             raise self.error("stop")
 
 
@@ -150,7 +148,7 @@ def test_an_interrupted_zarr_goes_on(restorer, image, tmp_path, monkeypatch) -> 
     seen = Stop(1000, KeyboardInterrupt)
     restore_file(image, output, restorer, resume=True, progress=seen)
     pixels = read(image).array.size
-    assert 5 * pixels // 24 <= seen.done[0] <= 8 * pixels // 24
+    assert 2 * pixels // 24 <= seen.done[0] <= 5 * pixels // 24
     assert seen.done[-1] == pixels
     assert np.array_equal(read(output).array, read(tmp_path / "whole.zarr").array)
     assert PROGRESS not in zarr.open_group(output, mode="r")
@@ -165,7 +163,7 @@ def test_a_zarr_is_kept_on_errors_that_may_be_gone_later(restorer, image, tmp_pa
         assert (tmp_path / "out.zarr.part").exists() == kept
     seen = Stop(1000, KeyboardInterrupt)
     restore_file(image, output, restorer, resume=True, progress=seen)
-    assert seen.done[0] >= 10 * seen.done[-1] // 24
+    assert seen.done[0] >= 4 * seen.done[-1] // 24
     assert sorted(tmp_path.iterdir()) == [image, output]
 
 
@@ -194,7 +192,7 @@ def test_a_killed_run_goes_on(model, tmp_path, workers) -> None:
     source = write(tmp_path / "in.tif", Image(array, "ZYX"))
     output = tmp_path / "out.zarr"
     code = (
-        "from microscopygan.restoration.files import restore_file\n"
+        "from microscopygan.restoration.api import restore_file\n"
         f"restore_file({str(source)!r}, {str(output)!r}, {str(model)!r}, workers={workers})"
     )
     run = subprocess.Popen([sys.executable, "-c", code])

@@ -146,7 +146,7 @@ def test_maps_are_measured_once_and_travel(stack) -> None:
 
 
 def test_refusals(stack) -> None:
-    with pytest.raises(ValueError, match="intensity: expected one of image, volume, frame, none"):
+    with pytest.raises(ValueError, match="intensity: expected one of volume, frame, image, none"):
         Scales(Image(stack, "TZCYX"), "plane", 1, 99)
     with pytest.raises(ValueError, match="a: expected finite pixels, got 1 NaN"):
         measure(np.array([[1.0, np.nan]]), (slice(0, 1), slice(0, 2)), 1, 99, name="a")

@@ -38,7 +38,7 @@ class Doubling:
         self.step("read", region[0].start)
         return np.full((1, 8), float(region[0].start))
 
-    def compute(self, pixels, region):
+    def compute(self, pixels, region, report=None):
         self.step("compute", region[0].start)
         return pixels * 2
 
@@ -92,7 +92,7 @@ def test_reading_computing_and_writing_overlap() -> None:
             time.sleep(0.02)
             return super().read(region)
 
-        def compute(self, pixels, region):
+        def compute(self, pixels, region, report=None):
             time.sleep(0.02)
             return super().compute(pixels, region)
 
@@ -112,11 +112,11 @@ class Crowded:
         self.card, self.most, self.failed = restorer.card, most, 0
         self.inner = restorer
 
-    def run_windows(self, windows):
+    def run_windows(self, windows, report=None):
         if windows[0].size > self.most:
             self.failed += 1
             raise MemoryError
-        return self.inner.run_windows(windows)
+        return self.inner.run_windows(windows, report)
 
 
 def test_tiles_halve_until_they_fit(restorer) -> None:

@@ -1,6 +1,10 @@
 """Memory: larger budgets give larger tiles, up to a bound; too small ones are refused."""
 
+import os
+from pathlib import Path
+
 import numpy as np
+import psutil
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -9,11 +13,12 @@ from microscopygan.image.image import Image
 from microscopygan.model_card import ModelCard
 from microscopygan.restoration.intensity_maps import Scales
 from microscopygan.restoration.model import Restorer
-from microscopygan.restoration.plan import free_memory, plan
+from microscopygan.restoration.plan import free_memory, plan, processors
 from microscopygan.restoration.tasks import Options, PlaneTask, choose_task
 
-CARD = ModelCard(program="0", halo=33, multiple=4, defects=("noise",))
+CARD = ModelCard(program="0", halo=(33, 33), multiple=4, defects=("noise",))
 UINT16 = np.dtype(np.uint16)
+CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
 
 
 def task_of(*shape: int) -> PlaneTask:
@@ -53,7 +58,7 @@ def test_rows_stay_whole_where_that_saves_halos() -> None:
 def test_refusals_say_how_much_it_takes() -> None:
     with pytest.raises(MemoryError, match=r"expected at least 159 MB of memory, got 155 MB"):
         plan(task_of(3000, 3000), CARD, 155 * 10**6, source=UINT16)
-    whole = CARD.model_copy(update={"tileable": False, "halo": 0})
+    whole = CARD.model_copy(update={"tileable": False, "halo": (0, 0), "bytes_per_pixel": 1800})
     with pytest.raises(MemoryError, match=r"at least 16.4 GB .* \(3000 × 3000 pixels\)"):
         plan(task_of(3000, 3000), whole, 10**9, source=UINT16)
     with pytest.raises(MemoryError, match=r"written in blocks of \(64, 4096, 4096\)"):
@@ -71,3 +76,104 @@ def test_a_model_for_whole_planes_gets_them(whole_model) -> None:
 
 def test_free_memory_is_plausible() -> None:
     assert 10**7 < free_memory() < 10**14
+
+
+def test_a_network_that_takes_more_memory_gets_smaller_tiles() -> None:
+    heavy = CARD.model_copy(update={"bytes_per_pixel": 2800})
+    task = task_of(3000, 3000)
+    tiles = [plan(task, card, 10**9, source=UINT16)[1] for card in (CARD, heavy)]
+    light, small = ((tile["Y"] + 72) * (tile["X"] + 72) for tile in tiles)
+    assert 2800 * small <= 0.6 * 850e6 < 2800 * light
+    with pytest.raises(MemoryError, match="at least 237 MB"):
+        plan(task, heavy, 200 * 10**6, source=UINT16)
+
+
+def control_group(root: Path, lines: str, files: dict[str, str]) -> Path:
+    """Write files as a system's control groups have them."""
+    for name, text in {"proc/self/cgroup": lines, **files}.items():
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    return root
+
+
+@pytest.fixture
+def _no_slurm(monkeypatch) -> None:
+    for name in [name for name in os.environ if name.startswith("SLURM_")]:
+        monkeypatch.delenv(name)
+
+
+V2 = {
+    "sys/fs/cgroup/a/memory.max": "max\n",
+    "sys/fs/cgroup/a/memory.current": "1000\n",
+    "sys/fs/cgroup/a/b/memory.max": "10000000\n",
+    "sys/fs/cgroup/a/b/memory.current": "7000000\n",
+    "sys/fs/cgroup/a/b/memory.stat": "anon 5\ninactive_file 2000000\nactive_file 4\n",
+    "sys/fs/cgroup/a/cpu.max": "100000 100000\n",
+    "sys/fs/cgroup/a/b/cpu.max": "max 100000\n",
+}
+V1 = {
+    "sys/fs/cgroup/memory/memory.limit_in_bytes": "9000000\n",
+    "sys/fs/cgroup/memory/memory.usage_in_bytes": "5000000\n",
+    "sys/fs/cgroup/memory/memory.stat": "inactive_file 1\ntotal_inactive_file 1000000\n",
+    "sys/fs/cgroup/cpu/cpu.cfs_quota_us": "50000\n",
+    "sys/fs/cgroup/cpu/cpu.cfs_period_us": "100000\n",
+}
+
+
+@pytest.mark.usefixtures("_no_slurm")
+@pytest.mark.parametrize(
+    ("lines", "files", "memory", "cores"),
+    [
+        ("0::/a/b\n", V2, 5_000_000, 1),
+        ("5:memory:/docker/x\n3:cpu,cpuacct:/docker/x\n", V1, 5_000_000, 1),
+        ("0::/a/b\n", V2 | {"sys/fs/cgroup/a/b/memory.current": "99000000"}, 0, 1),
+    ],
+    ids=["version 2", "version 1, seen from within", "used up"],
+)
+def test_limits_of_a_container_hold(tmp_path, lines, files, memory, cores) -> None:
+    root = control_group(tmp_path, lines, files)
+    assert free_memory(root) == memory
+    assert processors(root) == cores
+
+
+@pytest.mark.usefixtures("_no_slurm")
+@pytest.mark.parametrize(
+    ("lines", "files"),
+    [
+        ("0::/\n", {"sys/fs/cgroup/cpu.max": "max 100000"}),
+        ("0::/\n", {"sys/fs/cgroup/memory.max": "max", "sys/fs/cgroup/memory.current": "5"}),
+        (
+            "5:memory:/\n2:cpu:/\n",
+            {
+                "sys/fs/cgroup/memory/memory.limit_in_bytes": "9223372036854771712",
+                "sys/fs/cgroup/memory/memory.usage_in_bytes": "5000",
+                "sys/fs/cgroup/cpu/cpu.cfs_quota_us": "-1",
+                "sys/fs/cgroup/cpu/cpu.cfs_period_us": "100000",
+            },
+        ),
+        ("", {"sys/fs/cgroup/memory.max": "strange"}),
+    ],
+)
+def test_without_limits_the_machine_counts(tmp_path, lines, files) -> None:
+    root = control_group(tmp_path, lines, files)
+    assert free_memory(root) > 10**7
+    assert processors(root) == CORES
+    assert processors(tmp_path / "no such folder") == processors(root)
+
+
+@pytest.mark.usefixtures("_no_slurm")
+def test_limits_of_a_slurm_job_hold(tmp_path, monkeypatch) -> None:
+    free = free_memory(tmp_path)
+    taken = psutil.Process().memory_info().rss
+    monkeypatch.setenv("SLURM_CPUS_PER_TASK", "1")
+    monkeypatch.setenv("SLURM_MEM_PER_CPU", str(taken // 2**20 + 50))
+    assert 20e6 < free_memory(tmp_path) < 80e6 < free
+    assert processors(tmp_path) == 1
+    monkeypatch.setenv("SLURM_MEM_PER_NODE", str(taken // 2**20 + 100))
+    assert 80e6 < free_memory(tmp_path) < 130e6
+    for name in ("SLURM_MEM_PER_NODE", "SLURM_MEM_PER_CPU"):
+        monkeypatch.setenv(name, "0")  # all of the node
+    monkeypatch.setenv("SLURM_CPUS_PER_TASK", "many")
+    assert free_memory(tmp_path) > 80e6
+    assert processors(tmp_path) == CORES

@@ -13,7 +13,7 @@ import zarr
 from microscopygan.image.image import Image
 from microscopygan.image.lazy import Blocks
 from microscopygan.restoration import workers
-from microscopygan.restoration.files import restore_file
+from microscopygan.restoration.api import restore_file
 from microscopygan.restoration.job import BlockRestorer, Job, marked_blocks
 from microscopygan.restoration.tasks import Options, choose_task
 from microscopygan.restoration.workers import run_cluster, run_processes

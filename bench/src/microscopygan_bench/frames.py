@@ -22,7 +22,8 @@ from microscopygan.defects.statistics import noise_sigma
 from microscopygan.evaluate.metrics import psnr_affine, ssim_affine
 from microscopygan.image.formats import read
 from microscopygan.image.intensity import percentile_map
-from microscopygan.restoration.model import GENERALIST, Restorer
+from microscopygan.restoration.model import Restorer
+from microscopygan.restoration.models import GENERALIST
 from microscopygan_bench import machine
 from microscopygan_bench.restoration.statistics import paired_difference
 

@@ -30,7 +30,8 @@ from microscopygan.evaluate.structures import structure_errors
 from microscopygan.image.axes import to_planes
 from microscopygan.image.formats import list_images, read
 from microscopygan.image.intensity import percentile_map
-from microscopygan.restoration.model import GENERALIST, Restorer
+from microscopygan.restoration.model import Restorer
+from microscopygan.restoration.models import GENERALIST
 from microscopygan.training.pretraining import quiet_fields
 from microscopygan_bench import machine
 

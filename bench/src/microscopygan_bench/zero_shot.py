@@ -17,7 +17,8 @@ import numpy as np
 from microscopygan.datasets.folder import Pair, load_dataset
 from microscopygan.evaluate.classical import classical
 from microscopygan.evaluate.metrics import psnr_affine, ssim_affine
-from microscopygan.restoration.model import GENERALIST, Restorer
+from microscopygan.restoration.model import Restorer
+from microscopygan.restoration.models import GENERALIST
 from microscopygan_bench import machine
 
 

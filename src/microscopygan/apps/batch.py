@@ -59,15 +59,14 @@ def restore_batch(
     ValueError, OSError
         As for `outputs_of` and `restore_file`.
     """
-    from ..restoration.api import load
-    from ..restoration.files import restore_file
-    from ..restoration.model import GENERALIST
+    from ..restoration.api import load, restore_file
+    from ..restoration.models import GENERALIST
 
     console = Console(quiet=quiet, soft_wrap=True)
     chosen = outputs_of(images, output, overwrite=overwrite or resume)
     if resume:
         chosen = [(source, path) for source, path in chosen if not path.exists()]
-    network: Path | Restorer = model or GENERALIST
+    network: Path | str | Restorer = model or GENERALIST
     if options.get("scheduler") is None and options.get("workers", 1) == 1:  # opened once for all
         network = load(network, **{name: options.pop(name) for name in _OF_MODEL & set(options)})
     for source, path in chosen:

@@ -16,6 +16,10 @@ _held: set[Path] = set()  # locks of this process
 _STEP = 2**24  # bytes written at once where a file system cannot reserve space
 
 
+class Cancelled(Exception):  # noqa: N818  (it is no error)
+    """The work is not wanted any more: what was written of its output is discarded."""
+
+
 @contextmanager
 def whole(path: Path) -> Iterator[Path]:
     """Write a file completely or not at all.
@@ -221,7 +225,7 @@ class Target:
     A Zarr target that is interrupted (Ctrl-C, a kill) keeps what is written, so that
     ``create(..., resume=True)`` goes on with it. One with finished blocks keeps them on errors,
     too, that may be gone then: a full disk, lost workers, too little memory; but not on a
-    `ValueError`, such as damaged pixels.
+    `ValueError`, such as damaged pixels, and not where the work is `Cancelled`.
     """
 
     def __init__(
@@ -277,7 +281,7 @@ class Target:
 
     def _end(self, error: BaseException, begun: bool) -> None:
         interrupted = self.group is not None and not isinstance(error, Exception)
-        if interrupted or (begun and not isinstance(error, ValueError)):
+        if interrupted or (begun and not isinstance(error, ValueError | Cancelled)):
             self._lock.release()
         else:
             self.discard()

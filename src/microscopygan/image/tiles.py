@@ -58,7 +58,7 @@ class Tile:
 def plan_tiles(
     shape: tuple[int, int],
     tile: int,
-    halo: int,
+    halo: int | tuple[int, int],
     multiple: int,
     *,
     within: Window | None = None,
@@ -73,7 +73,7 @@ def plan_tiles(
         Largest side of a core in pixels; cores are of about equal size. One at least as large as
         the plane gives a single tile that reads the whole padded plane.
     halo
-        Reach of the receptive field to each side, in pixels.
+        Reach of the receptive field to each side, in pixels; of Y and X where they differ.
     multiple
         The network's down-sampling factor: both sides of its input are multiples of it.
     within
@@ -95,11 +95,12 @@ def plan_tiles(
         raise ValueError(
             f"expected a plane and tiles of at least 1 pixel, got {shape} and {tile}; try tile 512"
         )
-    margin(halo, multiple)  # checks them
+    reaches = (halo, halo) if isinstance(halo, int) else halo
+    margin(min(reaches), multiple)  # checks them
     parts = within or (slice(0, shape[0]), slice(0, shape[1]))
     rows, columns = (
-        [_span(core, length, halo, multiple) for core in cut(part, tile, multiple)]
-        for part, length in zip(parts, shape, strict=True)
+        [_span(core, length, reach, multiple) for core in cut(part, tile, multiple)]
+        for part, length, reach in zip(parts, shape, reaches, strict=True)
     )
     return [Tile(*zip(row, column, strict=True)) for row in rows for column in columns]
 

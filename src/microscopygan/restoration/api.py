@@ -1,29 +1,68 @@
-"""Restore arrays and images in memory, or lazily."""
+"""Restore arrays and images in memory or lazily, and files of any size block by block."""
 
 from __future__ import annotations
 
+import math
 import os
+import time
 from collections.abc import Iterable
-from dataclasses import replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from .. import __version__
 from ..image.axes import name_axes
-from ..image.formats import Image, open_image
+from ..image.formats import (
+    FORMATS,
+    Header,
+    Image,
+    Target,
+    create,
+    format_of,
+    missing_chunks,
+    open_image,
+)
 from ..image.image import check_kind
 from .dask_arrays import DaskSource, is_dask, lazily_restored
-from .job import BlockRestorer, Job, Progress, counting
-from .model import GENERALIST, Restorer
-from .plan import free_memory, plan
-from .tasks import Options, choose_task, output_pixel_size
+from .intensity_maps import Scales, Scope
+from .job import BlockRestorer, Job, Progress, Report, check_resumed, counting, marked_blocks
+from .model import Device, Restorer
+from .models import GENERALIST
+from .plan import free_memory, plan, processors
+from .tasks import DtypeName, Options, Task, TaskName, choose_task, output_pixel_size
+
+_CLUSTER_MEMORY = 2 * 10**9  # bytes for each thread of a cluster
+_AXIAL_CHUNKS = {"Z": 32, "Y": 256, "X": 256}  # pixels; windows are the better the more Z they hold
+
+
+@dataclass(frozen=True)
+class Restored:
+    """What became of a file.
+
+    Attributes
+    ----------
+    path
+        The output.
+    pixels
+        Number of pixels of the output.
+    seconds
+        From opening the input to the finished output.
+    notes
+        What a user should know about the result, a sentence each.
+    """
+
+    path: Path
+    pixels: int
+    seconds: float
+    notes: tuple[str, ...]
 
 
 def load(
     model: Path | str | Restorer = GENERALIST,
     *,
-    device: str = "auto",
+    device: Device = "auto",
     threads: int | None = None,
     defect: str | Iterable[str] = (),
     strength: float = 1.0,
@@ -33,8 +72,7 @@ def load(
     Parameters
     ----------
     model
-        A ``restorer.onnx``; the generalist that ships where not given. A `Restorer` is returned
-        as it is.
+        The name of a model that ships, or a ``restorer.onnx``. A `Restorer` is returned as it is.
     device, threads, defect, strength
         As for `Restorer`.
 
@@ -57,12 +95,12 @@ def restore(
     axes: str | None = None,
     pixel_size: dict[str, float] | None = None,
     channels: Iterable[int] | None = None,
-    intensity: str = "volume",
-    dtype: str = "same",
-    task: str = "plane",
+    intensity: Scope = "volume",
+    dtype: DtypeName = "same",
+    task: TaskName = "plane",
     keep_sampling: bool = False,
     memory: int | None = None,
-    device: str = "auto",
+    device: Device = "auto",
     threads: int | None = None,
     defect: str | Iterable[str] = (),
     strength: float = 1.0,
@@ -76,7 +114,7 @@ def restore(
         An array (numpy, Zarr, Dask, or another one that is read by slicing), an `Image`, or the
         path of an image file. 8/16-bit integers or floats in any unit, finite.
     model
-        A ``restorer.onnx``, or what `load` gave; the generalist that ships where not given.
+        The name of a model that ships, a ``restorer.onnx``, or what `load` gave.
     axes
         One letter of ``TCZYX`` for each dimension. Needed for arrays of three and more.
     pixel_size
@@ -99,7 +137,9 @@ def restore(
     device, threads, defect, strength
         As for `Restorer`, where `model` is a file.
     progress
-        Called after each block with the numbers of pixels done and in all.
+        Called with the numbers of pixels done and in all when the work begins and after each
+        window of the network, in the thread that called this function. An exception that it
+        raises, such as `Cancelled`, ends the work and comes out of this function.
 
     Returns
     -------
@@ -117,13 +157,120 @@ def restore(
     FileNotFoundError, OSError
         The model or the image cannot be read.
     """
-    given = _as_image(image, axes, pixel_size)
-    chosen = Options(task, intensity, _as_channels(channels), dtype, keep_sampling)
+    opened = _as_image(image, axes, pixel_size)
+    options = Options(task, intensity, _as_channels(channels), dtype, keep_sampling)
     restorer = load(model, device=device, threads=threads, defect=defect, strength=strength)
-    restored = _restored(given, restorer, chosen, memory, progress)
+    restored = _restored(opened, restorer, options, memory, progress)
     if not isinstance(image, Image):
         return restored
-    return replace(given, array=restored, pixel_size=output_pixel_size(given, chosen))
+    return replace(opened, array=restored, pixel_size=output_pixel_size(opened, options))
+
+
+def restore_file(
+    input: Path | str,
+    output: Path | str,
+    model: Path | str | Restorer = GENERALIST,
+    *,
+    axes: str | None = None,
+    pixel_size: dict[str, float] | None = None,
+    channels: Iterable[int] | None = None,
+    intensity: Scope = "volume",
+    dtype: DtypeName = "same",
+    task: TaskName = "plane",
+    keep_sampling: bool = False,
+    memory: int | None = None,
+    device: Device = "auto",
+    threads: int | None = None,
+    defect: str | Iterable[str] = (),
+    strength: float = 1.0,
+    workers: int = 1,
+    scheduler: str | None = None,
+    overwrite: bool = False,
+    resume: bool = False,
+    progress: Progress | None = None,
+) -> Restored:
+    """Restore an image file.
+
+    Parameters
+    ----------
+    input
+        An image file or a Zarr folder or URL, see `open_image`.
+    output
+        Its suffix chooses the format, see `create`. Appears when it is complete.
+    model, axes, pixel_size, channels, intensity, dtype, task, keep_sampling
+        As for `restore`.
+    device, defect, strength
+        As for `restore`.
+    memory
+        Bytes that the program may take, all its workers together; half of what is free where not
+        given. On a cluster those of each of its threads, 2 GB. The input's size does not matter.
+    threads
+        Threads of the network, of each worker; the processors divided by the workers where not
+        given, one on a cluster.
+    workers
+        Processes of this machine; several need a Zarr output. A script that asks for several
+        must start its work below ``if __name__ == "__main__":``.
+    scheduler
+        Address of a running Dask cluster, which does the work instead; needs a Zarr output.
+    overwrite
+        Replace an output that is there.
+    resume
+        Go on with what an interrupted run with the same options left of a Zarr output.
+    progress
+        Called with the numbers of pixels done and in all when the work begins and after each
+        window of the network (of several workers: each block), in the thread that called this
+        function. An exception that it raises ends the work and comes out of this function:
+        `Cancelled` leaves nothing behind, others what any error leaves.
+
+    Returns
+    -------
+    Restored
+
+    Raises
+    ------
+    ValueError
+        Options that do not fit the image or the output, damaged, NaN or infinite pixels, or an
+        output that is the input.
+    FileExistsError
+        The output is there, or another run writes it.
+    FileNotFoundError, OSError
+        A file cannot be read or written, the disk is full, or workers keep dying.
+    MemoryError
+        It takes more memory; the message says how much.
+    """
+    start = time.perf_counter()
+    output = Path(output).absolute()
+    if scheduler is not None and "://" not in str(input):
+        input = Path(input).absolute()  # the cluster's processes run in other folders
+    image = open_image(input, axes=axes)
+    if pixel_size is not None:
+        image = replace(image, pixel_size=image.pixel_size | pixel_size)
+    several = workers > 1 or scheduler is not None
+    _check_output(image, output, several=several, overwrite=overwrite)
+    share = _share(threads, workers, scheduler)
+    restorer = load(model, device=device, threads=share, defect=defect, strength=strength)
+    if restorer is model and share < restorer.threads:
+        how = (restorer.hint, restorer.strength)
+        restorer = Restorer(restorer.path, restorer.device, share, *how)
+    options = Options(
+        task, intensity, None if channels is None else tuple(channels), dtype, keep_sampling
+    )
+    job_task = choose_task(image, restorer, options)
+    job_task.scales.measure()  # once, for all workers and for the provenance
+    if memory is None:
+        memory = free_memory() // 2 if scheduler is None else _CLUSTER_MEMORY
+    header = _header(image, job_task, restorer, options)
+    about = _fingerprint(image, job_task, restorer, options)
+    if resume:
+        check_resumed(output, about)
+    chunks = _chunks(output, task, header.axes)
+    with create(output, header, overwrite=overwrite, resume=resume, chunks=chunks) as target:
+        job = _job(image, job_task, restorer, about, target, memory // workers)
+        _run(job, workers, scheduler, counting(job, progress))
+    seconds = time.perf_counter() - start
+    return Restored(
+        output, math.prod(job_task.shape), seconds, _notes(image, restorer, job_task.scales)
+    )
 
 
 def _restored(
@@ -150,16 +297,16 @@ def _restored(
 def _as_image(image: Any, axes: str | None, pixel_size: dict[str, float] | None) -> Image:
     """Return what the user gave as an image; its pixels may be lazy."""
     if isinstance(image, str | os.PathLike):
-        given = open_image(os.fspath(image), axes=axes)
+        opened = open_image(os.fspath(image), axes=axes)
     elif isinstance(image, Image):
-        given = image if axes is None else replace(image, axes=axes)
+        opened = image if axes is None else replace(image, axes=axes)
     else:
         array = image if hasattr(image, "shape") and hasattr(image, "dtype") else _stacked(image)
-        given = Image(array, axes or _plain_axes(array.shape))
+        opened = Image(array, axes or _plain_axes(array.shape))
     if pixel_size is not None:
-        given = replace(given, pixel_size=given.pixel_size | pixel_size)
-    check_kind(given.array.dtype, given.array.shape, str(given.source or "image"))
-    return replace(given, array=DaskSource(given.array)) if is_dask(given.array) else given
+        opened = replace(opened, pixel_size=opened.pixel_size | pixel_size)
+    check_kind(opened.array.dtype, opened.array.shape, str(opened.source or "image"))
+    return replace(opened, array=DaskSource(opened.array)) if is_dask(opened.array) else opened
 
 
 def _stacked(arrays: Any) -> np.ndarray:
@@ -185,3 +332,142 @@ def _plain_axes(shape: tuple[int, ...]) -> str:
 
 def _as_channels(channels: Iterable[int] | None) -> tuple[int, ...] | None:
     return None if channels is None else tuple(dict.fromkeys(channels))
+
+
+def _chunks(output: Path, task: str, axes: str) -> tuple[int, ...] | None:
+    """Chunks of an output that has any, where others than those of planes suit the task."""
+    if task != "axial" or not format_of(output).blocks:
+        return None
+    return tuple(_AXIAL_CHUNKS.get(letter, 1) for letter in axes)
+
+
+def _check_output(image: Image, output: Path, *, several: bool, overwrite: bool) -> None:
+    """Refuse early what cannot be written."""
+    if isinstance(image.source, Path):
+        source, target = image.source.resolve(), output.resolve()
+        if source == target or source in target.parents or target in source.parents:
+            raise ValueError(f"{output}: the output is the input; choose another name")
+    if several and not format_of(output).blocks:
+        able = ", ".join(suffix for form in FORMATS if form.blocks for suffix in form.suffixes)
+        raise ValueError(
+            f"{output}: expected an output of {able}, which several workers can write; use one "
+            "worker or another name"
+        )
+    if output.exists() and not overwrite:
+        raise FileExistsError(f"{output} exists; choose another name or allow overwriting")
+
+
+def _share(threads: int | None, workers: int, scheduler: str | None) -> int:
+    """Return the threads of each worker."""
+    if workers < 1:
+        raise ValueError(f"workers: expected at least 1, got {workers}")
+    return threads or (1 if scheduler is not None else max(1, processors() // workers))
+
+
+def _header(image: Image, task: Task, restorer: Restorer, options: Options) -> Header:
+    """Describe the output, and how it came about."""
+    card = restorer.card
+    provenance = {
+        "program": f"microscopygan {__version__}",
+        "model": {
+            "name": card.name,
+            "file": restorer.path.name,
+            "sha256": restorer.sha256,
+            "hint": list(restorer.hint),
+            "strength": restorer.strength,
+            "program": card.program,
+            "defects": list(card.defects),
+            "training": card.training,
+        },
+        "input": Path(str(image.source)).name,
+        "settings": asdict(options),
+        "intensity": _maps(task.scales),
+    }
+    return replace(
+        image.header,
+        shape=task.shape,
+        dtype=task.dtype,
+        pixel_size=output_pixel_size(image, options),
+        provenance=image.provenance | {"restoration": provenance},
+    )
+
+
+def _maps(scales: Scales) -> dict[str, object]:
+    """State the intensity maps: what 0 and 1 stood for, by index along the axes they have."""
+    parts = {
+        " ".join(f"{a}{k}" for a, k in zip(scales.letters, key, strict=True)) or "all": [
+            scale.map.offset,
+            scale.map.offset + scale.map.scale,
+        ]
+        for key, scale in scales.items()
+    }
+    return {"covers": scales.scope, "low, high": list(scales.percentiles), "maps": parts}
+
+
+def _fingerprint(
+    image: Image, task: Task, restorer: Restorer, options: Options
+) -> dict[str, object]:
+    """State all that the pixels of the output depend on."""
+    source = image.source
+    return asdict(options) | {
+        **restorer.identity,
+        "input": str(source.resolve() if isinstance(source, Path) else source),
+        "intensity maps": _maps(task.scales),
+    }
+
+
+def _job(
+    image: Image,
+    task: Task,
+    restorer: Restorer,
+    about: dict[str, object],
+    target: Target,
+    memory: int,
+) -> Job:
+    """Plan the blocks, or take those of the run that is resumed."""
+    blocks, tile = plan(
+        task,
+        restorer.card,
+        memory,
+        source=image.array.dtype,
+        unit=target.blocks,
+        chunks=image.chunks,
+    )
+    work = BlockRestorer(restorer, task, image.array, tile, str(image.source))
+    if target.group is None:
+        return Job(work, target.array, blocks)
+    return Job(work, target.array, *marked_blocks(target.group, blocks, about))
+
+
+def _run(job: Job, workers: int, scheduler: str | None, report: Report) -> None:
+    if scheduler is None and workers == 1:
+        job.run(report)
+        return
+    from .workers import run_cluster, run_processes  # which takes long to import
+
+    if scheduler is not None:
+        run_cluster(job, scheduler, report)
+    else:
+        run_processes(job, workers, report)
+
+
+def _notes(image: Image, restorer: Restorer, scales: Scales) -> tuple[str, ...]:
+    notes = []
+    missing = missing_chunks(image)
+    if missing:
+        notes.append(f"{missing} chunks of the input are not stored and were read as its fill.")
+    if not restorer.card.tileable:
+        notes.append(
+            "The model was applied to whole planes: tiles would give another result, since its "
+            "layers depend on statistics of the whole plane."
+        )
+    if any(scale.sampled for scale in scales.values()):
+        notes.append(
+            "Intensity maps were measured on evenly spread blocks, since the image is large."
+        )
+    constant = sum(scale.constant for scale in scales.values())
+    if constant:
+        notes.append(
+            f"{constant} of {len(scales)} parts hold the same intensity everywhere and were copied."
+        )
+    return tuple(notes)

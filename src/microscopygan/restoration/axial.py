@@ -21,6 +21,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from ..image.lazy import region_shape
 from ..image.tiles import Tile, mirror, plan_tiles
 
 Volume = NDArray[np.float32]
@@ -134,29 +135,6 @@ def resample(planes: Volume, positions: NDArray[np.float64]) -> Volume:
     return result
 
 
-def restore_block(block: Volume, core: Region, run_windows: RunWindows) -> Volume:
-    """Restore the XZ and the YZ planes of a block and join them.
-
-    Parameters
-    ----------
-    block
-        (Z, Y, X) on the isotropic grid, with the halo of the network around `core`; its sides
-        and its place on the grid are multiples of the network's down-sampling factor.
-    core
-        The part to restore, in coordinates of the block.
-    run_windows
-        The network: windows (B, 1, Z, Y or X) to restored ones of that shape.
-
-    Returns
-    -------
-    The restored core, float32: at each pixel the mean of both restorations.
-    """
-    z, y, x = core
-    xz = run_windows(block[:, y].swapaxes(0, 1)[:, None])[:, 0, z, x]  # (y, z, x)
-    yz = run_windows(np.moveaxis(block[:, :, x], 2, 0)[:, None])[:, 0, z, y]  # (x, z, y)
-    return np.asarray((xz.swapaxes(0, 1) + np.moveaxis(yz, 0, 2)) / 2, dtype=np.float32)
-
-
 @dataclass(frozen=True)
 class AxialTask:
     """Geometry of one stack's axial restoration, and the restoration of any part of it.
@@ -168,7 +146,8 @@ class AxialTask:
     step
         Distance of the input planes, in lateral pixels, at least 1; see `axial_step`.
     halo, multiple
-        Receptive field of the network to each side, and its down-sampling factor, in pixels.
+        Receptive field of the network to each side (of its rows, which run along Z here, and its
+        columns where they differ), and its down-sampling factor, in pixels.
     spacing
         Distance of the output planes, in lateral pixels: 1 for an isotropic stack, `step` to
         return to the planes of the input. Anything else resamples the restored grid, too.
@@ -189,7 +168,7 @@ class AxialTask:
 
     stack: tuple[int, int, int]
     step: float
-    halo: int
+    halo: int | tuple[int, int]
     multiple: int
     spacing: float = 1.0
 
@@ -199,7 +178,8 @@ class AxialTask:
                 f"expected a stack of at least 2 planes along Z, got {self.stack[0]}; restore a "
                 "single plane without --task axial"
             )
-        if not (self.step >= 1 and self.spacing >= 1 and self.halo >= 0 and self.multiple >= 1):
+        least = min(self.halo) if isinstance(self.halo, tuple) else self.halo
+        if not (self.step >= 1 and self.spacing >= 1 and least >= 0 and self.multiple >= 1):
             raise ValueError(
                 "expected a step, spacing and multiple of at least 1 and a halo of at least 0, "
                 f"got {self.step}, {self.spacing}, {self.multiple} and {self.halo}"
@@ -229,22 +209,36 @@ class AxialTask:
         region
             The part of the output, (Z, Y, X).
         run_windows
-            The network, see `restore_block`.
+            The network: windows (B, 1, Z, Y or X) to restored ones of that shape. They show the
+            XZ and the YZ planes with their halo; their sides and their places on the grid are
+            multiples of the network's down-sampling factor.
 
         Returns
         -------
-        float32 of the region's shape, on the network's scale; the same for any blocking.
+        float32 of the region's shape, on the network's scale: at each pixel the mean of both
+        restorations; the same for any blocking.
         """
         origin = [part.start for part in self.source(region)]
         z, y, x = self._shown(region)
         planes = source.astype(np.float32, copy=False)[:, y[:, None] - origin[1], x - origin[2]]
         block = interpolate(planes, self._input_positions(z) - origin[0])
         zy, zx = self._tiles(region)
-        restored = restore_block(block, (*zy.crop, zx.crop[1]), run_windows)
+        z_core, y_core, x_core = *zy.crop, zx.crop[1]
+        xz = run_windows(block[:, y_core].swapaxes(0, 1)[:, None])[:, 0, z_core, x_core]
+        yz = run_windows(np.moveaxis(block[:, :, x_core], 2, 0)[:, None])[:, 0, z_core, y_core]
+        mean = (xz.swapaxes(0, 1) + np.moveaxis(yz, 0, 2)) / 2  # of (y, z, x) and (x, z, y)
+        restored = np.asarray(mean, np.float32)
         if self.spacing == 1:
             return restored
         wanted = np.arange(region[0].start, region[0].stop) * self.spacing
         return resample(restored, np.minimum(wanted, self._depth) - zy.core[0].start)
+
+    def network_pixels(self, region: Region) -> int:
+        """Return how many pixels go through the network for a part of the output."""
+        zy, zx = self._tiles(region)
+        z, y, x = region_shape((*zy.read, zx.read[1]))
+        rows, columns = region_shape((zy.core[1], zx.core[1]))
+        return z * (rows * x + columns * y)
 
     @property
     def _depth(self) -> float:

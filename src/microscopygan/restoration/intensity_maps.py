@@ -7,7 +7,7 @@ import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -15,7 +15,8 @@ from ..image.image import Image, Lazy, check_finite
 from ..image.intensity import AffineMap
 from ..image.tiles import Region, region_size
 
-SCOPES = {"image": "C", "volume": "TC", "frame": "TCZ", "none": ""}
+Scope = Literal["volume", "frame", "image", "none"]
+SCOPES: dict[Scope, str] = {"volume": "TC", "frame": "TCZ", "image": "C", "none": ""}
 Key = tuple[int, ...]
 EXACT = 2**26  # pixels that are sorted at most; where there are more, that many are sampled
 STREAMED = 2**31  # pixels of 8- or 16-bit integers that are counted at most
@@ -78,7 +79,7 @@ class Scales(Mapping[Key, Scale]):
     def __init__(
         self,
         image: Image,
-        scope: str,
+        scope: Scope,
         low: float,
         high: float,
         channels: tuple[int, ...] | None = None,

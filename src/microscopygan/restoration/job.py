@@ -9,6 +9,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from ..image.atomic import PROGRESS
+from ..image.atomic import Cancelled as Cancelled
 from ..image.image import Lazy, check_finite
 from ..image.lazy import Blocks, region_shape
 from ..image.tiles import Region, pieces, region_size, relative
@@ -24,7 +26,7 @@ from .plan import SMALLEST
 from .tasks import Task
 
 Progress = Callable[[int, int], None]  # given the pixels done and all pixels
-Report = Callable[[int], None]  # given the pixels of a block that is done
+Report = Callable[[int], None]  # given the pixels that were done since the last call
 Write = Callable[[int, np.ndarray], None]
 
 
@@ -71,14 +73,15 @@ class Job:
             self.marks[index] = 1
 
     def run(self, report: Report) -> None:
-        """Restore all pending blocks in this process; `report` is called after each."""
-        with closing(run(self.pending(), self.blocks, self.work, self.write)) as finished:
-            for index in finished:
-                report(self.pixels(index))
+        """Restore all pending blocks in this process; `report` is called for each window."""
+        finished = run(self.pending(), self.blocks, self.work, self.write, report)
+        with closing(finished):
+            for _ in finished:
+                pass
 
 
 def counting(job: Job, progress: Progress | None) -> Report:
-    """Add up the pixels of blocks for `progress`; those of an earlier run count as done."""
+    """Add up pixels for `progress`; those of an earlier run count as done."""
     total = math.prod(job.blocks.shape)
     done = total - sum(job.pixels(index) for index in job.pending())
 
@@ -193,8 +196,20 @@ class BlockRestorer:
         check_finite(pixels, self.name)
         return pixels
 
-    def compute(self, pixels: np.ndarray, region: Region) -> np.ndarray:
+    def compute(
+        self, pixels: np.ndarray, region: Region, report: Report | None = None
+    ) -> np.ndarray:
         """Restore a region of the output from what `read` gave for it.
+
+        Parameters
+        ----------
+        pixels
+            Those of the input.
+        region
+            Of the output.
+        report
+            Called with the number of the output's pixels for each window of the network; what it
+            raises ends the work.
 
         Raises
         ------
@@ -205,20 +220,21 @@ class BlockRestorer:
         origin = self.task.source(region)
         result = np.empty(region_shape(region), self.task.dtype)
         for part in pieces(region, self._longest(region)):
-            result[relative(part, region)] = self._compute_part(pixels, origin, part)
+            given = pixels[relative(self.task.source(part), origin)]
+            share = _Share(region_size(part), self.task.network_pixels(part), report)
+            network = partial(self.restorer.run_windows, report=share.passed)
+            try:
+                restored = self.task.compute(given, part, network)
+            except MemoryError:
+                self._halve(part)
+                restored = self.compute(given, part)
+            share.finish()
+            result[relative(part, region)] = restored
         return result
 
     def __call__(self, region: Region) -> np.ndarray:
         """Read and restore a region."""
         return self.compute(self.read(region), region)
-
-    def _compute_part(self, pixels: np.ndarray, origin: Region, part: Region) -> np.ndarray:
-        given = pixels[relative(self.task.source(part), origin)]
-        try:
-            return self.task.compute(given, part, self.restorer.run_windows)
-        except MemoryError:
-            self._halve(part)
-        return self.compute(given, part)
 
     def _halve(self, part: Region) -> None:
         """Make tiles smaller than a part that was too large, along its longest side."""
@@ -239,8 +255,34 @@ class BlockRestorer:
         return [self.tile.get(a, n) for a, n in zip(self.task.axes, lengths, strict=True)]
 
 
+class _Share:
+    """Turns pixels that have gone through the network into those of a part of the output."""
+
+    def __init__(self, pixels: int, windows: int, report: Report | None) -> None:
+        self._pixels, self._windows, self._report = pixels, windows, report
+        self._seen = self._reported = 0
+
+    def passed(self, pixels: int) -> None:
+        """Report what so many more pixels of windows amount to."""
+        self._seen += pixels
+        self._reach(self._pixels * self._seen // max(self._windows, self._seen))
+
+    def finish(self) -> None:
+        """Report the rest: pixels that were copied, or restored without a report."""
+        self._reach(self._pixels)
+
+    def _reach(self, pixels: int) -> None:
+        more, self._reported = pixels - self._reported, pixels
+        if more and self._report is not None:
+            self._report(more)
+
+
 def run(
-    indices: Iterable[int], blocks: Blocks, work: BlockRestorer, write: Write
+    indices: Iterable[int],
+    blocks: Blocks,
+    work: BlockRestorer,
+    write: Write,
+    report: Report | None = None,
 ) -> Generator[int]:
     """Restore blocks, yielding the index of each once it is written.
 
@@ -257,6 +299,8 @@ def run(
         Restores them.
     write
         Called with index and pixels, one block at a time.
+    report
+        Called in this thread, for each window; see `BlockRestorer.compute`.
     """
     ahead: deque[tuple[int, Future[np.ndarray]]] = deque()
     behind: deque[tuple[int, Future[None]]] = deque()
@@ -266,7 +310,7 @@ def run(
                 ahead.append((next_index, reader.submit(work.read, blocks[next_index])))
             if len(ahead) == 2 or (ahead and next_index is None):
                 index, pixels = ahead.popleft()
-                restored = work.compute(pixels.result(), blocks[index])
+                restored = work.compute(pixels.result(), blocks[index], report)
                 behind.append((index, writer.submit(write, index, restored)))
             while len(behind) == 2 or (behind and behind[0][1].done()):
                 yield _written(behind)

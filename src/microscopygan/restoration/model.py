@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import cached_property
-from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import onnxruntime
@@ -16,16 +14,17 @@ from numpy.typing import NDArray
 
 from ..image.tiles import pad_plane, plan_tiles
 from ..model_card import KEY, ModelCard
+from .models import GENERALIST, MODELS
+from .plan import processors
 
-DEVICES = {
+Device = Literal["auto", "cpu", "cuda", "coreml", "directml", "openvino"]
+DEVICES: dict[Device, str] = {
     "cuda": "CUDAExecutionProvider",
     "directml": "DmlExecutionProvider",
     "coreml": "CoreMLExecutionProvider",
     "openvino": "OpenVINOExecutionProvider",
     "cpu": "CPUExecutionProvider",
 }  # in the order in which "auto" takes them
-
-GENERALIST = Path(str(files("microscopygan") / "weights" / "generalist.onnx"))
 
 # Full single precision, so that tiles agree to 1e-5; and no search for algorithms at each new
 # window size, which would cost more than it gains.
@@ -45,9 +44,8 @@ class Restorer:
 
     Parameters
     ----------
-    path
-        A ``restorer.onnx`` written by ``microscopygan train``; the generalist that ships where
-        not given.
+    model
+        The name of a model that ships, or a ``restorer.onnx`` written by ``microscopygan train``.
     device
         ``cpu``, ``cuda``, ``coreml``, ``directml`` or ``openvino``, as far as the installed ONNX
         Runtime has them; ``auto`` takes the fastest of them.
@@ -55,8 +53,8 @@ class Restorer:
         Threads of the network, as many as processors where not given. The result does not
         depend on it.
     defect
-        Which of the defects ``card.hints`` the images have, one name or several; where not given,
-        the network looks for itself.
+        A hint: which of the defects ``card.hints`` the images have, one name or several; where not
+        given, the network looks for itself.
     strength
         0 gives the input back, 1 the network's result; between them, a mixture of both.
 
@@ -66,8 +64,10 @@ class Restorer:
         What the file says of itself.
     device
         The device in use.
-    told
-        The defects it was told of.
+    path
+        The file.
+    hint
+        The defects that the images are said to have.
 
     Raises
     ------
@@ -75,49 +75,62 @@ class Restorer:
         No such file.
     ValueError
         Not a model of ours, damaged, or of a newer format; or a device that is not there; or
-        a defect that the model cannot be told of, or a strength outside 0 to 1.
+        a defect that the model takes no hint of, or a strength outside 0 to 1.
     """
 
     def __init__(
         self,
-        path: Path | str = GENERALIST,
-        device: str = "auto",
+        model: Path | str = GENERALIST,
+        device: Device = "auto",
         threads: int | None = None,
         defect: str | Iterable[str] = (),
         strength: float = 1.0,
     ) -> None:
-        self.path = Path(path).absolute()
+        shipped = MODELS.get(str(model))
+        self.path = shipped.path if shipped else Path(model).absolute()
         if not self.path.is_file():
-            raise FileNotFoundError(f"{path}: no such model; train one with 'microscopygan train'")
+            raise FileNotFoundError(
+                f"{model}: no such model; expected a file or one of {', '.join(MODELS)}; train one "
+                "with 'microscopygan train'"
+            )
         self.threads = processors() if threads is None else threads
         self.device, self._session = _open(self.path, device, self.threads)
         about = self._session.get_modelmeta().custom_metadata_map.get(KEY)
         if about is None:
             raise ValueError(
-                f"{path}: expected a MicroscopyGAN restorer, got another ONNX model; give the "
+                f"{model}: expected a MicroscopyGAN restorer, got another ONNX model; give the "
                 "restorer.onnx of a run"
             )
-        self.card = ModelCard.from_json(about, str(path))
-        self.told = _told(defect, self.card.hints, self.path.name)
+        self.card = ModelCard.from_json(about, str(model))
+        if self.card.planes != 1:
+            raise ValueError(
+                f"{model}: expected a model of single planes, got one of {self.card.planes}; "
+                "update MicroscopyGAN"
+            )
+        outputs = [output.name for output in self._session.get_outputs()]
+        self._mean = [outputs[self.card.outputs.index("mean")]]
+        self.hint = _hint(defect, self.card.hints, self.path.name)
         if not 0 <= strength <= 1:
             raise ValueError(f"strength: expected 0 (the input) to 1 (restored), got {strength}")
         self.strength = float(strength)
-        self._hint = np.array([[float(name in self.told) for name in self.card.hints]], np.float32)
+        self._hints = np.array([[float(name in self.hint) for name in self.card.hints]], np.float32)
 
     def __reduce__(self) -> tuple[type[Restorer], tuple[object, ...]]:
-        return Restorer, (self.path, self.device, self.threads, self.told, self.strength)
+        return Restorer, (self.path, self.device, self.threads, self.hint, self.strength)
 
     @property
     def identity(self) -> dict[str, object]:
         """All of it that the pixels of a result depend on, but for the device."""
-        return {"model": self.sha256, "defect": list(self.told), "strength": self.strength}
+        return {"model": self.sha256, "defect": list(self.hint), "strength": self.strength}
 
     @cached_property
     def sha256(self) -> str:
         """Digest of the file, hexadecimal."""
         return hashlib.sha256(self.path.read_bytes()).hexdigest()
 
-    def run_windows(self, windows: NDArray[np.float32]) -> NDArray[np.float32]:
+    def run_windows(
+        self, windows: NDArray[np.float32], report: Callable[[int], None] | None = None
+    ) -> NDArray[np.float32]:
         """Run the network.
 
         Parameters
@@ -125,6 +138,9 @@ class Restorer:
         windows
             (N, 1, Y, X) float32 on about 0..1, Y and X multiples of ``card.multiple``. Small ones
             go through the network several at a time.
+        report
+            Called with the number of pixels each time some have gone through the network; what
+            it raises ends the work.
 
         Returns
         -------
@@ -137,9 +153,21 @@ class Restorer:
             Windows of this size need more memory than there is.
         """
         step = max(1, _BATCH // (windows.shape[2] * windows.shape[3]))
-        parts = [windows[first : first + step] for first in range(0, len(windows), step)]
-        restored = [self._run(np.ascontiguousarray(part, np.float32)) for part in parts]
-        return restored[0] if len(restored) == 1 else np.concatenate(restored)
+        parts: list[NDArray[np.float32]] = []
+        for first in range(0, len(windows), step):
+            feed = {"image": np.ascontiguousarray(windows[first : first + step], np.float32)}
+            if self.card.hints:
+                feed["hint"] = np.repeat(self._hints, len(feed["image"]), 0)
+            try:
+                parts += self._session.run(self._mean, feed)
+            except Exception as error:  # ONNX Runtime has no exception of its own for this
+                raise _memory_error(error, feed["image"]) from None
+            if self.strength < 1:
+                change = np.float32(self.strength) * (parts[-1] - feed["image"])
+                parts[-1] = feed["image"] + change
+            if report is not None:
+                report(feed["image"].size)
+        return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
     def restore_plane(self, plane: np.ndarray, *, tile: int = _TILE) -> NDArray[np.float32]:
         """Restore one plane on the network's own intensity scale.
@@ -165,41 +193,27 @@ class Restorer:
             result[part.core] = self.run_windows(window)[0, 0][part.crop]
         return result
 
-    def _run(self, windows: NDArray[np.float32]) -> NDArray[np.float32]:
-        feed = {"image": windows}
-        if self.card.hints:
-            feed["hint"] = np.repeat(self._hint, len(windows), 0)
-        try:
-            restored: NDArray[np.float32] = self._session.run(None, feed)[0]
-        except Exception as error:  # ONNX Runtime has no exception of its own for this
-            text = str(error).lower()
-            if isinstance(error, MemoryError) or any(word in text for word in _NO_MEMORY):
-                raise MemoryError(f"windows of {windows.shape} pixels") from None
-            raise
-        if self.strength < 1:
-            restored = windows + np.float32(self.strength) * (restored - windows)
-        return restored
+
+def _memory_error(error: Exception, windows: np.ndarray) -> Exception:
+    """Return what ONNX Runtime raised, as a `MemoryError` where it says that memory is short."""
+    text = str(error).lower()
+    if isinstance(error, MemoryError) or any(word in text for word in _NO_MEMORY):
+        return MemoryError(f"windows of {windows.shape} pixels")
+    return error
 
 
-def _told(defect: str | Iterable[str], hints: tuple[str, ...], name: str) -> tuple[str, ...]:
-    """Return the defects to tell a network of, each once."""
-    chosen = tuple(dict.fromkeys([defect] if isinstance(defect, str) else defect))
-    unknown = [each for each in chosen if each not in hints]
+def _hint(defect: str | Iterable[str], hints: tuple[str, ...], name: str) -> tuple[str, ...]:
+    """Return the defects that a network gets as a hint, each once."""
+    defects = tuple(dict.fromkeys([defect] if isinstance(defect, str) else defect))
+    unknown = [each for each in defects if each not in hints]
     if unknown and not hints:
         raise ValueError(f"defect: expected none, since {name} takes no hints, got {unknown[0]!r}")
     if unknown:
         raise ValueError(f"defect: expected some of {', '.join(hints)}, got {unknown[0]!r}")
-    return chosen
+    return defects
 
 
-def processors() -> int:
-    """Return how many processors this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
-def _open(path: Path, device: str, threads: int) -> tuple[str, Any]:
+def _open(path: Path, device: Device, threads: int) -> tuple[Device, Any]:
     """Open a session on a device; return the device's name, too."""
     name = _device(device)
     chosen = [(DEVICES[name], _OPTIONS.get(name, {}))]
@@ -239,7 +253,7 @@ def _session_options(threads: int) -> onnxruntime.SessionOptions:
     return options
 
 
-def _device(device: str) -> str:
+def _device(device: Device) -> Device:
     """Name the device that a user's choice stands for."""
     there = set(onnxruntime.get_available_providers())
     available = [name for name, provider in DEVICES.items() if provider in there]

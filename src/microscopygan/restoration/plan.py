@@ -1,9 +1,12 @@
-"""How an output is cut: blocks that are written and tiles that fit into the memory there is."""
+"""What a process may take, and how an output is cut to fit: blocks to write, tiles to restore."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import psutil
@@ -11,7 +14,9 @@ import psutil
 from ..image.lazy import Blocks
 from ..image.tiles import margin
 from ..model_card import ModelCard
-from .tasks import Task
+
+if TYPE_CHECKING:
+    from .tasks import Task
 
 _SIDE = 512  # pixels; smaller blocks spend more on halos than stored chunks read twice would
 _ENOUGH = 2**20  # pixels; more of them in a block do not make it more efficient
@@ -22,16 +27,101 @@ _WIDEST = 2048  # pixels; a plane's rows stay whole up to here, which saves halo
 _LARGEST_BLOCK = 2**24  # pixels
 
 _PROGRAM = 150 * 10**6  # bytes of the program itself, with ONNX Runtime and Zarr
-# Bytes for a pixel that goes through the network: 264 measured with the default restorer
-# (16, 32 and 96 channels), 1700 with that of the preset "paper", which is not tileable.
-_NETWORK = {True: 280, False: 1800}
 _VOLUME = 24  # bytes for a pixel on the grid of the axial task
+_ROOT = Path("/")
+_MEMORY_FILES = (  # of control groups: limit, usage, and what of it can be had back at once
+    ("memory.max", "memory.current", "inactive_file"),
+    ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
+)
 _BLOCK = 16  # bytes for a pixel of a block, and three times its source and its result
 
 
-def free_memory() -> int:
-    """Return how much memory programs may still take, in bytes."""
-    return int(psutil.virtual_memory().available)
+def processors(root: Path = _ROOT) -> int:
+    """Return how many processors this process may use, at least 1.
+
+    The least of those that the system lets it run on, the share of time that its control groups
+    (a container's, of version 1 or 2) grant, rounded up, and those that SLURM gave the task.
+
+    Parameters
+    ----------
+    root
+        Where ``proc`` and ``sys`` lie.
+    """
+    able = hasattr(os, "sched_getaffinity")
+    limits = [len(os.sched_getaffinity(0)) if able else os.cpu_count() or 1]
+    for folder in _control_groups("cpu", root):
+        quota = _numbers(folder / "cpu.max") or [
+            *_numbers(folder / "cpu.cfs_quota_us"),
+            *_numbers(folder / "cpu.cfs_period_us"),
+        ]
+        if len(quota) == 2 and min(quota) > 0:
+            limits.append(math.ceil(quota[0] / quota[1]))
+    if task := _slurm("SLURM_CPUS_PER_TASK"):
+        limits.append(task)
+    return max(1, min(limits))
+
+
+def free_memory(root: Path = _ROOT) -> int:
+    """Return how much memory this process may still take, in bytes.
+
+    The least of what is free on the machine, what its control groups (a container's, of version 1
+    or 2) leave, not counting files that are kept in memory, and what SLURM gave the job less what
+    this process has taken.
+
+    Parameters
+    ----------
+    root
+        Where ``proc`` and ``sys`` lie.
+    """
+    limits = [int(psutil.virtual_memory().available)]
+    for folder in _control_groups("memory", root):
+        for limit, usage, kept in _MEMORY_FILES:
+            most, taken = _numbers(folder / limit), _numbers(folder / usage)
+            if most and taken:
+                limits.append(most[0] - taken[0] + _stated(folder / "memory.stat", kept))
+    cores = _slurm("SLURM_CPUS_PER_TASK") or _slurm("SLURM_CPUS_ON_NODE") or 1
+    job = _slurm("SLURM_MEM_PER_NODE") or _slurm("SLURM_MEM_PER_CPU") * cores
+    if job:
+        limits.append(job * 2**20 - int(psutil.Process().memory_info().rss))
+    return max(0, min(limits))
+
+
+def _control_groups(controller: str, root: Path) -> Iterator[Path]:
+    """Yield the folders of this process's control groups, each with those above it."""
+    try:
+        lines = (root / "proc/self/cgroup").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return
+    for line in lines:
+        _, controllers, path = line.split(":", 2)
+        if controllers and controller not in controllers.split(","):
+            continue
+        top = root / "sys/fs/cgroup" / (controller if controllers else "")
+        folder = top / path.strip("/")
+        yield from (each for each in (folder, *folder.parents) if each.is_relative_to(top))
+
+
+def _numbers(path: Path) -> list[int]:
+    """Return the numbers in a file of a control group; none where it is missing or says "max"."""
+    try:
+        return [int(word) for word in path.read_text(encoding="utf-8").split()]
+    except (OSError, ValueError):
+        return []
+
+
+def _stated(path: Path, name: str) -> int:
+    """Return the number that a line "NAME NUMBER" of a file states, 0 where there is none."""
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return 0
+    return next((int(line.split()[1]) for line in lines if line.startswith(f"{name} ")), 0)
+
+
+def _slurm(name: str) -> int:
+    """Return a number that SLURM states in the environment, 0 where it does not."""
+    text = os.environ.get(name, "")
+    return int(text) if text.isdecimal() else 0
 
 
 def plan(
@@ -73,7 +163,7 @@ def plan(
         It takes more; the message says how much.
     """
     pixel = _BLOCK + 3 * (source.itemsize + task.dtype.itemsize)
-    tile = _tile_sides(task, card, memory) if card.tileable else _whole_sides(task, memory)
+    tile = _tile_sides(task, card, memory) if card.tileable else _whole_sides(task, card, memory)
     limit = min(_LARGEST_BLOCK, int(0.4 * (memory - _PROGRAM) / pixel))
     if not card.tileable:
         limit = max(limit, math.prod(_lengths(task)))
@@ -90,9 +180,9 @@ def plan(
 
 def _tile_sides(task: Task, card: ModelCard, memory: int) -> dict[str, int]:
     """Largest tile whose windows fit into 60 % of the memory."""
-    around = 2 * margin(card.halo, card.multiple)
+    around = 2 * margin(max(card.halo), card.multiple)
     sides = len(task.tiled)
-    pixel = _NETWORK[True] if sides == 2 else _VOLUME
+    pixel = card.bytes_per_pixel if sides == 2 else _VOLUME
     most = max(0.0, 0.6 * (memory - _PROGRAM) / pixel)
     side = min(int(most ** (1 / sides)) - around, _LARGEST[task.tiled])
     if side < SMALLEST:
@@ -107,10 +197,10 @@ def _tile_sides(task: Task, card: ModelCard, memory: int) -> dict[str, int]:
     return dict.fromkeys(task.tiled, side // 32 * 32)
 
 
-def _whole_sides(task: Task, memory: int) -> dict[str, int]:
+def _whole_sides(task: Task, card: ModelCard, memory: int) -> dict[str, int]:
     """Sides of whole planes, where they fit into the memory."""
     plane = sorted(_lengths(task))[-2:]
-    needed = _PROGRAM + _NETWORK[False] * math.prod(plane)
+    needed = _PROGRAM + card.bytes_per_pixel * math.prod(plane)
     if task.tiled == "ZYX":
         needed += _VOLUME * math.prod(_lengths(task))
     if needed > memory:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Protocol
+from itertools import product
+from typing import Any, ClassVar, Literal, Protocol, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,11 +13,13 @@ from numpy.typing import NDArray
 from ..image.image import Image
 from ..image.intensity import AffineMap, to_dtype
 from ..image.lazy import region_shape
-from ..image.tiles import Region, Tile, mirror, plan_tiles, relative, take
+from ..image.tiles import Region, Tile, mirror, plan_tiles, region_size, relative, take
 from .axial import AxialTask, axial_step
-from .intensity_maps import Scales
+from .intensity_maps import Scales, Scope
 from .model import Restorer
 
+TaskName = Literal["plane", "axial"]
+DtypeName = Literal["same", "float32"]
 RunWindows = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 
 
@@ -38,10 +41,10 @@ class Options:
         Of the axial task: return to the planes of the input.
     """
 
-    task: str = "plane"
-    intensity: str = "volume"
+    task: TaskName = "plane"
+    intensity: Scope = "volume"
     channels: tuple[int, ...] | None = None
-    dtype: str = "same"
+    dtype: DtypeName = "same"
     keep_sampling: bool = False
 
 
@@ -69,6 +72,9 @@ class Task(Protocol):
     def source(self, region: Region) -> Region:
         """Return the region of the input that a region of the output depends on."""
 
+    def network_pixels(self, region: Region) -> int:
+        """Return how many pixels go through the network for a region of the output."""
+
     def compute(self, pixels: np.ndarray, region: Region, run_windows: RunWindows) -> np.ndarray:
         """Restore a region of the output from the input's pixels in ``source(region)``."""
 
@@ -93,7 +99,7 @@ class PlaneTask:
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
     scales: Scales
-    halo: int
+    halo: int | tuple[int, int]
     multiple: int
 
     def source(self, region: Region) -> Region:
@@ -102,6 +108,13 @@ class PlaneTask:
         for letter, places in zip("YX", self._shown(self._tile(region)), strict=True):
             parts[self.axes.index(letter)] = slice(int(places.min()), int(places.max()) + 1)
         return tuple(parts)
+
+    def network_pixels(self, region: Region) -> int:
+        """Pixels of the windows of all planes that are not copied."""
+        y, x = self.axes.index("Y"), self.axes.index("X")
+        planes = [part for i, part in enumerate(region) if i not in (y, x)]
+        letters = [letter for letter in self.axes if letter not in "YX"]
+        return _restored(self.scales, letters, planes) * region_size(self._tile(region).read)
 
     def compute(self, pixels: np.ndarray, region: Region, run_windows: RunWindows) -> np.ndarray:
         """Restore or copy each plane of a region; see `Task`."""
@@ -182,6 +195,13 @@ class StackTask:
             parts[i] = part
         return tuple(parts)
 
+    def network_pixels(self, region: Region) -> int:
+        """Pixels of the windows of all stacks that are not interpolated only."""
+        stacks = [part for i, part in enumerate(region) if i not in self._volume]
+        letters = [letter for letter in self.axes if letter not in "ZYX"]
+        number = _restored(self.scales, letters, stacks)
+        return number * self.geometry.network_pixels(self._zyx(region))
+
     def compute(self, pixels: np.ndarray, region: Region, run_windows: RunWindows) -> np.ndarray:
         """Restore or interpolate each stack of a region; see `Task`."""
         result = np.empty(region_shape(region), self.dtype)
@@ -205,6 +225,12 @@ class StackTask:
     def _zyx(self, region: Region) -> tuple[slice, slice, slice]:
         z, y, x = (region[i] for i in self._volume)
         return z, y, x
+
+
+def _restored(scales: Scales, letters: Sequence[str], parts: Sequence[slice]) -> int:
+    """Count the places along some axes that have an intensity map."""
+    places = product(*(range(part.start, part.stop) for part in parts))
+    return sum(scales.of(dict(zip(letters, place, strict=True))) is not None for place in places)
 
 
 def _unchanged(windows: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -250,10 +276,10 @@ def output_pixel_size(image: Image, options: Options) -> dict[str, float]:
 
 def _check(image: Image, options: Options) -> None:
     name = image.source or "image"
-    if options.dtype not in ("same", "float32"):
-        raise ValueError(f"dtype: expected 'same' or 'float32', got {options.dtype!r}")
-    if options.task not in ("plane", "axial"):
-        raise ValueError(f"task: expected 'plane' or 'axial', got {options.task!r}")
+    for option, choices in (("dtype", DtypeName), ("task", TaskName)):
+        if (value := getattr(options, option)) not in get_args(choices):
+            expected = " or ".join(map(repr, get_args(choices)))
+            raise ValueError(f"{option}: expected {expected}, got {value!r}")
     if options.task == "axial" and "Z" not in image.axes:
         raise ValueError(
             f"{name}: expected a stack with axis Z for the axial task, got {image.axes}; name the "

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import copy
+import math
+import subprocess
+import sys
 import tempfile
 import warnings
 from pathlib import Path
@@ -17,41 +20,88 @@ from ..image.atomic import whole
 from ..model_card import KEY, ModelCard
 
 _TOLERANCE = 1e-4  # of the range
+_PLANE = 384  # pixels; side of the plane for which memory is measured
+_SPARE, _STEP = 1.05, 20  # that memory is rounded up by 5 % and to 20 bytes, so that exports agree
 
 
-def receptive_field(network: nn.Module, multiple: int, reach: int = 96) -> int:
-    """Measure how far, in pixels, an input pixel can change the output.
+def receptive_field(network: nn.Module, multiple: int) -> tuple[int, int]:
+    """Compute how far an input pixel reaches in the output, to each side.
 
-    Each position within one down-sampling cell is perturbed, since strided layers treat them
-    differently; weights are drawn at random so that no trained zero hides a path.
+    Without biases and with equal positive weights, a single bright pixel gives at each place the
+    number of its paths to there: 0 out of reach, and never 0 within. Each position within one
+    down-sampling cell is tried, since strided layers treat them differently.
+
+    Parameters
+    ----------
+    network
+        (B, 1, Y, X) to the same; convolutions, rectifiers, sums, resampling.
+    multiple
+        Its down-sampling factor, in pixels.
+
+    Returns
+    -------
+    y, x : int
+        Pixels along each axis, exact.
+
+    Raises
+    ------
+    ValueError
+        A network that answers an empty image, of which this cannot be known.
     """
-    probe = _randomised(network)
-    side = 2 * reach + multiple
-    base = torch.zeros(1, 1, side, side, dtype=torch.float64)
-    farthest = 0
-    with torch.no_grad():
-        rest = probe(base)
-        for cell in range(multiple):
-            moved = base.clone()
-            moved[0, 0, reach + cell, reach + cell] = 1.0
-            changed = (probe(moved) - rest)[0, 0].abs().amax(0).nonzero()[:, 0]
-            ends = (changed - (reach + cell)).abs()
-            farthest = max(farthest, int(ends.max())) if len(ends) else farthest
-    return farthest
-
-
-def _randomised(network: nn.Module) -> nn.Module:
-    probe = copy.deepcopy(network).cpu().double()
-    rng = torch.Generator().manual_seed(0)
+    probe = copy.deepcopy(network).cpu().double().eval()
     for parameter in probe.parameters():
-        drawn = torch.rand(parameter.shape, generator=rng, dtype=torch.float64)
-        fan = max(1, parameter[0].numel() if parameter.dim() > 1 else 1)
-        parameter.data = (drawn + 0.5) / fan
-    return probe
+        inputs = parameter.shape[1] if parameter.dim() > 1 else 1
+        nn.init.constant_(parameter, 1 / inputs if parameter.dim() > 1 else 0)
+    room = multiple * _span(probe, multiple)
+    return _reach(probe, multiple, room, 2), _reach(probe, multiple, room, 3)
+
+
+def _span(probe: nn.Module, multiple: int) -> int:
+    """Add up the sides of the kernels of all convolutions, as often as they are applied."""
+    sides = [1]
+
+    def note(layer: nn.Module, *_: object) -> None:
+        if isinstance(layer, nn.modules.conv._ConvNd):
+            sizes = zip(layer.kernel_size, layer.dilation, strict=True)
+            sides.append(max(1 + (size - 1) * dilation for size, dilation in sizes))
+
+    hooks = [layer.register_forward_hook(note) for layer in probe.modules()]
+    with torch.no_grad():
+        probe(torch.zeros(1, 1, multiple, multiple, dtype=torch.float64))
+    for hook in hooks:
+        hook.remove()
+    return sum(sides)
+
+
+def _reach(probe: nn.Module, multiple: int, room: int, axis: int) -> int:
+    """Return the farthest place along an axis that bright pixels of one cell reach."""
+    while True:
+        sides = {2: (2 * room + multiple, multiple), 3: (multiple, 2 * room + multiple)}[axis]
+        images = torch.zeros(multiple, 1, *sides, dtype=torch.float64)
+        cells = torch.arange(multiple)
+        images.select(5 - axis, 0)[cells, 0, room + cells] = 1.0
+        with torch.no_grad():
+            if probe(torch.zeros_like(images[:1])).any():
+                raise ValueError("expected a network without constants, got another answer than 0")
+            lit = probe(images)[:, 0].any(4 - axis)  # (cell, place along the axis)
+        cell, place = lit.nonzero().T
+        farthest = int((place - room - cell).abs().max())
+        if farthest < room:
+            return farthest
+        room *= 2
 
 
 def export_restorer(network: nn.Module, path: Path, card: ModelCard) -> float:
     """Write `network` and its card to `path`, which appears whole or not at all.
+
+    Parameters
+    ----------
+    network
+        (B, 1, Y, X) and hints (B, H) to an image of the same shape for each output of the card.
+    path
+        The ``.onnx`` file; one that is there is replaced.
+    card
+        Number of weights and memory for a pixel are measured and filled in.
 
     Returns
     -------
@@ -65,33 +115,90 @@ def export_restorer(network: nn.Module, path: Path, card: ModelCard) -> float:
         That difference is above 1e-4.
     """
     network = network.cpu().eval()
-    payload = _onnx_bytes(network, card)
-    difference = _difference(network, payload, len(card.hints))
+    graph = _graph(network, card)
+    difference = _difference(network, graph.SerializeToString(), len(card.hints))
     if difference > _TOLERANCE:
         raise RuntimeError(f"exported restorer differs from torch by {difference:.2g} of the range")
+    measured = {
+        "parameters": sum(weight.numel() for weight in network.parameters()),
+        "bytes_per_pixel": bytes_per_pixel(graph.SerializeToString()),
+    }
+    card = card.model_copy(update=measured)
+    onnx.helper.set_model_props(graph, {KEY: card.model_dump_json()})
+    onnx.checker.check_model(graph)
     with whole(path) as part:
-        part.write_bytes(payload)
+        part.write_bytes(graph.SerializeToString())
     return difference
 
 
-def _onnx_bytes(network: nn.Module, card: ModelCard) -> bytes:
+def bytes_per_pixel(model: bytes) -> int:
+    """Measure the memory that ONNX Runtime takes for a pixel, in a process of its own.
+
+    Parameters
+    ----------
+    model
+        Content of an ``.onnx`` file of one plane.
+
+    Returns
+    -------
+    int
+        Of a plane of 384 × 384 on the CPU, what the process takes at most beyond what it took
+        before, in bytes for a pixel, rounded up.
+
+    Raises
+    ------
+    RuntimeError
+        The process failed.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "model.onnx"
+        path.write_bytes(model)
+        command = [sys.executable, "-c", _MEASURE, str(path), str(_PLANE)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        reason = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
+        raise RuntimeError(f"memory of the exported restorer could not be measured: {reason}")
+    return math.ceil(float(done.stdout) * _SPARE / _STEP) * _STEP
+
+
+# A small plane is run before, so that what does not grow with the plane is not counted. ONNX
+# Runtime keeps what it has taken, so that what is there after a plane is what it took at most.
+_MEASURE = """
+import os, sys
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"
+import numpy, onnxruntime, psutil
+options = onnxruntime.SessionOptions()
+options.enable_mem_pattern = False
+session = onnxruntime.InferenceSession(sys.argv[1], options, ["CPUExecutionProvider"])
+def memory_after(side):
+    feed = {"image": numpy.ones((1, 1, side, side), numpy.float32)}
+    for hint in session.get_inputs()[1:]:
+        feed[hint.name] = numpy.zeros((1, hint.shape[1]), numpy.float32)
+    restored = session.run(None, feed)
+    return psutil.Process().memory_info().rss
+before, side = memory_after(64), int(sys.argv[2])
+print(max(1, memory_after(side) - before) / side**2)
+"""
+
+
+def _graph(network: nn.Module, card: ModelCard) -> onnx.ModelProto:
+    """Return the network as ONNX; inputs and outputs are named, sizes and batch are free."""
     sizes = {0: "batch", 2: "y", 3: "x"}
+    hint = (torch.zeros(2, len(card.hints)),) if card.hints else ()
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the exporter speaks of its own successor
         torch.onnx.export(
             network,
-            (torch.rand(2, 1, 64, 48), *([torch.zeros(2, len(card.hints))] if card.hints else [])),
+            (torch.rand(2, card.planes, 64, 48), *hint),
             Path(folder) / "restorer.onnx",
-            input_names=["image", "hint"] if card.hints else ["image"],
-            output_names=["restored"],
-            dynamic_axes={"image": sizes, "restored": sizes, "hint": {0: "batch"}},
+            input_names=["image", "hint"] if hint else ["image"],
+            output_names=list(card.outputs),
+            dynamic_axes={"image": sizes, "hint": {0: "batch"}}
+            | {name: sizes for name in card.outputs},
             opset_version=17,
             dynamo=False,
         )
-        model = onnx.load(Path(folder) / "restorer.onnx")
-    onnx.helper.set_model_props(model, {KEY: card.model_dump_json()})
-    onnx.checker.check_model(model)
-    return bytes(model.SerializeToString())
+        return onnx.load(Path(folder) / "restorer.onnx")
 
 
 def _difference(network: nn.Module, payload: bytes, hints: int) -> float:
@@ -99,11 +206,11 @@ def _difference(network: nn.Module, payload: bytes, hints: int) -> float:
     rng = np.random.default_rng(0)
     worst = 0.0
     for shape in ((1, 1, 64, 64), (2, 1, 96, 44)):
-        given = {"image": rng.random(shape, dtype=np.float32)}
+        feed = {"image": rng.random(shape, dtype=np.float32)}
         if hints:
-            given["hint"] = rng.integers(2, size=(shape[0], hints)).astype(np.float32)
+            feed["hint"] = rng.integers(2, size=(shape[0], hints)).astype(np.float32)
         with torch.no_grad():
-            wanted = network(*(torch.from_numpy(a) for a in given.values())).numpy()
-        found = session.run(None, given)[0]
-        worst = max(worst, float(np.abs(found - wanted).max() / (np.ptp(wanted) + 1e-12)))
+            wanted = network(*(torch.from_numpy(a) for a in feed.values())).numpy()
+        restored = session.run(None, feed)[0]
+        worst = max(worst, float(np.abs(restored - wanted).max() / (np.ptp(wanted) + 1e-12)))
     return worst

@@ -305,7 +305,7 @@ def _pairs(
 def model_card(material: Material, settings: Settings, steps: int) -> ModelCard:
     """Return what a restorer's file says of itself; `steps` it has been trained for."""
     network = build_restorer(settings.restorer.architecture)
-    halo = receptive_field(network, network.multiple) if network.tileable else 0
+    halo = receptive_field(network, network.multiple) if network.tileable else (0, 0)
     return ModelCard(
         program=__version__,
         halo=halo,

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from serve import serve
 
 import microscopygan
-from microscopygan.restoration.files import restore_file
+from microscopygan.restoration.api import restore_file
 from microscopygan.restoration.model import Restorer
 
 

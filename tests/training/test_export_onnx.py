@@ -1,0 +1,111 @@
+"""Export: the reach of the network, exactly; memory for a pixel; the file and its card."""
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import torch
+from torch import nn
+
+from microscopygan.gan.networks import UNetRestorer, build_restorer
+from microscopygan.model_card import KEY, ModelCard
+from microscopygan.restoration.model import Restorer
+from microscopygan.settings import make_settings
+from microscopygan.training.export_onnx import bytes_per_pixel, export_restorer, receptive_field
+
+DEFAULT = make_settings("default", "scratch").restorer.architecture
+
+
+def unet(blocks: int) -> nn.Module:
+    """The default network with few channels."""
+    return build_restorer(DEFAULT.model_copy(update={"channels": (1, 2, 2), "blocks": blocks}))
+
+
+@pytest.mark.parametrize("blocks", range(1, 17))
+def test_the_reach_of_the_u_net_is_that_of_theory(blocks: int) -> None:
+    # 1 + 2 + 2 + 1 at full size, (2 + 2) · 2 at half, 2 · blocks · 4 at a quarter, and up to 3
+    # pixels from the place within a cell of 4.
+    reach = 14 + 8 * blocks + 3
+    assert receptive_field(unet(blocks), UNetRestorer.multiple) == (reach, reach)
+
+
+def test_the_reach_is_that_of_each_axis() -> None:
+    assert receptive_field(nn.Conv2d(1, 1, 5, padding=2), 1) == (2, 2)
+    assert receptive_field(nn.Conv2d(1, 1, (3, 7), padding=(1, 3)), 1) == (1, 3)
+    one = nn.Conv2d(1, 1, 5, padding=2)
+    assert receptive_field(nn.Sequential(one, one), 1) == (4, 4)
+    dilated = nn.Conv2d(1, 1, (1, 3), padding=(0, 150), dilation=(1, 150))
+    assert receptive_field(nn.Sequential(dilated, nn.ReLU(), dilated), 1) == (0, 300)
+
+
+def test_weights_of_zero_or_of_either_sign_hide_no_path() -> None:
+    network = unet(2)
+    nn.init.zeros_(network.last.weight)
+    nn.init.constant_(network.stem.bias, -3.0)
+    before = {name: weight.clone() for name, weight in network.state_dict().items()}
+    assert receptive_field(network, 4) == (33, 33)
+    assert all(torch.equal(before[name], weight) for name, weight in network.state_dict().items())
+
+
+def test_a_network_that_answers_an_empty_image_is_refused() -> None:
+    with pytest.raises(ValueError, match="without constants"):
+        receptive_field(nn.Sequential(nn.Conv2d(1, 1, 3, padding=1), nn.Sigmoid()), 1)
+
+
+def test_the_halo_of_the_model_that_ships_is_exact() -> None:
+    card = Restorer().card
+    shipped = build_restorer(DEFAULT.model_copy(update={"hints": card.hints}))
+    assert receptive_field(shipped, card.multiple) == card.halo
+
+
+def test_the_file_says_what_was_measured(tmp_path: Path) -> None:
+    network = unet(1)
+    card = ModelCard(program="0", halo=(25, 25), multiple=4, defects=("noise",))
+    path = tmp_path / "restorer.onnx"
+    assert export_restorer(network, path, card) <= 1e-4
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    stated = session.get_modelmeta().custom_metadata_map[KEY]
+    written = ModelCard.from_json(stated, "restorer.onnx")
+    assert written.parameters == sum(weight.numel() for weight in network.parameters())
+    assert written.bytes_per_pixel % 20 == 0
+    assert 20 <= written.bytes_per_pixel <= 1000
+    assert [output.name for output in session.get_outputs()] == ["mean"]
+    kept = written.model_copy(update={"parameters": None, "bytes_per_pixel": 280})
+    assert kept == card
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_memory_for_a_pixel_is_that_of_the_default_network() -> None:
+    """Measured at 257 to 269 bytes with planes of 256 to 2048 pixels."""
+    measured = {bytes_per_pixel(Restorer().path.read_bytes()) for _ in range(2)}
+    assert max(measured) - min(measured) <= 20
+    assert 240 <= min(measured) <= max(measured) <= 320
+
+
+def test_a_model_that_does_not_run_has_no_memory(tmp_path: Path) -> None:
+    with pytest.raises(RuntimeError, match="could not be measured"):
+        bytes_per_pixel(b"no model")
+
+
+def test_outputs_are_taken_by_name(tmp_path: Path) -> None:
+    path = tmp_path / "restorer.onnx"
+    card = ModelCard(program="0", halo=(25, 25), multiple=4, defects=("noise",))
+    export_restorer(unet(1), path, card)
+    wide = onnx.load(path)
+    for name, factor in (("lower", 0.5), ("upper", 2.0)):
+        value = onnx.numpy_helper.from_array(np.float32(factor), f"{name}_factor")
+        wide.graph.initializer.append(value)
+        node = onnx.helper.make_node("Mul", ["mean", f"{name}_factor"], [name])
+        wide.graph.node.append(node)
+        output = onnx.ValueInfoProto()
+        output.CopyFrom(wide.graph.output[0])
+        output.name = name
+        wide.graph.output.insert(0, output)
+    stated = card.model_copy(update={"outputs": ("upper", "lower", "mean")})
+    onnx.helper.set_model_props(wide, {KEY: stated.model_dump_json()})
+    onnx.save(wide, tmp_path / "wide.onnx")
+    plane = np.random.default_rng(0).random((40, 52), dtype=np.float32)
+    expected = Restorer(path).restore_plane(plane)
+    assert np.array_equal(Restorer(tmp_path / "wide.onnx").restore_plane(plane), expected)
