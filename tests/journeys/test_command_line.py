@@ -102,11 +102,11 @@ def test_from_a_dataset_to_a_report(command, dataset: Path, tmp_path: Path) -> N
 
     new = tmp_path / "new"
     shutil.copytree(dataset / "clean", new / "clean")
-    shutil.copytree(dataset / "noise", new / "stripes")
+    shutil.copytree(dataset / "noise", new / "unheard")
     more = tmp_path / "more"
     assert command("train", new, "-o", more, "--add-to", run, "--quiet")[0] == 0
     assert (
-        command("synthesize", more, new / "clean", "--defect", "stripes", "-o", more / "x")[0] == 0
+        command("synthesize", more, new / "clean", "--defect", "unheard", "-o", more / "x")[0] == 0
     )
     code, _, error = command("train", dataset, "-o", tmp_path / "no", "--add-to", run, "--quiet")
     assert code == 2

@@ -17,12 +17,12 @@ def test_a_new_defect_leaves_the_trained_run_bit_equal(
 ) -> None:
     data = load_dataset(dataset)
     train(data, tmp_path / "old", tiny, stage="defects", quiet=True)
-    new = Dataset(data.clean, {"stripes": data.defective["noise"]}, {}, {})
+    new = Dataset(data.clean, {"unheard": data.defective["noise"]}, {}, {})
     wider = tiny.changed({"defects.architecture.channels": 8})
     extend_defects(tmp_path / "old", new, tmp_path / "new", wider, quiet=True)
     before, names = load_defects(tmp_path / "old" / "defects.safetensors")
     after, more = load_defects(tmp_path / "new" / "defects.safetensors")
-    assert more == (*names, "stripes")
+    assert more == (*names, "unheard")
     rows = defect_rows(after)
     old = before.state_dict()
     for name, value in after.state_dict().items():

@@ -69,7 +69,7 @@ def test_settings_take_the_architecture_that_ships(brief: Settings) -> None:
 def test_known_defects_start_from_their_own_rows() -> None:
     known, _ = load_defects(DEFECTS)
     chosen = generator_for(
-        material(("stripes", "axial"), [], physics={"axial": [Axial(sigma_z=1, step=4)]})
+        material(("unheard", "axial"), [], physics={"axial": [Axial(sigma_z=1, step=4)]})
     )
     rows = defect_rows(chosen)
     for name, value in chosen.state_dict().items():
@@ -99,8 +99,8 @@ def test_rows_alone_train_where_physics_makes_every_draft() -> None:
 def test_pairs_held_back_judge_as_they_are(brief: Settings) -> None:
     clean = planes(2)
     pairs = [Pair(plane + 1, plane, str(k), str(k)) for k, plane in enumerate(clean)]
-    given = material(("stripes",), planes(12), validation={"stripes": pairs})
-    found = judges(given, brief, None)["stripes"]
+    given = material(("unheard",), planes(12), validation={"unheard": pairs})
+    found = judges(given, brief, None)["unheard"]
     np.testing.assert_allclose(found.image, found.target + 1, rtol=1e-6)
 
 
@@ -112,8 +112,8 @@ def test_physics_makes_what_judges_where_there_are_no_pairs(brief: Settings) -> 
 
 
 def test_a_defect_without_physics_is_judged_by_cin_gans_images(brief: Settings) -> None:
-    given = material(("stripes",), planes(12), spare={"stripes": planes(3, 1)})
-    found = judges(given, brief, generator_for(given).requires_grad_(False))["stripes"]
+    given = material(("unheard",), planes(12), spare={"unheard": planes(3, 1)})
+    found = judges(given, brief, generator_for(given).requires_grad_(False))["unheard"]
     assert not np.allclose(found.image, found.target)
     with pytest.raises(ValueError, match="expected pairs to judge"):
         judges(given, brief, None)
@@ -181,9 +181,9 @@ def test_a_failed_adaptation_leaves_the_generalist(
     ("name", "changes", "needed"),
     [
         ("noise", {}, False),
-        ("stripes", {}, True),
+        ("unheard", {}, True),
         ("noise", {"cin_gan": 0.1}, True),
-        ("stripes", {"alpha": 0.0}, False),
+        ("unheard", {"alpha": 0.0}, False),
     ],
 )
 def test_cin_gan_is_for_what_no_physics_describes(
