@@ -15,7 +15,7 @@ help:
 
 $(STAMP): pyproject.toml constraints.txt
 	@echo "Making the virtual environment .venv"
-	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; (3, 11) <= v < (3, 14) or sys.exit(f"expected Python 3.11 to 3.13, got {v[0]}.{v[1]}; try make PYTHON=python3.12")'
+	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; (3, 11) <= v < (3, 15) or sys.exit(f"expected Python 3.11 to 3.14, got {v[0]}.{v[1]}; try make PYTHON=python3.12")'
 	@$(PYTHON) -m venv .venv
 	@echo "Installing MicroscopyGAN and what it needs (minutes, once)"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check \

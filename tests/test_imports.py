@@ -23,6 +23,7 @@ MAY_IMPORT = {
     "restoration": {"image", "defects"},
     "evaluate": {"image", "datasets", "defects"},
     "apps": {"image", "datasets", "defects", "gan", "training", "restoration", "evaluate"},
+    "__main__": {"apps"},
 }
 SHARED = {"settings", "model_card"}
 TORCH_FREE = {"__init__", "image", "datasets", "defects", "restoration", "evaluate"} | SHARED

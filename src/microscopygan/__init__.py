@@ -2,11 +2,13 @@
 
 Importing this package loads neither PyTorch nor ONNX Runtime; `restore` and `load` do the
 restoring, `train` and `load_dataset` the training, everything else is in the rooms (see
-ARCHITECTURE.md).
+ARCHITECTURE.md). The one thing that importing does is to switch ONNX Runtime's telemetry off.
 """
 
 from __future__ import annotations
 
+import os
+import sys
 from importlib import import_module
 from typing import TYPE_CHECKING
 
@@ -26,6 +28,22 @@ if TYPE_CHECKING:
     from .training.stages import train as train
 
 __version__ = "0.1.0"
+
+
+def _switch_telemetry_off() -> None:
+    """Keep ONNX Runtime from collecting and sending: nothing leaves the machine.
+
+    Its releases since 1.32 open a data base of events in the user's cache folder when they are
+    imported, and upload it. This package is imported before they are, in every process, and worker
+    processes inherit the variable. If the runtime is there already, what it can still be told is
+    to collect no further events.
+    """
+    os.environ["ORT_DISABLE_TELEMETRY"] = "1"
+    if (runtime := sys.modules.get("onnxruntime")) is not None:
+        runtime.disable_telemetry_events()
+
+
+_switch_telemetry_off()
 
 _ROOMS = {
     "Dataset": "datasets.folder",

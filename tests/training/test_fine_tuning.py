@@ -269,7 +269,7 @@ def test_two_processes_adapt_in_time(tmp_path: Path, dataset: Path, launch) -> N
     """Slow (about 40 s): two interpreters adapt for a few seconds; one of them times and judges."""
     run = tmp_path / "run"
     options = ("--minutes", 0.2, "--cin-gan", 0.5, "--quiet")
-    launch("-m", "microscopygan.apps.cli", "train", dataset, "-o", run, *options)
+    launch("-m", "microscopygan", "train", dataset, "-o", run, *options)
     steps = json.loads((run / "steps.json").read_text())
     rows = read_judgements(run / "restorer")
     assert len(rows) > 1

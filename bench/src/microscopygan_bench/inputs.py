@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 SOURCES = Path(__file__).resolve().parents[1]
 REPOSITORY = SOURCES.parents[1]
-PROGRAM = [sys.executable, "-m", "microscopygan.apps.cli"]
+PROGRAM = [sys.executable, "-m", "microscopygan"]
 _PATCH = 256  # pixels; a plane is a mosaic of specimens of this size
 
 

@@ -12,13 +12,13 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from .. import __version__
 from ..settings import Preset, Stage, Start
 from .extras import need
 
 app = typer.Typer(
     help="Restore microscopy images when there is hardly any training data.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
 )
 console = Console()
@@ -28,9 +28,21 @@ Seed = Annotated[int, typer.Option(min=0, help="Seed of all randomness.")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="Show no progress.")]
 
 
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"microscopygan {__version__}")
+        raise typer.Exit
+
+
 @app.callback()
 def _common(
     debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_show_version, is_eager=True, help="Show the version and exit."
+        ),
+    ] = False,
 ) -> None:
     if debug:
         os.environ["MICROSCOPYGAN_DEBUG"] = "1"
@@ -312,7 +324,3 @@ def _one_line(error: BaseException) -> str:
     if isinstance(error, OSError) and error.strerror and error.filename:
         return f"{error.filename}: {error.strerror}"
     return " ".join(str(error).split()) or type(error).__name__
-
-
-if __name__ == "__main__":
-    main()

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import functools
+import os
 import sys
 from collections.abc import Callable
+
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # has to come before the import
 
 import numpy as np
 import onnxruntime
