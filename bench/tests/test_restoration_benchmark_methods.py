@@ -329,3 +329,16 @@ def test_the_page_shows_the_figures_of_the_published_tables() -> None:
     shown = [line for line in figures.splitlines() if re.match(r"\| [^|]+ \| [\d.+–-]", line)]
     assert shown
     assert set(shown) <= published
+
+
+def test_the_short_page_repeats_published_figures() -> None:
+    docs = REPOSITORY / "docs"
+    text = (docs / "figures.md").read_text(encoding="utf-8")
+    figures = text[text.index("<!-- figures -->") : text.index("<!-- /figures -->")]
+    rows = [line.strip("| ").split(" | ") for line in figures.splitlines() if "±" in line]
+    pages = [docs / "benchmark.md", docs / "generalist.md"]
+    published = "".join(path.read_text("utf-8").replace("*", "") for path in pages)
+    assert len(rows) == 3
+    for cell in (cell.strip("*") for row in rows for cell in row[1:]):
+        pattern = rf"\| {re.escape(cell)}(?= [/±])"
+        assert re.search(pattern, published), cell

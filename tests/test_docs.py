@@ -1,0 +1,214 @@
+"""What README and docs/ show runs: every block, and every option and link in the text exists.
+
+A block that cannot run here says why in a comment above it, ``<!-- not run: REASON -->``; its
+syntax, options and names are checked all the same. The blocks of a page run in order, in one folder
+that holds what they name (`work`).
+"""
+
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+import typer
+
+from microscopygan.apps import cli
+from microscopygan.image.formats import Image, read, write
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+PACKAGE = REPOSITORY / "src" / "microscopygan"
+PAGES = sorted([*REPOSITORY.glob("*.md"), *(REPOSITORY / "docs").rglob("*.md")])
+PAGES += sorted((REPOSITORY / "examples").rglob("*.md"))
+COMMANDS = typer.main.get_command(cli.app)
+LONG = {"train", "demo", "synthesize"}  # parsed only: they take minutes, or need a training
+
+
+class Block(NamedTuple):
+    """A fenced block of a page."""
+
+    page: Path
+    line: int
+    language: str
+    text: str
+    why_not: str | None
+
+    @property
+    def name(self) -> str:
+        return f"{self.page.relative_to(REPOSITORY)}:{self.line}"
+
+
+def blocks(page: Path) -> list[Block]:
+    """Return the sh and python blocks of a page."""
+    pattern = r"(?:<!-- not run: ([^>]+?) -->\n)?^```(sh|python)\n(.*?)^```$"
+    text = page.read_text(encoding="utf-8")
+    return [
+        Block(page, text[: found.start(2)].count("\n") + 1, found[2], found[3], found[1])
+        for found in re.finditer(pattern, text, re.MULTILINE | re.DOTALL)
+    ]
+
+
+ALL = [block for page in PAGES for block in blocks(page)]
+
+
+def lines(text: str) -> list[list[str]]:
+    """Split shell commands into words; comments go, lines that end in a backslash go on."""
+    whole = re.split(r"\n|&&", text.replace("\\\n", " "))
+    return [words for line in whole if (words := shlex.split(line, comments=True))]
+
+
+def parse(words: list[str]) -> str:
+    """Parse the words after ``microscopygan``; return the command's name."""
+    context = COMMANDS.make_context("microscopygan", list(words))
+    name, command, rest = COMMANDS.resolve_command(
+        context, [*context._protected_args, *context.args]
+    )
+    command.make_context(name, rest, parent=context)
+    return name
+
+
+def check_other(words: list[str]) -> None:
+    """Check the names in a line that starts no command of ours: extras, targets, modules, files."""
+    extras = tomllib.loads((REPOSITORY / "pyproject.toml").read_text("utf-8"))["project"][
+        "optional-dependencies"
+    ]
+    if words[:2] == ["pip", "install"]:
+        for word in words:
+            assert set(re.findall(r"\[(\w+)\]", word)) <= extras.keys(), word
+    elif words[0] == "make":
+        targets = re.findall(r"^([a-z-]+):", (REPOSITORY / "Makefile").read_text(), re.MULTILINE)
+        assert {word for word in words[1:] if "=" not in word} <= set(targets)
+    elif words[0] == "microscopygan-bench":
+        module = REPOSITORY / "bench" / "src" / "microscopygan_bench" / words[1].replace("-", "_")
+        assert module.is_dir() or module.with_suffix(".py").exists(), words[1]
+    elif words[0] == "python":
+        assert (REPOSITORY / words[1]).exists(), words[1]
+
+
+@pytest.mark.parametrize("block", ALL, ids=lambda block: block.name)
+def test_every_block_is_valid(block: Block) -> None:
+    if block.language == "python":
+        compile(block.text, block.name, "exec")
+        return
+    shell = ["bash", "-n", "-c", block.text]
+    assert subprocess.run(shell, capture_output=True, check=False).returncode == 0
+    for words in lines(block.text):
+        if words[0] == "microscopygan":
+            parse(words[1:])
+        else:
+            assert block.why_not, f"{block.name}: {words[0]} needs a comment why it is not run"
+            check_other(words)
+
+
+@pytest.fixture
+def work(tmp_path: Path, dataset: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with all that the pages name, small: images, stacks, a dataset, a run."""
+    clean = read(PACKAGE / "samples" / "clean" / "dsb2018_095.tif").array[:80, :96]
+    stack = np.stack([np.roll(clean, 3 * k, axis=1) for k in range(6)])
+    voxel = {"Z": 0.4, "Y": 0.1, "X": 0.1}
+    dataset.rename(tmp_path / "my_dataset")
+    write(tmp_path / "my_image.tif", Image(clean, "YX", {"Y": 0.1, "X": 0.1}))
+    write(tmp_path / "stack.ome.tif", Image(stack, "ZYX", voxel))
+    write(tmp_path / "big.ome.zarr", Image(stack, "ZYX", voxel))
+    for folder in ("images", "restored", "targets"):
+        for name in ("a.tif", "b.tif"):
+            (tmp_path / folder).mkdir(exist_ok=True)
+            write(tmp_path / folder / name, Image(clean, "YX", {}))
+    run = tmp_path / "my_run"
+    run.mkdir()
+    (run / "settings.json").write_text("{}")
+    shutil.copy(PACKAGE / "weights" / "generalist.onnx", run / "restorer.onnx")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "page", sorted({b.page for b in ALL}), ids=lambda page: str(page.relative_to(REPOSITORY))
+)
+def test_the_blocks_of_a_page_run(page: Path, work: Path, run_command) -> None:
+    """Slow (2 to 20 s a page): Python blocks are a script of their own, commands restore images."""
+    shown = [block for block in blocks(page) if not block.why_not]
+    for block in shown:
+        if block.language == "sh":
+            for words in lines(block.text):
+                if parse(words[1:]) not in LONG:
+                    code, _, error = run_command(*words[1:])
+                    assert code == 0, f"{block.name}: {shlex.join(words)}: {error}"
+    script = "\n".join(block.text for block in shown if block.language == "python")
+    if script:
+        (work / "page.py").write_text(script, encoding="utf-8")
+        ran = subprocess.run(
+            [sys.executable, "page.py"], capture_output=True, text=True, check=False, timeout=300
+        )
+        assert ran.returncode == 0, f"{page.name}: {ran.stderr}"
+
+
+def text_of(page: Path) -> str:
+    """Return a page without its fenced blocks."""
+    return re.sub(r"^```.*?^```$", "", page.read_text(encoding="utf-8"), flags=re.M | re.S)
+
+
+def test_every_option_in_the_text_exists() -> None:
+    known = {
+        option
+        for command in COMMANDS.commands.values()
+        for parameter in command.params
+        for option in [*parameter.opts, *parameter.secondary_opts]
+    } | {option for parameter in COMMANDS.params for option in parameter.opts}
+    known |= {"--help"}
+    for path in [
+        *(REPOSITORY / "bench" / "src").rglob("*.py"),
+        *(REPOSITORY / "scripts").rglob("*.py"),
+    ]:
+        known |= set(re.findall(r'"(--[a-z][a-z-]*)"', path.read_text(encoding="utf-8")))
+    others = {  # of other programs
+        "cluster.md": {"--gres"},
+        "2019.md": {"--cin_augment", "--alpha", "--cin_generator_path", "--images_limit"},
+    }
+    for page in PAGES:
+        spans = " ".join(re.findall(r"`([^`\n]+)`", text_of(page)))
+        named = set(re.findall(r"(?<![\w-])--[a-z][\w-]*", spans))
+        assert named <= known | others.get(page.name, set()), page.name
+
+
+def anchors(page: Path) -> set[str]:
+    """Return the anchors that headings of a page get."""
+    heads = re.findall(r"^#+ (.+)$", text_of(page), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", head.lower()).replace(" ", "-") for head in heads}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(REPOSITORY)))
+def test_every_link_leads_somewhere(page: Path) -> None:
+    for link in re.findall(r"\]\(([^)\s]+)\)", text_of(page)):
+        if re.match(r"https?://", link):
+            continue
+        place, _, anchor = link.partition("#")
+        target = (page.parent / place).resolve() if place else page
+        assert target.exists(), link
+        if anchor:
+            assert anchor in anchors(target), link
+
+
+@pytest.mark.slow
+def test_the_picture_is_what_its_script_makes(tmp_path: Path) -> None:
+    """Slow (about 5 s): three images restored in a process of its own."""
+    from skimage.io import imread
+
+    shown, made = REPOSITORY / "docs" / "images" / "before_after.png", tmp_path / "made.png"
+    script = [sys.executable, str(REPOSITORY / "scripts" / "readme_picture.py"), "-o", str(made)]
+    subprocess.run(script, check=True, capture_output=True)
+    ours, theirs = (imread(path).astype(float) for path in (shown, made))
+    assert ours.shape == theirs.shape
+    assert np.abs(ours - theirs).mean() < 2  # of 255; letters differ a little between libraries
+    assert shown.stat().st_size < 400_000
+
+
+def test_the_first_page_shows_the_three_commands_first() -> None:
+    first = blocks(REPOSITORY / "README.md")[0]
+    assert [parse(words[1:]) for words in lines(first.text)] == ["restore", "train", "restore"]
