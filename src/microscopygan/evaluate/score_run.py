@@ -47,12 +47,12 @@ def score_restorer(
     pictures: dict[str, Plane] = {}
     for defect, some in pairs.items():
         for number, pair in enumerate(some):
-            made = {
+            images = {
                 "input": pair.input,
                 "classical": classical(pair.input, defect),
                 **{name: restore(pair.input) for name, restore in restorers.items()},
             }
-            for method, plane in made.items():
+            for method, plane in images.items():
                 about: dict[str, str | float] = {
                     "defect": defect,
                     "image": pair.name,
@@ -60,7 +60,7 @@ def score_restorer(
                 }
                 rows.append({**about, **score(pair.target, plane)})
             if number < _EXAMPLES:
-                planes = made | {"clean": pair.target}
+                planes = images | {"clean": pair.target}
                 pictures |= {f"{defect}/{number}/{key}": p for key, p in planes.items()}
     if rows:
         write_csv(rows, run / "evaluation" / "scores.csv", overwrite=True)
@@ -100,40 +100,43 @@ def score_defects(
     ``[defect][cin-gan | physics | gaussian][spectrum | noise_curve | noise_curve_largest |
     classifier]``.
     """
-    found: dict[str, dict[str, dict[str, float | None]]] = {}
+    measures: dict[str, dict[str, dict[str, float | None]]] = {}
     pictures: dict[str, Plane] = {}
     for defect in sorted({key.partition("/")[0] for key in draws}):
         clean, planes = draws[f"{defect}/clean"], real[defect]
-        made = {"physics": draws[f"{defect}/synthetic1"]}
+        synthetic = {"physics": draws[f"{defect}/synthetic1"]}
         if f"{defect}/physics" in draws:
-            made = {"cin-gan": made["physics"], "physics": draws[f"{defect}/physics"]}
-        made["gaussian"] = _gaussian(clean, (seen or real)[defect], seed)
-        known = pairs.get(defect, [])
-        found[defect] = {
-            source: _measure(planes, known, some, clean, seed) for source, some in made.items()
+            synthetic = {"cin-gan": synthetic["physics"], "physics": draws[f"{defect}/physics"]}
+        synthetic["gaussian"] = _gaussian(clean, (seen or real)[defect], seed)
+        real_pairs = pairs.get(defect, [])
+        measures[defect] = {
+            source: _measure(planes, real_pairs, some, clean, seed)
+            for source, some in synthetic.items()
         }
         for number in range(min(_EXAMPLES, len(clean))):
             for kind in ("clean", "synthetic1", "synthetic2"):
                 pictures[f"{defect}/{number}/{kind}"] = draws[f"{defect}/{kind}"][number]
             pictures[f"{defect}/{number}/real"] = planes[number % len(planes)]
-    text = json.dumps(found, indent=2) + "\n"
+    text = json.dumps(measures, indent=2) + "\n"
     write_text(run / "evaluation" / "realism.json", text, overwrite=True)
     _save_pictures(run / "evaluation" / "synthetic.npz", pictures)
-    return found
+    return measures
 
 
 def _measure(
-    real: Sequence[Plane], pairs: list[Pair], made: Plane, clean: Plane, seed: int
+    real: Sequence[Plane], pairs: list[Pair], synthetic: Plane, clean: Plane, seed: int
 ) -> dict[str, float | None]:
     if pairs:
         theirs = noise_curve_from_pairs([p.input for p in pairs], [p.target for p in pairs])
-        ours = noise_curve_from_pairs(list(made), list(clean))
+        ours = noise_curve_from_pairs(list(synthetic), list(clean))
     else:
-        theirs, ours = noise_curve(list(real)), noise_curve(list(made))
+        theirs, ours = noise_curve(list(real)), noise_curve(list(synthetic))
     if len(real) < 2:
         return {"noise_curve": None, "spectrum": None, "classifier": None}
     rng = np.random.default_rng(seed)
-    measures = realism(_same_size(real), list(made), rng, real_curve=theirs, synthetic_curve=ours)
+    measures = realism(
+        _same_size(real), list(synthetic), rng, real_curve=theirs, synthetic_curve=ours
+    )
     return {
         "spectrum": measures.spectrum,
         "noise_curve": measures.noise_curve,

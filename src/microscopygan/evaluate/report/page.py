@@ -151,16 +151,16 @@ def _untested(run: Run) -> str:
 def _defect_row(
     defect: str, images: int, decibels: dict[str, Spread], structure: dict[str, Spread]
 ) -> str:
-    known = {name: value.mean for name, value in decibels.items() if np.isfinite(value.mean)}
-    best = max(known, key=lambda name: known[name]) if known else None
+    means = {name: value.mean for name, value in decibels.items() if np.isfinite(value.mean)}
+    best = max(means, key=lambda name: means[name]) if means else None
     cells = [
         f'<td class="{"best" if name == best else ""}">{value.text(2)}'
         f"<small>{structure[name].text(3)}</small></td>"
         for name, value in decibels.items()
     ]
     gain = "–"
-    if "restored" in known and "input" in known:
-        gain = f"{known['restored'] - known['input']:+.2f} dB"
+    if "restored" in means and "input" in means:
+        gain = f"{means['restored'] - means['input']:+.2f} dB"
     return f'<td>{_text(defect)}</td><td>{images}</td>{"".join(cells)}<td class="gain">{gain}</td>'
 
 
@@ -184,7 +184,7 @@ def _examples(run: Run, titles: Mapping[str, str]) -> str:
 def _defect_examples(defect: str, examples: Mapping[str, Planes], titles: Mapping[str, str]) -> str:
     """Show the detail of one image, that image, another, and the rest folded away."""
     shown = {n: planes for n, planes in examples.items() if "clean" in planes}
-    details = {n: found for n, planes in shown.items() if (found := find_detail(planes))}
+    details = {n: pair for n, planes in shown.items() if (pair := find_detail(planes))}
     order = sorted(shown, key=lambda n: -details[n][0] if n in details else 0)
     rows = [image_row(shown[n], titles, defect) for n in order]
     detail = ""
@@ -274,9 +274,9 @@ def _facts(record: dict[str, Any], dataset: dict[str, Any]) -> str:
     def listed(key: str, unit: str = "") -> str:
         return ", ".join(f"{name} {value}{unit}" for name, value in (record.get(key) or {}).items())
 
-    judged = record.get("adaptation") or {}
+    adaptation = record.get("adaptation") or {}
     facts = {
-        "Adaptation": _adaptation(judged) if judged else None,
+        "Adaptation": _adaptation(adaptation) if adaptation else None,
         "Clean images": dataset.get("clean"),
         "Share of synthetic pairs (α)": dataset.get("alpha"),
         "Share of those by CIN-GAN where the physics is known": dataset.get("cin_gan"),
@@ -286,32 +286,35 @@ def _facts(record: dict[str, Any], dataset: dict[str, Any]) -> str:
         "Parameters": listed("parameters"),
         "Programs": listed("program"),
     }
-    known = [f"{name}: {value}" for name, value in facts.items() if value not in (None, "")]
-    return "".join(f'<p class="soft">{_text(fact)}</p>' for fact in known)
+    lines = [f"{name}: {value}" for name, value in facts.items() if value not in (None, "")]
+    return "".join(f'<p class="soft">{_text(fact)}</p>' for fact in lines)
 
 
-def _adaptation(judged: dict[str, Any]) -> str:
-    steps, known = judged.get("kept_after_steps"), judged.get("generalist_gain_db")
-    said = f"kept after {steps} steps" if steps else "none did better than the generalist: kept"
-    if known is not None:
-        said += f", {judged.get('kept_gain_db')} dB over the input; the generalist {known} dB"
-    judges = ", ".join(f"{name} on {place}" for name, place in judged["judged_on"].items())
-    return f"{said}; judged: {judges}"
+def _adaptation(adaptation: dict[str, Any]) -> str:
+    steps = adaptation.get("kept_after_steps")
+    text = f"kept after {steps} steps" if steps else "the generalist was kept, none did better"
+    if "generalist_gain_db" in adaptation:
+        text += (
+            f", {adaptation.get('kept_gain_db')} dB over the input; "
+            f"the generalist {adaptation['generalist_gain_db']} dB"
+        )
+    images = ", ".join(f"{name} on {place}" for name, place in adaptation["judged_on"].items())
+    return f"{text}; validation: {images}"
 
 
-def _losses(logs: dict[str, Table], judged: dict[str, Any]) -> str:
+def _losses(logs: dict[str, Table], adaptation: dict[str, Any]) -> str:
     titles = {
         "defects": "CIN-GAN (defects)",
         "restorer": "cGAN (restorer)",
     }
-    if "kept_gain_db" in judged:
-        titles["judged"] = "Gain over the input where it was judged, dB"
+    if "kept_gain_db" in adaptation:
+        titles["validation"] = "Validation: gain over the input, dB"
     blocks = []
     for part, title in titles.items():
         table = logs.get(part, [])
         names = [n for n in (table[0] if table else {}) if n not in ("step", "seconds", "lr")]
         steps, figures = column(table, "step"), {n: column(table, n) for n in names}
-        off = {n for n, f in figures.items() if part != "judged" and not f.any()}  # of weight 0
+        off = {n for n, f in figures.items() if part != "validation" and not f.any()}  # of weight 0
         charts = "".join(
             line_chart(list(steps), list(figures[n]), n) for n in names if n not in off
         )

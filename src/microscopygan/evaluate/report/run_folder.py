@@ -21,7 +21,7 @@ PARTS = ("settings.json", "run.json", "defects/log.csv", "restorer/log.csv", "ev
 LOGS = {
     "defects": "defects/log.csv",
     "restorer": "restorer/log.csv",
-    "judged": "restorer/judged.csv",
+    "validation": "restorer/judged.csv",
 }
 
 
