@@ -31,7 +31,7 @@ from microscopygan_bench.restoration.cells import ALL
 from microscopygan_bench.restoration.interpolation import cubic, measured_rows
 from microscopygan_bench.restoration.methods import METHODS, PEERS
 from microscopygan_bench.restoration.microssim import micro_ssim
-from microscopygan_bench.restoration.statistics import over_draws, paired_difference
+from microscopygan_bench.restoration.statistics import paired_difference
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 TASKS = {"spots": Noise(photons=30), "stripes": LowResolution(sigma=1.5, binning=2)}
@@ -87,11 +87,6 @@ def test_planes_of_one_source_count_as_one() -> None:
 def test_other_images_are_refused() -> None:
     with pytest.raises(ValueError, match=r"^expected scores of the same images, got 1 and 1"):
         paired_difference({0: {"a": 1.0}}, {0: {"b": 1.0}}, {"a": "a", "b": "b"})
-
-
-def test_spread_is_over_draws() -> None:
-    assert over_draws([20.0, 21.0, 22.0]).text(1) == "21.0 ± 1.0"
-    assert over_draws([]).text(1) == "–"
 
 
 def rows_of(method: str, setting: str, pairs: str, means: list[float]) -> list[scores.Row]:

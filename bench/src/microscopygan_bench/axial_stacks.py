@@ -23,7 +23,6 @@ import numpy as np
 from scipy import ndimage
 
 from microscopygan.datasets.folder import Dataset, Sample
-from microscopygan.evaluate.metrics import psnr_affine, ssim_affine
 from microscopygan.image.formats import Image, read, write
 from microscopygan.image.intensity import percentile_map
 from microscopygan.restoration.api import restore
@@ -31,6 +30,7 @@ from microscopygan.restoration.axial import axial_step, interpolate, resample
 from microscopygan.settings import Settings, make_settings
 from microscopygan.training.stages import train
 from microscopygan_bench import machine
+from microscopygan_bench.quality import quality
 
 KEPT = 4  # one plane of so many
 SMOOTH = 0.6  # pixels; the Gaussian that gives linear interpolation the best PSNR on both stacks
@@ -48,21 +48,33 @@ def main(arguments: list[str] | None = None) -> None:
         begun = time.perf_counter()
         train(training_set(thinned), run, _settings(options), overwrite=True)
         minutes = (time.perf_counter() - begun) / 60
-        found = restore(thinned, model=run / "restorer.onnx", task="axial", dtype="float32").array
-        places = np.arange(len(image.array), dtype=np.float64) * axial_step(image.pixel_size)
-        places = places[places <= len(found) - 1]
-        truth = image.array[: len(places)]
-        given = thinned.array.astype(np.float32)
-        linear = interpolate(given, np.arange(len(places)) / KEPT)
-        made = {
-            "linear": linear,
-            "smoothed": ndimage.gaussian_filter(linear, (0, SMOOTH, SMOOTH)),
-            "cubic": cubic(given)[: len(places)],
-            "restored": resample(found, places),
-        }
-        print(f"{path.name}: {len(given)} planes for {len(truth)}, training {minutes:.1f} min")
-        print_scores(truth, made)
-        save_planes(run, truth, made)
+        truth, restored = interpolated(image, thinned, run / "restorer.onnx")
+        planes = len(thinned.array)
+        print(f"{path.name}: {planes} planes for {len(truth)}, training {minutes:.1f} min")
+        print_scores(truth, restored)
+        save_planes(run, truth, restored)
+
+
+def interpolated(
+    image: Image, thinned: Image, model: Path
+) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    """Put the dropped planes back by every method.
+
+    Returns
+    -------
+    The true planes (Z, Y, X), as far as the thinned stack reaches, and by method the same planes.
+    """
+    isotropic = restore(thinned, model=model, task="axial", dtype="float32").array
+    places = np.arange(len(image.array), dtype=np.float64) * axial_step(image.pixel_size)
+    places = places[places <= len(isotropic) - 1]
+    coarse = thinned.array.astype(np.float32)
+    linear = interpolate(coarse, np.arange(len(places)) / KEPT)
+    return image.array[: len(places)], {
+        "linear": linear,
+        "smoothed": ndimage.gaussian_filter(linear, (0, SMOOTH, SMOOTH)),
+        "cubic": cubic(coarse)[: len(places)],
+        "restored": resample(isotropic, places),
+    }
 
 
 def training_set(thinned: Image) -> Dataset:
@@ -84,28 +96,24 @@ def cubic(planes: np.ndarray) -> np.ndarray:
     return np.asarray(ndimage.zoom(planes, (factor, 1, 1), order=3, mode="mirror"))
 
 
-def print_scores(truth: np.ndarray, made: dict[str, np.ndarray]) -> None:
+def print_scores(truth: np.ndarray, restored: dict[str, np.ndarray]) -> None:
     """Print the scores over XZ planes: all their rows, and the dropped ones only."""
     dropped = np.arange(len(truth)) % KEPT != 0
-    for name, volume in made.items():
+    odd = range(1, truth.shape[1], 2)
+    for name, volume in restored.items():
         cells = []
         for rows in (np.ones_like(dropped), dropped):
-            pairs = [(truth[rows, y], volume[rows, y]) for y in range(1, truth.shape[1], 2)]
-            quality = [psnr_affine(*pair) for pair in pairs]
-            alike = [ssim_affine(*pair) for pair in pairs]
-            cells.append(
-                f"{np.mean(quality):.2f} ± {np.std(quality):.2f} dB, "
-                f"{np.mean(alike):.3f} ± {np.std(alike):.3f}"
-            )
+            scores = quality([truth[rows, y] for y in odd], [volume[rows, y] for y in odd])
+            cells.append(f"{scores.psnr.text(2)} dB, {scores.ssim.text(3)}")
         print(f"  {name:8}  {cells[0]}   dropped rows {cells[1]}")
 
 
-def save_planes(run: Path, truth: np.ndarray, made: dict[str, np.ndarray]) -> None:
-    """Save a few XZ planes side by side: those of `made`, then the truth."""
+def save_planes(run: Path, truth: np.ndarray, restored: dict[str, np.ndarray]) -> None:
+    """Save a few XZ planes side by side: the `restored` ones, then the truth."""
     low, high = np.percentile(truth, (1, 99.8))
     gap = np.full((len(truth), 4), high)
     for y in np.linspace(0, truth.shape[1], 5).astype(int)[1:-1]:
-        parts = [part for volume in (*made.values(), truth) for part in (volume[:, y], gap)]
+        parts = [part for volume in (*restored.values(), truth) for part in (volume[:, y], gap)]
         grey = (np.hstack(parts[:-1]) - low) / (high - low) * 255
         picture = Image(np.clip(grey, 0, 255).astype(np.uint8), "YX")
         write(run / f"xz_{y}.png", picture, overwrite=True)
@@ -117,8 +125,10 @@ def _samples(kind: str, planes: list[np.ndarray]) -> list[Sample]:
 
 
 def _settings(options: argparse.Namespace) -> Settings:
-    chosen = make_settings("default", "scratch", alpha=1.0, seed=options.seed, validation=0.0)
-    return chosen.changed({"restorer.steps": options.steps, "defects.steps": options.defect_steps})
+    settings = make_settings("default", "scratch", alpha=1.0, seed=options.seed, validation=0.0)
+    return settings.changed(
+        {"restorer.steps": options.steps, "defects.steps": options.defect_steps}
+    )
 
 
 def _options(arguments: list[str] | None) -> argparse.Namespace:

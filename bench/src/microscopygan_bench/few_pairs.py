@@ -17,13 +17,13 @@ from pathlib import Path
 
 import numpy as np
 
-from microscopygan.datasets.folder import Dataset, Sample, load_dataset
+from microscopygan.datasets.folder import Dataset, Pair, Sample, load_dataset
 from microscopygan.evaluate.classical import classical
-from microscopygan.evaluate.metrics import psnr_affine, ssim_affine
 from microscopygan.restoration.model import Restorer
-from microscopygan.settings import STARTS, make_settings
+from microscopygan.settings import STARTS, Settings, make_settings
 from microscopygan.training.stages import train
 from microscopygan_bench import machine
+from microscopygan_bench.quality import quality_head, quality_row
 
 _SCORED = 60  # training pairs of each task that validation scores
 
@@ -31,50 +31,53 @@ _SCORED = 60  # training pairs of each task that validation scores
 def main(arguments: list[str] | None = None) -> None:
     """Train, score, print."""
     options = _options(arguments)
-    train_set = load_dataset(options.data)
-    shuffle = np.random.default_rng(options.draw)
-    given, rest = {}, {}
-    for name, pairs in train_set.pairs.items():
-        order = shuffle.permutation(len(pairs))
-        spare = _SCORED if options.part == "validation" else 0
-        count = options.pairs or len(pairs) - spare  # no pairs: their halves, in other states
-        given[name] = [pairs[i] for i in order[:count]]
-        rest[name] = [pairs[i] for i in order[count:]][:_SCORED]
-    scored = train_set.test if options.part == "test" else rest
-    data = replace(train_set, pairs=given)
-    if options.noisy:
-        images = [Sample(pair.input, pair.name, pair.image) for pair in given["noise"]]
-        data, scored = Dataset([], {"noise": images}, {}, {}), {"noise": scored["noise"]}
-    chosen = make_settings(options.preset, options.start, alpha=options.alpha, seed=options.draw)
-    if chosen.start == "scratch":  # which makes no choice on validation images
-        chosen = chosen.model_copy(update={"validation": 0.0})
-    if options.steps:
-        chosen = chosen.changed({"restorer.steps": options.steps})
+    data, scored = deal(load_dataset(options.data), options)
+    settings = _settings(options)
     begun = time.perf_counter()
     minutes, resume = options.minutes, options.resume
-    train(data, options.run, chosen, minutes=minutes, resume=resume, overwrite=not resume)
+    train(data, options.run, settings, minutes=minutes, resume=resume, overwrite=not resume)
     taken = (time.perf_counter() - begun) / 60
     print(machine())
     print(
         f"pairs {options.pairs or 'none'}{', their noisy images alone' * options.noisy}, "
         f"alpha {options.alpha}, draw {options.draw}, "
-        f"{chosen.preset} from {chosen.start}, trained {taken:.1f} min, {options.part}"
+        f"{settings.preset} from {settings.start}, trained {taken:.1f} min, {options.part}"
     )
     restorer = Restorer(options.run / "restorer.onnx")
-    print(f"{'':8} {'input':>20} {'classical':>20} {'restored':>20}   gain dB")
+    print(quality_head(("input", "classical", "restored")))
     for name, pairs in scored.items():
-        rows = {
+        restored = {
             "input": [p.input for p in pairs],
             "classical": [classical(p.input, name) for p in pairs],
             "restored": [restorer.restore_plane(p.input) for p in pairs],
         }
-        cells, means = [], []
-        for planes in rows.values():
-            quality = [psnr_affine(p.target, x) for p, x in zip(pairs, planes, strict=True)]
-            alike = [ssim_affine(p.target, x) for p, x in zip(pairs, planes, strict=True)]
-            means.append(float(np.mean(quality)))
-            cells.append(f"{means[-1]:6.2f} ±{np.std(quality):5.2f} /{np.mean(alike):.3f}")
-        print(f"{name:8} {' '.join(f'{c:>20}' for c in cells)}   {means[2] - means[0]:+.2f}")
+        print(quality_row(name, pairs, restored))
+
+
+def deal(dataset: Dataset, options: argparse.Namespace) -> tuple[Dataset, dict[str, list[Pair]]]:
+    """Return what is trained on, and the pairs by task that are scored."""
+    shuffle = np.random.default_rng(options.draw)
+    training: dict[str, list[Pair]] = {}
+    rest: dict[str, list[Pair]] = {}
+    for name, pairs in dataset.pairs.items():
+        order = shuffle.permutation(len(pairs))
+        kept_out = _SCORED if options.part == "validation" else 0
+        count = options.pairs or len(pairs) - kept_out  # no pairs: their halves, in other states
+        training[name] = [pairs[i] for i in order[:count]]
+        rest[name] = [pairs[i] for i in order[count:]][:_SCORED]
+    scored = dataset.test if options.part == "test" else rest
+    if not options.noisy:
+        return replace(dataset, pairs=training), scored
+    images = [Sample(pair.input, pair.name, pair.image) for pair in training["noise"]]
+    return Dataset([], {"noise": images}, {}, {}), {"noise": scored["noise"]}
+
+
+def _settings(options: argparse.Namespace) -> Settings:
+    settings = make_settings(options.preset, options.start, alpha=options.alpha, seed=options.draw)
+    changes: dict[str, object] = {"restorer.steps": options.steps} if options.steps else {}
+    if settings.start == "scratch":  # which makes no choice on validation images
+        changes |= {"validation": 0.0}
+    return settings.changed(changes)
 
 
 def _options(arguments: list[str] | None) -> argparse.Namespace:

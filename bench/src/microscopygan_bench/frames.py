@@ -4,7 +4,8 @@
 ``SET_FIELD_..._clean.tif`` and prints the affine-fit PSNR and SSIM, mean ± sd over frames, with the
 mean and 95 % bootstrap interval of the paired difference, and seconds a frame (median; the methods
 take turns, on all processors). BM3D is the package ``bm3d`` of its authors, which is free for
-research only and is installed by hand (``pip install bm3d``); without it, non-local means stand in.
+research only and is installed by hand (``pip install "./bench[bm3d]"``); without it, non-local
+means stand in.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import numpy as np
 from microscopygan.defects.classical import non_local_means
 from microscopygan.defects.statistics import noise_sigma
 from microscopygan.evaluate.metrics import psnr_affine, ssim_affine
+from microscopygan.evaluate.score_table import spread
 from microscopygan.image.formats import read
 from microscopygan.image.intensity import percentile_map
 from microscopygan.restoration.model import Restorer
@@ -51,10 +53,10 @@ def main(arguments: list[str] | None = None) -> None:
         plane = percentile_map(image).apply(image)
         for name, method in methods.items():
             begun = time.perf_counter()
-            made = method(plane)
+            restored = method(plane)
             scores[name]["seconds"].append(time.perf_counter() - begun)
-            scores[name]["psnr"].append(psnr_affine(target.astype(np.float32), made))
-            scores[name]["ssim"].append(ssim_affine(target.astype(np.float32), made))
+            scores[name]["psnr"].append(psnr_affine(target.astype(np.float32), restored))
+            scores[name]["ssim"].append(ssim_affine(target.astype(np.float32), restored))
     show(scores, [field_of(path) for path in noisy])
 
 
@@ -87,9 +89,9 @@ def show(scores: dict[str, dict[str, list[float]]], fields: list[str]) -> None:
     count = len(fields)
     print(f"{machine()}; {count} frames of {len(set(fields))} fields")
     print(f"{'':16} {'PSNR, dB':>16} {'SSIM':>16} {'s, median':>10}")
-    for name, found in scores.items():
-        cells = [f"{np.mean(found[m]):.3f} ± {np.std(found[m]):.3f}" for m in ("psnr", "ssim")]
-        print(f"{name:16} {cells[0]:>16} {cells[1]:>16} {np.median(found['seconds']):10.3f}")
+    for name, measured in scores.items():
+        psnr, ssim = (spread(measured[measure]).text(3) for measure in ("psnr", "ssim"))
+        print(f"{name:16} {psnr:>16} {ssim:>16} {np.median(measured['seconds']):10.3f}")
     sources = {str(k): field for k, field in enumerate(fields)}
     other = list(scores)[1]
     for measure, digits in (("psnr", 2), ("ssim", 3)):

@@ -16,10 +16,10 @@ import numpy as np
 
 from microscopygan.datasets.folder import Pair, load_dataset
 from microscopygan.evaluate.classical import classical
-from microscopygan.evaluate.metrics import psnr_affine, ssim_affine
 from microscopygan.restoration.model import Restorer
 from microscopygan.restoration.models import GENERALIST
 from microscopygan_bench import machine
+from microscopygan_bench.quality import quality_head, quality_row
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -27,34 +27,22 @@ def main(arguments: list[str] | None = None) -> None:
     options = _options(arguments)
     data = load_dataset(options.data)
     print(f"{machine()}; {options.model.name}, {options.part}")
-    print(
-        f"{'':8} {'input':>20} {'classical':>20} {'blind':>20} {'told':>20}   gain dB, blind, told"
-    )
+    print(quality_head(("input", "classical", "blind", "hint")))
     for name, pairs in (data.test if options.part == "test" else data.pairs).items():
-        print(f"{name:8} {row(name, pairs, options.model)}")
+        print(quality_row(name, pairs, restored(name, pairs, options.model)))
     print(f"{milliseconds(options.model):.0f} ms a megapixel, median of 9")
 
 
-def row(name: str, pairs: list[Pair], model: Path) -> str:
-    """Return the scores of a task's pairs as a text."""
-    blind, told = Restorer(model), None
-    if name in blind.card.hints:
-        told = Restorer(model, defect=name)
-    made = {
+def restored(task: str, pairs: list[Pair], model: Path) -> dict[str, list[np.ndarray]]:
+    """Restore the inputs of a task's pairs by every method; without a hint where none is known."""
+    blind = Restorer(model)
+    hinted = Restorer(model, defect=task) if task in blind.card.hints else blind
+    return {
         "input": [pair.input for pair in pairs],
-        "classical": [classical(pair.input, name) for pair in pairs],
+        "classical": [classical(pair.input, task) for pair in pairs],
         "blind": [blind.restore_plane(pair.input) for pair in pairs],
-        "told": [(told or blind).restore_plane(pair.input) for pair in pairs],
+        "hint": [hinted.restore_plane(pair.input) for pair in pairs],
     }
-    cells, means = [], {}
-    for method, planes in made.items():
-        quality = [psnr_affine(p.target, x) for p, x in zip(pairs, planes, strict=True)]
-        alike = [ssim_affine(p.target, x) for p, x in zip(pairs, planes, strict=True)]
-        means[method] = float(np.mean(quality))
-        text = f"{means[method]:6.2f} ±{np.std(quality):5.2f} /{np.mean(alike):.3f}"
-        cells.append(f"{text:>20}")
-    gains = (means[method] - means["input"] for method in ("blind", "told"))
-    return " ".join(cells) + "   " + ", ".join(f"{gain:+.2f}" for gain in gains)
 
 
 def milliseconds(model: Path) -> float:

@@ -10,7 +10,7 @@ import numpy as np
 
 from microscopygan.evaluate.folders import write_csv
 from microscopygan.evaluate.metrics import affine_fit, psnr_affine
-from microscopygan.evaluate.report.pictures import grey, picture
+from microscopygan.evaluate.report.pictures import figure, grey, picture, row, scale_note, window
 from microscopygan.image.atomic import write_text
 from microscopygan_bench.peers.job import read_arrays
 from microscopygan_bench.restoration.cells import ALL, Bench, Cell, count_of
@@ -28,7 +28,7 @@ from microscopygan_bench.restoration.tables import (
 )
 
 _STYLE = "main { max-width: 1500px; } "
-_STYLE += ".row { grid-template-columns: repeat(auto-fill, minmax(130px, 1fr)); }"
+_STYLE += ".row[class] { grid-template-columns: repeat(auto-fill, minmax(130px, 1fr)); }"
 
 
 def write_reports(bench: Bench, scores: list[Row], costs: list[Row]) -> str:
@@ -112,10 +112,10 @@ def _pictures(bench: Bench, results: Results, group: Group, task: str) -> str:
     places = [p for p in results.places(group) if results.values(p, task, "psnr_affine").get(0)]
     if not places:
         return ""
-    judge = (OURS, *group) if (OURS, *group) in places else places[-1]
-    scores = list(results.values(judge, task, "psnr_affine")[0].values())
+    reference = (OURS, *group) if (OURS, *group) in places else places[-1]
+    scores = list(results.values(reference, task, "psnr_affine")[0].values())
     order = np.argsort(scores)[::-1]
-    chosen = dict(zip(("best", "median", "worst"), order[[0, len(order) // 2, -1]], strict=True))
+    cases = dict(zip(("best", "median", "worst"), order[[0, len(order) // 2, -1]], strict=True))
     planes = {
         place[0]: read_arrays(path)[task]
         for place in places
@@ -124,30 +124,22 @@ def _pictures(bench: Bench, results: Results, group: Group, task: str) -> str:
     if not planes:
         return ""
     rows = [
-        f"<h3>{html.escape(task)}: {case} image of {html.escape(METHODS[judge[0]].title)}</h3>"
+        f"<h3>{html.escape(task)}: {case} image of {html.escape(METHODS[reference[0]].title)}</h3>"
         + _row(planes, bench.data.targets(task)[index].target, int(index))
-        for case, index in chosen.items()
+        for case, index in cases.items()
     ]
     return "".join(rows)
 
 
 def _row(planes: dict[str, np.ndarray], target: np.ndarray, index: int) -> str:
-    low, high = (float(v) for v in np.percentile(target, [0.5, 99.8]))
+    scale = window(target)
     figures = []
     for name, stack in planes.items():
         fitted = np.asarray(affine_fit(target, stack[index]), np.float32)
-        decibels = f"{psnr_affine(target, stack[index]):.2f} dB"
-        figures.append(_figure(grey(fitted, low, high), METHODS[name].title, decibels))
-    figures.append(_figure(grey(target, low, high), "target", ""))
-    return f'<div class="row">{"".join(figures)}</div>'
-
-
-def _figure(pixels: np.ndarray, title: str, note: str) -> str:
-    title = html.escape(title)
-    return (
-        f"<figure>{picture(pixels, title)}<figcaption>{title}<span>{note}</span></figcaption>"
-        "</figure>"
-    )
+        decibels, title = f"{psnr_affine(target, stack[index]):.2f} dB", METHODS[name].title
+        figures.append(figure(picture(grey(fitted, *scale), title), title, decibels))
+    figures.append(figure(picture(grey(target, *scale), "target"), "target"))
+    return row(figures, scale_note(scale, "the target"))
 
 
 def _first_draw(bench: Bench, place: Place, task: str) -> Path:

@@ -1,9 +1,9 @@
-"""Means and spreads over draws, and paired differences over test images."""
+"""Means over test images, draw by draw, and paired differences over test images."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -12,20 +12,6 @@ Values = Mapping[int, Mapping[str, float]]  # draw to test image to score
 
 _RESAMPLES = 10_000
 _LEVEL = 0.95
-
-
-class Spread(NamedTuple):
-    """Mean and sample standard deviation over draws, NaN of a single draw."""
-
-    mean: float
-    sd: float
-
-    def text(self, digits: int) -> str:
-        """Write it; a spread that is not known is left out."""
-        if math.isnan(self.mean):
-            return "–"
-        mean = f"{self.mean:.{digits}f}"
-        return mean if math.isnan(self.sd) else f"{mean} ± {self.sd:.{digits}f}"
 
 
 class Difference(NamedTuple):
@@ -38,22 +24,6 @@ class Difference(NamedTuple):
     def text(self, digits: int = 2) -> str:
         """Write it as ``+0.51 [+0.42, +0.60]``."""
         return f"{self.mean:+.{digits}f} [{self.low:+.{digits}f}, {self.high:+.{digits}f}]"
-
-
-def over_draws(values: Sequence[float]) -> Spread:
-    """Return mean and sample standard deviation of one value a draw.
-
-    Examples
-    --------
-    >>> over_draws([20.0, 22.0]).text(2)
-    '21.00 ± 1.41'
-    >>> over_draws([20.0]).text(2)
-    '20.00'
-    """
-    known = np.asarray(values, np.float64)
-    if known.size == 0:
-        return Spread(math.nan, math.nan)
-    return Spread(float(known.mean()), float(known.std(ddof=1)) if known.size > 1 else math.nan)
 
 
 def per_draw(values: Values, *, typical: bool = False) -> list[float]:

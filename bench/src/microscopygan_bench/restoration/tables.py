@@ -7,12 +7,11 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
+from microscopygan.evaluate.score_table import Spread, spread
 from microscopygan_bench.restoration.cells import count_text
 from microscopygan_bench.restoration.methods import METHODS
 from microscopygan_bench.restoration.scores import Row
 from microscopygan_bench.restoration.statistics import (
-    Spread,
-    over_draws,
     paired_difference,
     per_draw,
     share_of_gain,
@@ -115,7 +114,7 @@ class Results:
     def spread(self, place: Place, task: str, measure: str) -> Spread:
         """Return the mean over images, as mean and standard deviation over draws."""
         typical = measure in TYPICAL
-        return over_draws(per_draw(self.values(place, task, measure), typical=typical))
+        return spread(per_draw(self.values(place, task, measure), typical=typical))
 
     def costs(self, place: Place, task: str) -> list[tuple[Row, ...]]:
         """Return for each draw the costs of the cells that restore a task: of one, or of two."""
@@ -152,11 +151,11 @@ def group_title(group: Group) -> str:
 
 def sheets(results: Results, group: Group) -> list[Sheet]:
     """Return the tables of a group: all tasks side by side, differences, parts, and each task."""
-    made = [overview(results, group)]
-    made += [differences(results, group, measure) for measure in ("psnr_affine", "ssim_affine")]
-    made += [parts(results, group, measure) for measure in ("psnr_affine", "ssim_affine")]
-    made += [details(results, group, task) for task in results.tasks]
-    return [sheet for sheet in made if sheet.rows]
+    all_of = [overview(results, group)]
+    all_of += [differences(results, group, measure) for measure in ("psnr_affine", "ssim_affine")]
+    all_of += [parts(results, group, measure) for measure in ("psnr_affine", "ssim_affine")]
+    all_of += [details(results, group, task) for task in results.tasks]
+    return [sheet for sheet in all_of if sheet.rows]
 
 
 def overview(results: Results, group: Group) -> Sheet:
