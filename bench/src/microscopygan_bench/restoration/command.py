@@ -12,6 +12,7 @@ import json
 import re
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 from microscopygan_bench.restoration.cells import (
@@ -46,12 +47,15 @@ def main(arguments: list[str] | None = None) -> int:
 def run(options: argparse.Namespace) -> int:
     """Do what the options ask for; return the exit code."""
     names = choose(options.methods)
-    bench = open_bench(options, [] if options.report_only else names)
+    bench = open_bench(options)
     for cell in finished_cells(bench):
         check_same(bench, cell)
     published = read_published(options.published, bench) if options.published else Published()
     cells = plan(names, options.settings, options.pairs, options.draws, bench.data.tasks)
-    failed = 0 if options.report_only else compute_all(bench, cells, published.cells)
+    failed = 0
+    if not options.report_only:
+        bench = with_peers(bench, names, options.peers or bench.out / "peers")
+        failed = compute_all(bench, cells, published.cells)
     scores, costs = published.joined(*score_cells(bench, finished_cells(bench)))
     if not scores:
         print("no finished cell to report", file=sys.stderr)
@@ -60,8 +64,8 @@ def run(options: argparse.Namespace) -> int:
     return 1 if failed else 0
 
 
-def open_bench(options: argparse.Namespace, names: list[str]) -> Bench:
-    """Read the data, and make the virtual environments of the methods `names`.
+def open_bench(options: argparse.Namespace) -> Bench:
+    """Read the data, and open the folder of results.
 
     Raises
     ------
@@ -78,9 +82,13 @@ def open_bench(options: argparse.Namespace, names: list[str]) -> Bench:
     out.mkdir(parents=True, exist_ok=True)
     about.write_text(f"{data.digest}\n")
     composed = two_defects(data, out / "two_defects.npz")
+    return Bench(data, composed, out, 60 * options.minutes, options.threads, {})
+
+
+def with_peers(bench: Bench, names: list[str], folder: Path) -> Bench:
+    """Make the virtual environments of the methods `names`, once, in `folder`."""
     peers = sorted({peer for name in names if (peer := METHODS[name].peer)})
-    pythons = {name: install_peer(name, options.peers or out / "peers") for name in peers}
-    return Bench(data, composed, out, 60 * options.minutes, options.threads, pythons)
+    return replace(bench, pythons={name: install_peer(name, folder) for name in peers})
 
 
 def compute_all(bench: Bench, cells: list[Cell], published: set[Cell]) -> int:
