@@ -40,7 +40,9 @@ def smooth(values: NDArray[np.float64], weight: float = 0.95) -> NDArray[np.floa
 
 
 def _number(value: float) -> str:
-    return f"{value:.3g}".replace("e+0", "e").replace("e-0", "e-")
+    text = f"{value:.3g}"
+    text = text if len(text.lstrip("-")) <= 6 else f"{value:.1e}"
+    return text.replace("e+0", "e").replace("e-0", "e-")
 
 
 def _path(x: NDArray[np.float64], y: NDArray[np.float64]) -> str:
@@ -56,7 +58,9 @@ def _ticks(low: float, high: float, log: bool) -> list[float]:
     return list(np.linspace(low, high, 4))
 
 
-def line_chart(steps: Sequence[float], values: Sequence[float], name: str) -> str:
+def line_chart(
+    steps: Sequence[float], values: Sequence[float], name: str, weight: float = 0.95
+) -> str:
     """Curve over training steps: raw pale, smoothed strong; logarithmic where all are positive.
 
     Parameters
@@ -65,6 +69,8 @@ def line_chart(steps: Sequence[float], values: Sequence[float], name: str) -> st
         Of one length; pairs with NaN or infinity are left out.
     name
         What the values are.
+    weight
+        Of the past in the smoothed curve, see `smooth`; 0 draws the values alone.
 
     Returns
     -------
@@ -76,7 +82,7 @@ def line_chart(steps: Sequence[float], values: Sequence[float], name: str) -> st
     if len(x) < 2:
         return ""
     log = bool(y.min() > 0)
-    raw, mean = (np.log10(v) if log else v for v in (y, smooth(y)))
+    raw, mean = (np.log10(v) if log else v for v in (y, smooth(y, weight)))
     low, high = float(raw.min()), float(raw.max())
     if high - low < 1e-9:
         low, high = low - 0.5, high + 0.5
@@ -85,12 +91,13 @@ def line_chart(steps: Sequence[float], values: Sequence[float], name: str) -> st
     def down(v: NDArray[np.float64]) -> NDArray[np.float64]:
         return np.asarray(TOP + (high - v) / (high - low) * (HEIGHT - TOP - BOTTOM))
 
+    last = float(10 ** mean[-1] if log else mean[-1])
     return _svg(
         name,
         _grid(low, high, log) + _steps_axis(x),
         _path(across, down(raw)),
         _path(across, down(mean)),
-        f"{name} from {_number(y[0])} to {_number(float(smooth(y)[-1]))} over {int(x.max())} steps",
+        f"{name} from {_number(y[0])} to {_number(last)} over {int(x.max())} steps",
     )
 
 

@@ -26,6 +26,7 @@ from microscopygan.evaluate.report.run_folder import Run, Table, column, read_ru
 from microscopygan.evaluate.score_table import TITLES, Spread, score_table
 from microscopygan.image.atomic import write_text
 
+_NO_LOSSES = ("step", "seconds", "lr", "waiting")  # columns of a log
 ROWS_SHOWN = 2  # images of each defect; the rest is folded away
 
 
@@ -312,11 +313,13 @@ def _losses(logs: dict[str, Table], adaptation: dict[str, Any]) -> str:
     blocks = []
     for part, title in titles.items():
         table = logs.get(part, [])
-        names = [n for n in (table[0] if table else {}) if n not in ("step", "seconds", "lr")]
+        names = [n for n in (table[0] if table else {}) if n not in _NO_LOSSES]
         steps, figures = column(table, "step"), {n: column(table, n) for n in names}
-        off = {n for n, f in figures.items() if part != "validation" and not f.any()}  # of weight 0
+        weight = 0.0 if part == "validation" else 0.95
         charts = "".join(
-            line_chart(list(steps), list(figures[n]), n) for n in names if n not in off
+            line_chart(list(steps), list(values), name, weight)
+            for name, values in figures.items()
+            if part == "validation" or values.any()  # others are of weight 0
         )
         body = f'<div class="charts">{charts}</div>' if charts else ""
         blocks.append(f"<h3>{title}</h3>" + (body or _absent("Not trained, or without a log.")))
