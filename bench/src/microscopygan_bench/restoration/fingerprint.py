@@ -16,9 +16,41 @@ from typing import Any
 
 from safetensors.numpy import load_file
 
-_STAGES = ("defects", "restorer")
 _FORMER = {"defects.generator": "defects.network"}  # what settings were called before
-_CONSTANTS = {"match_pairs": True}  # settings that came later or went: the value without them
+_CONSTANTS: dict[str, object] = {  # settings that came later, or went: the value without them
+    "adaptation.clean_psnr": 40.0,
+    "adaptation.field": 128,
+    "adaptation.fields": 32,
+    "adaptation.mixing_weight": 0.85,
+    "adaptation.patience": 5,
+    "adaptation.tolerance": 0.1,
+    "adaptation.validations": 10,
+    "defects.last_rate": 0.01,
+    "defects.penalty_every": 8,
+    "defects.time_share": 0.25,
+    "defects.warm_up": 50,
+    "match_pairs": True,
+    "restorer.fit_scale": 8,
+    "restorer.last_rate": 0.01,
+    "restorer.warm_up": 50,
+    "sampling.crops": 4,
+    "sampling.field": 128,
+    "sampling.gain_spread": 0.2,
+    "sampling.hint_share": 0.3,
+    "sampling.offset_spread": 0.03,
+    "sampling.own_clean": 0.75,
+    "sampling.zoom": [0.75, 1.5],
+    "sampling.zoomed": 0.5,
+    "self_supervision.correlation": 0.15,
+    "self_supervision.mixing_weight": 0.5,
+    "self_supervision.steps": 350,
+    "split.few_clean": 50,
+    "split.few_pairs": 3,
+    "split.least_clean": 10,
+    "split.least_pairs": 5,
+    "split.least_side": 64,
+    "split.specimen_side": 128,
+}
 
 
 def fingerprint(data: str, job: Mapping[str, Any]) -> str:
@@ -49,13 +81,13 @@ def conditions(job: Mapping[str, Any]) -> dict[str, Any]:
     return json.loads(json.dumps(same | ({"settings": kept} if kept else {})))  # type: ignore[no-any-return]
 
 
-def _flat(settings: Mapping[str, Any], stage: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield the settings by their names, below a stage with that of the stage before them."""
+def _flat(settings: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield the settings by dotted names, in which an architecture is not named."""
     for name, value in settings.items():
         if isinstance(value, Mapping):
-            yield from _flat(value, f"{name}." if name in _STAGES else stage)
+            yield from _flat(value, above if name == "architecture" else f"{above}{name}.")
         else:
-            yield stage + name, value
+            yield above + name, value
 
 
 @functools.cache
