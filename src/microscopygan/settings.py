@@ -100,6 +100,9 @@ class DefectSettings(StageSettings):
     batch: Batch = 12
     learning_rate: Rate = Field(2e-4, description="peak rate of the generator's Adam")
     critic_rate: Rate = Field(4e-4, description="peak rate of the critic's Adam")
+    row_rate: Rate | None = Field(
+        None, description="peak rate of what a defect has of its own; without, the generator's"
+    )
     ema: Decay = 0.99
     save_every: Interval = Field(100, description="steps between two saved states")
     log_every: Interval = Field(10, description="steps between two rows of log.csv")
@@ -396,11 +399,12 @@ _PAPER = Settings(
     start="scratch",
     defects=DefectSettings(
         architecture=GeneratorArchitecture(network="resnet", channels=64, blocks=9),
-        steps=20_000,
-        batch=1,
+        steps=1000,
+        batch=4,
         patch=128,
         learning_rate=1e-4,
         critic_rate=1e-4,
+        row_rate=3e-3,
         ema=0.0,
         save_every=100,
         log_every=10,
@@ -410,18 +414,18 @@ _PAPER = Settings(
         critic_steps=5,
         penalty=10.0,
         augment=False,
-        adversarial_weight=1.0,
-        content_weight=100.0,
-        style_weight=100.0,
-        spectrum_weight=0.0,
-        content_scale=1,
+        adversarial_weight=0.1,
+        content_weight=1.0,
+        style_weight=3.0,
+        spectrum_weight=3.0,
+        content_scale=4,
     ),
     restorer=RestorerSettings(
         architecture=RestorerArchitecture(network="resnet", channels=(64, 128, 256), blocks=12),
-        steps=20_000,
-        batch=1,
+        steps=2500,
+        batch=4,
         patch=128,
-        learning_rate=1e-4,
+        learning_rate=2e-4,
         critic_rate=1e-4,
         ema=0.0,
         save_every=100,
@@ -429,11 +433,11 @@ _PAPER = Settings(
         picture_every=500,
         discriminator="dense",
         adversarial="bce",
-        adversarial_weight=1.0,
+        adversarial_weight=0.01,
         adversarial_start=0.0,
-        content_weight=100.0,
+        content_weight=1.0,
         content_fraction=1.0,
-        pixel_weight=0.0,
+        pixel_weight=5.0,
         error_floor=0.003,
     ),
 )

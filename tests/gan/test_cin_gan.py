@@ -1,16 +1,25 @@
-"""CIN-GAN's generator on disk."""
+"""CIN-GAN: its generator on disk, what its losses prefer, what learns faster."""
 
 from importlib.resources import files
 from pathlib import Path
 
+import numpy as np
+import pytest
 import torch
+from accelerate import Accelerator
 
+from microscopygan.defects.base import Defect
+from microscopygan.defects.lowres import LowResolution
+from microscopygan.defects.noise import Noise
+from microscopygan.defects.specimens import nuclei
 from microscopygan.gan.checkpoints import read_tensors
-from microscopygan.gan.cin_gan import load_defects, save_defects
-from microscopygan.gan.networks import DefectGenerator
-from microscopygan.settings import HINTS, GeneratorArchitecture
+from microscopygan.gan.cin_gan import CinGan, load_defects, save_defects
+from microscopygan.gan.networks import DefectGenerator, defect_rows
+from microscopygan.settings import HINTS, DefectSettings, GeneratorArchitecture, make_settings
+from microscopygan.training.loop import set_rates
 
 EARLIER = Path(__file__).parents[1] / "earlier_run"  # written by version 0.1.0
+DEFAULT, PAPER = make_settings("default", "scratch").defects, make_settings("paper").defects
 
 
 def test_a_generator_comes_back_with_its_architecture_and_names(tmp_path: Path) -> None:
@@ -31,3 +40,44 @@ def test_generators_of_earlier_versions_are_read() -> None:
     older, names = load_defects(EARLIER / "defects.safetensors")
     assert older.architecture == GeneratorArchitecture(channels=4, blocks=1)
     assert names == ("dust", "lowres", "noise")
+
+
+def narrow(chosen: DefectSettings) -> CinGan:
+    architecture = chosen.architecture.model_copy(update={"channels": 4, "blocks": 1})
+    small = chosen.model_copy(update={"architecture": architecture})
+    return CinGan(small, ("a",), Accelerator(cpu=True), seed=0)
+
+
+@pytest.mark.parametrize("chosen", [DEFAULT, PAPER], ids=["default", "paper"])
+@pytest.mark.parametrize("defect", [Noise(photons=20), LowResolution(sigma=2.0, binning=2)])
+def test_a_real_defect_costs_less_than_the_clean_image(
+    chosen: DefectSettings, defect: Defect
+) -> None:
+    """Else the best that a generator can do is to change nothing."""
+    rng = np.random.default_rng(0)
+    clean = [nuclei((64, 64), rng) for _ in range(4)]
+    made, real = ([defect.apply(x, rng) for x in part] for part in (clean[:2], clean[2:]))
+    batch = {name: _stack(some) for name, some in (("clean", clean[:2]), ("real", real))}
+    batch["defect"] = torch.zeros(2, dtype=torch.int64)
+    gan = narrow(chosen)
+    costs = [sum(gan._distances(x, batch).values()) for x in (_stack(made), batch["clean"])]
+    assert costs[0] < 0.8 * costs[1]
+
+
+def test_rows_train_at_a_rate_of_their_own() -> None:
+    gan = narrow(PAPER)
+    generator = gan.networks["generator"]
+    set_rates(gan, PAPER.model_copy(update={"steps": 10**6}), 100)
+    rates = {
+        id(parameter): group["lr"]
+        for group in gan.optimizers["generator"].param_groups
+        for parameter in group["params"]
+    }
+    rows = defect_rows(generator)
+    for name, parameter in generator.named_parameters():
+        wanted = PAPER.row_rate if name in rows else PAPER.learning_rate
+        assert rates[id(parameter)] == pytest.approx(wanted, rel=1e-3)
+
+
+def _stack(planes: list[np.ndarray]) -> torch.Tensor:
+    return torch.from_numpy(np.stack(planes)).float()[:, None]

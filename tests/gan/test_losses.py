@@ -57,6 +57,16 @@ def test_style_and_spectrum_see_noise(vgg: VGGFeatures) -> None:
     assert spectrum_loss(strong, faint, defect) > 1
 
 
+def test_no_image_drowns_the_others_in_style(vgg: VGGFeatures) -> None:
+    torch.manual_seed(0)
+    image, defect = torch.rand(1, 1, 32, 32), torch.tensor([0])
+    bright_made = style_loss(vgg, image, 0.45 + 0.01 * image, defect)
+    assert 0 < bright_made < 2
+    assert bright_made.item() == pytest.approx(
+        style_loss(vgg, 0.45 + 0.01 * image, image, defect).item(), rel=1e-4
+    )
+
+
 def test_gram_is_the_normalised_product_of_features() -> None:
     x = torch.randn(2, 3, 4, 5)
     by_hand = torch.einsum("bchw,bdhw->bcd", x, x) / (3 * 4 * 5)

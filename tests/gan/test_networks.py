@@ -119,6 +119,35 @@ def test_the_paper_preset_has_the_2019_sizes() -> None:
     assert not build_restorer(PAPER.restorer.architecture).tileable
 
 
+def test_an_untrained_paper_restorer_returns_its_input() -> None:
+    image = torch.rand(2, 1, 32, 32)
+    torch.testing.assert_close(build_restorer(PAPER.restorer.architecture)(image), image)
+
+
+def test_the_paper_restorer_follows_gain_and_offset() -> None:
+    torch.manual_seed(0)
+    narrow = PAPER.restorer.architecture.model_copy(update={"channels": (4, 4, 4), "blocks": 1})
+    restorer = build_restorer(narrow)
+    nn.init.normal_(restorer.layers[-1].weight)
+    image = torch.rand(2, 1, 32, 32)
+    with torch.no_grad():
+        found, wanted = restorer(3 * image - 1), 3 * restorer(image) - 1
+    torch.testing.assert_close(found, wanted, atol=1e-3, rtol=1e-3)
+    assert (wanted - 3 * image + 1).abs().max() > 0.1
+
+
+def test_the_paper_networks_can_leave_their_input_out() -> None:
+    """By a constant of the last layer; it need not come through a quarter of the size."""
+    image = torch.rand(1, 1, 32, 32)
+    restorer = build_restorer(PAPER.restorer.architecture)
+    restorer.layers[-1].bias.data[1] = 1.0
+    generator = DefectGenerator(PAPER.defects.architecture, 1)
+    generator.last.bias.data[3] = 1.0
+    made = generator(image, torch.randn_like(image), torch.tensor([0]))
+    for flat in (restorer(image), made):
+        torch.testing.assert_close(flat, image.mean().expand_as(image), atol=1e-5, rtol=1e-5)
+
+
 def test_the_restorer_holds_no_statistics_of_the_image() -> None:
     kinds = {type(m).__name__ for m in UNetRestorer(DEFAULT.restorer.architecture).modules()}
     assert not any("Norm" in kind for kind in kinds)

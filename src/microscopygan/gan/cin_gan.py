@@ -25,7 +25,7 @@ from .losses import (
     spectrum_loss,
     style_loss,
 )
-from .networks import DefectCritic, DefectGenerator, place
+from .networks import DefectCritic, DefectGenerator, defect_rows, fast_arithmetic, place
 from .step import update
 
 _R1_EVERY = 8  # R1 is measured every 8th step with 8 times its weight (lazy regularisation)
@@ -72,9 +72,7 @@ class CinGan:
         }
         betas = (0.5, 0.9)
         self.optimizers: dict[str, torch.optim.Optimizer] = {
-            "generator": torch.optim.Adam(
-                [p for p in generator.parameters() if p.requires_grad], betas=betas
-            ),
+            "generator": torch.optim.Adam(_groups(generator, settings), betas=betas),
             "critic": torch.optim.Adam(critic.parameters(), betas=betas),
         }
 
@@ -90,7 +88,8 @@ class CinGan:
 
     def _made(self, batch: dict[str, Tensor], rng: torch.Generator) -> Tensor:
         noise = _normal_like(batch["draft"], rng)
-        made: Tensor = self.networks["generator"](batch["draft"], noise, batch["defect"])
+        with fast_arithmetic(noise.device):
+            made: Tensor = self.networks["generator"](batch["draft"], noise, batch["defect"])
         return made
 
     def _seen(self, image: Tensor, rng: torch.Generator) -> Tensor:
@@ -118,16 +117,21 @@ class CinGan:
     def _generator_step(self, batch: dict[str, Tensor], rng: torch.Generator) -> dict[str, float]:
         s, generator, critic = self.settings, self.networks["generator"], self.networks["critic"]
         fake = self._made(batch, rng)
-        terms = {
-            "adversarial": s.adversarial_weight
-            * generator_loss(s.adversarial, critic(self._seen(fake, rng), batch["defect"])),
-            "content": s.content_weight * self._content(fake, batch["clean"]),
-            "spectrum": s.spectrum_weight * spectrum_loss(fake, batch["real"], batch["defect"]),
-            "style": s.style_weight * style_loss(self.vgg, fake, batch["real"], batch["defect"]),
-        }
+        scores = critic(self._seen(fake, rng), batch["defect"])
+        terms = {"adversarial": s.adversarial_weight * generator_loss(s.adversarial, scores)}
+        terms |= self._distances(fake, batch)
         total = torch.stack(list(terms.values())).sum()
         update(generator, self.optimizers["generator"], total, self.accelerator)
         return {name: term.item() for name, term in terms.items()}
+
+    def _distances(self, fake: Tensor, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Distances of what was made to its clean image and to real ones, times their weights."""
+        s, real, defect = self.settings, batch["real"], batch["defect"]
+        return {
+            "content": s.content_weight * self._content(fake, batch["clean"]),
+            "spectrum": s.spectrum_weight * spectrum_loss(fake, real, defect),
+            "style": s.style_weight * style_loss(self.vgg, fake, real, defect),
+        }
 
     def _content(self, fake: Tensor, clean: Tensor) -> Tensor:
         """Content distance to the image's own clean input, at a scale the defect leaves."""
@@ -141,6 +145,15 @@ class CinGan:
         """Rows of clean, draft, synthetic, real (of another image), one row a sample."""
         columns = (batch["clean"], batch["draft"], self._made(batch, rng), batch["real"])
         return torch.cat(columns, 1)[:8]
+
+
+def _groups(generator: DefectGenerator, settings: DefectSettings) -> list[dict[str, Any]]:
+    """Return what trains in two groups: the shared weights, and the rows, which may be faster."""
+    names, faster = defect_rows(generator), (settings.row_rate or 0) / settings.learning_rate
+    trained = {n: p for n, p in generator.named_parameters() if p.requires_grad}
+    rows = [p for n, p in trained.items() if n in names]
+    shared = [p for n, p in trained.items() if n not in names]
+    return [{"params": shared}, {"params": rows, "faster": faster or 1.0}]
 
 
 def save_defects(path: Path, generator: DefectGenerator, defects: Sequence[str]) -> None:

@@ -88,7 +88,8 @@ def style_loss(vgg: VGGFeatures, image: Tensor, real: Tensor, defect: Tensor) ->
     """Distance of the mean Gram matrices of each defect, synthetic against real, a scalar.
 
     The images are unpaired: the batch's mean matrix is compared, defect by defect, relative to
-    the real one's size so that defects of any strength weigh the same.
+    the size of the larger one, so that defects of any strength weigh the same, and a batch of dim
+    real images no more than another.
     """
     with torch.no_grad():
         wanted = vgg(real, max(_STYLE_LAYERS))
@@ -99,7 +100,8 @@ def style_loss(vgg: VGGFeatures, image: Tensor, real: Tensor, defect: Tensor) ->
         for kind in kinds:
             ours = gram(found[layer][defect == kind]).mean(0)
             theirs = gram(wanted[layer][defect == kind]).mean(0)
-            total = total + F.mse_loss(ours, theirs) / (theirs.pow(2).mean() + 1e-8)
+            size = torch.maximum(ours.detach().pow(2).mean(), theirs.pow(2).mean())
+            total = total + F.mse_loss(ours, theirs) / (size + 1e-8)
     return total / (len(_STYLE_LAYERS) * len(kinds))
 
 

@@ -42,14 +42,15 @@ class ConditionalInstanceNorm(nn.Module):
     """``γ_i · (x − μ(x)) / σ(x) + β_i``: one γ and β per channel for each defect i.
 
     μ and σ are taken over Y and X of each sample and channel (Dumoulin et al. 2016,
-    arXiv 1610.07629).
+    arXiv 1610.07629). β starts at random, so that the defects differ before they are trained: from
+    equal rows they part too slowly.
     """
 
     def __init__(self, channels: int, defects: int, eps: float = 1e-5) -> None:
         super().__init__()
         self.eps = eps
         self.gamma = nn.Parameter(torch.ones(defects, channels))
-        self.beta = nn.Parameter(torch.zeros(defects, channels))
+        self.beta = nn.Parameter(0.5 * torch.randn(defects, channels))
 
     def forward(self, x: Tensor, defect: Tensor) -> Tensor:
         """Normalise (B, C, Y, X) with the rows of `defect` (B,)."""
@@ -95,6 +96,7 @@ class DefectGenerator(nn.Module):
     carries; a defect has a gain for each of the three, as their size would be lost in a
     normalisation. All else is shared by the defects. The draft is added, so that the result stays
     anchored to its clean input. The draft is the clean image itself where no physics is known.
+    ``resnet`` gives a fourth: how much of the draft is left out, as in `ResNetRestorer`.
 
     Parameters
     ----------
@@ -119,11 +121,11 @@ class DefectGenerator(nn.Module):
         self.blocks = nn.ModuleList(
             CinBlock(widths[-1], defects) for _ in range(architecture.blocks)
         )
-        kernel = 7 if resnet else 3
-        self.last = nn.Conv2d(width, 3, kernel, padding=kernel // 2, padding_mode="reflect")
+        kernel, outputs = (7, 4) if resnet else (3, 3)
+        self.last = nn.Conv2d(width, outputs, kernel, padding=kernel // 2, padding_mode="reflect")
         nn.init.zeros_(self.last.weight)
         nn.init.zeros_(self.last.bias)  # type: ignore[arg-type]
-        self.gain = nn.Parameter(torch.ones(defects, 3))
+        self.gain = nn.Parameter(torch.ones(defects, outputs))
 
     def forward(self, draft: Tensor, noise: Tensor, defect: Tensor) -> Tensor:
         """Draft (B, 1, Y, X), noise (B, 1, Y, X) ~ N(0, 1), defect (B,) to (B, 1, Y, X)."""
@@ -135,10 +137,11 @@ class DefectGenerator(nn.Module):
             x = block(x, defect)
         for layer in self.up:
             x = F.relu(layer(F.interpolate(x, scale_factor=2.0), defect))
-        gain = self.gain[defect][:, :, None, None]  # (B, 3, 1, 1)
-        residual, even, shot = (gain * self.last(x)).chunk(3, 1)  # each (B, 1, Y, X)
+        gain = self.gain[defect][:, :, None, None]  # (B, 3 or 4, 1, 1)
+        residual, even, shot, *fade = (gain * self.last(x)).split(1, 1)  # each (B, 1, Y, X)
         signal = draft.clamp(min=0).add(1e-3).sqrt()  # shot noise grows with the signal
-        return draft + residual + noise * (even + shot * signal)  # type: ignore[no-any-return]
+        made: Tensor = draft + residual + noise * (even + shot * signal)
+        return made - fade[0] * (draft - draft.mean((2, 3), keepdim=True)) if fade else made
 
 
 def defect_rows(generator: DefectGenerator) -> dict[str, nn.Parameter]:
@@ -259,7 +262,14 @@ class UNetRestorer(nn.Module):
 
 
 class ResNetRestorer(nn.Module):
-    """The 2019 restorer: ResNet with instance normalisation; whole planes only."""
+    """The 2019 restorer: ResNet with instance normalisation; whole planes only.
+
+    It gives a residual and how much of the image is left out, pixel by pixel, both 0 before it is
+    trained. With the residual alone, noise would be removed only by what reproduces it, through
+    the quarter of the size at which the blocks work. Instance normalisation hides the intensities
+    of an image, so both are in units of its own standard deviation: the restored image follows
+    the image's gain and offset.
+    """
 
     multiple = 4
     tileable = False
@@ -273,12 +283,18 @@ class ResNetRestorer(nn.Module):
         layers += [_NormBlock(coarse) for _ in range(architecture.blocks)]
         layers += [nn.Upsample(scale_factor=2.0), _conv_norm(coarse, middle, 3)]
         layers += [nn.Upsample(scale_factor=2.0), _conv_norm(middle, fine, 3)]
-        layers.append(nn.Conv2d(fine, 1, 7, padding=3))
-        self.layers = nn.Sequential(*layers)
+        last = nn.Conv2d(fine, 2, 7, padding=3)
+        nn.init.zeros_(last.weight)
+        nn.init.zeros_(last.bias)  # type: ignore[arg-type]
+        self.layers = nn.Sequential(*layers, last)
 
     def forward(self, image: Tensor, hint: Tensor | None = None) -> Tensor:
         """(B, 1, Y, X) to the same, restored; it takes no hint."""
-        return image + self.layers(image)  # type: ignore[no-any-return]
+        mean = image.mean((2, 3), keepdim=True)
+        spread = (image - mean).pow(2).mean((2, 3), keepdim=True).add(1e-8).sqrt()
+        standard = (image - mean) / spread
+        residual, fade = self.layers(standard).chunk(2, 1)  # each (B, 1, Y, X)
+        return image + spread * (residual - fade * standard)  # type: ignore[no-any-return]
 
 
 class _NormBlock(nn.Module):

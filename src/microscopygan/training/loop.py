@@ -186,7 +186,7 @@ def set_rates(gan: Adversaries, settings: StageSettings, step: int) -> None:
     for name, optimizer in gan.optimizers.items():
         peak = settings.learning_rate if name == gan.product else settings.critic_rate
         for group in optimizer.param_groups:
-            group["lr"] = peak * warm * (0.01 + 0.99 * cosine)
+            group["lr"] = group.get("faster", 1.0) * peak * warm * (0.01 + 0.99 * cosine)
 
 
 class Average:
