@@ -27,6 +27,7 @@ _CONSTANTS: dict[str, object] = {  # settings that came later, or went: the valu
     "adaptation.validations": 10,
     "defects.last_rate": 0.01,
     "defects.penalty_every": 8,
+    "defects.row_rate": None,
     "defects.time_share": 0.25,
     "defects.warm_up": 50,
     "match_pairs": True,
