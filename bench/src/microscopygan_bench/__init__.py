@@ -30,13 +30,13 @@ def _gpus() -> list[str]:
     """Ask NVIDIA's driver, so that no benchmark has to load PyTorch."""
     if shutil.which("nvidia-smi") is None:
         return []
-    told = subprocess.run(
+    query = subprocess.run(
         ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"],
         capture_output=True,
         text=True,
         check=False,
     )
-    return told.stdout.splitlines() if told.returncode == 0 else []
+    return query.stdout.splitlines() if query.returncode == 0 else []
 
 
 def reference_seconds(threads: int) -> float:

@@ -22,12 +22,12 @@ COMMANDS = {
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the benchmark that the first argument names; return its exit code."""
-    given = sys.argv[1:] if arguments is None else arguments
-    if not given or given[0] in ("-h", "--help"):
+    words = sys.argv[1:] if arguments is None else arguments
+    if not words or words[0] in ("-h", "--help"):
         print("usage: microscopygan-bench NAME ...  (NAME --help: its options)\n")
         print("\n".join(f"  {name:20}{what}" for name, what in COMMANDS.items()))
         return 0
-    name, *rest = given
+    name, *rest = words
     if name not in COMMANDS:
         print(f"expected one of {', '.join(COMMANDS)}, got {name!r}; try --help", file=sys.stderr)
         return 2

@@ -38,8 +38,8 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--model", type=Path, default=GENERALIST)
     options = parser.parse_args(arguments)
-    noisy = sorted(options.folder.glob("*_noisy.tif"))
-    if not noisy:
+    paths = sorted(options.folder.glob("*_noisy.tif"))
+    if not paths:
         parser.error(
             f"{options.folder}: expected SET_FIELD_..._noisy.tif and _clean.tif, found none"
         )
@@ -47,7 +47,7 @@ def main(arguments: list[str] | None = None) -> None:
     scores: dict[str, dict[str, list[float]]] = {
         name: {"psnr": [], "ssim": [], "seconds": []} for name in methods
     }
-    for path in noisy:
+    for path in paths:
         image = np.asarray(read(path).array, np.float32)
         target = np.asarray(read(path.with_name(path.name.replace("_noisy", "_clean"))).array)
         plane = percentile_map(image).apply(image)
@@ -57,7 +57,7 @@ def main(arguments: list[str] | None = None) -> None:
             scores[name]["seconds"].append(time.perf_counter() - begun)
             scores[name]["psnr"].append(psnr_affine(target.astype(np.float32), restored))
             scores[name]["ssim"].append(ssim_affine(target.astype(np.float32), restored))
-    show(scores, [field_of(path) for path in noisy])
+    show(scores, [field_of(path) for path in paths])
 
 
 def field_of(path: Path) -> str:

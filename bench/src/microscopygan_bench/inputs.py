@@ -57,13 +57,13 @@ def export(path: Path) -> None:
     export_restorer(restorer, path, card)
 
 
-def model(given: Path | None, folder: Path) -> Path:
+def model(chosen: Path | None, folder: Path) -> Path:
     """Return the model that the user gave, or the network, written to `folder`.
 
     PyTorch runs in a process of its own, so that it counts for no measurement.
     """
-    if given is not None:
-        return given.resolve()
+    if chosen is not None:
+        return chosen.resolve()
     path = folder / "restorer.onnx"
     command = [sys.executable, "-m", "microscopygan_bench.inputs", str(path)]
     done = subprocess.run(command, env=environment(), capture_output=True, text=True, check=False)

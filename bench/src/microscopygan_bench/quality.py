@@ -60,8 +60,8 @@ def quality_row(
         Planes by method, the input among them.
     """
     targets = [pair.target for pair in pairs]
-    found = {name: quality(targets, planes) for name, planes in restored.items()}
-    gains = {name: q.psnr.mean - found["input"].psnr.mean for name, q in found.items()}
+    scores = {name: quality(targets, planes) for name, planes in restored.items()}
+    gains = {name: q.psnr.mean - scores["input"].psnr.mean for name, q in scores.items()}
     del gains["input"]
-    cells = " ".join(f"{q.text():>{_WIDTH}}" for q in found.values())
+    cells = " ".join(f"{q.text():>{_WIDTH}}" for q in scores.values())
     return f"{task:8} {cells}   {', '.join(f'{gain:+.2f}' for gain in gains.values())}"

@@ -159,11 +159,11 @@ def watched(command: list[str]) -> Peak:
 
 def row(name: str, pixels: int, restored: int, peak: Peak) -> str:
     """Write a row of the table; `pixels` of uint16 in the store, of which `restored`."""
-    verdict = "holds" if peak.memory < BAR else "MISSED"
+    outcome = "holds" if peak.memory < BAR else "MISSED"
     speed = restored / peak.seconds / 1e6
     share = f"{restored / pixels:.3g}" if restored < pixels else "whole"
     numbers = f"{peak.seconds:9.1f}{speed:10.3f}{peak.memory / 1e6:9.0f}"
-    return f"{name:26}{2 * pixels / 1e9:8.3g}{share:>12}{numbers}  {verdict}"
+    return f"{name:26}{2 * pixels / 1e9:8.3g}{share:>12}{numbers}  {outcome}"
 
 
 def _options(arguments: list[str] | None) -> argparse.Namespace:

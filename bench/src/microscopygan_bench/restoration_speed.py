@@ -193,9 +193,9 @@ def print_speed(cases: list[Case], contenders: dict[str, Run | str], repeats: in
     """Time each image and print a row for each contender."""
     print(f"\n{'image':14}{'':28}{'s':>9}{'Mpixel/s':>10}{'ours is':>10}  bar")
     for case in cases:
-        found = take_turns(contenders, case.job, repeats)
-        ours = found[OURS]
-        for name, seconds in found.items():
+        medians = take_turns(contenders, case.job, repeats)
+        ours = medians[OURS]
+        for name, seconds in medians.items():
             print(speed_row(case, name, seconds, ours), flush=True)
 
 
@@ -233,7 +233,7 @@ def speed_row(case: Case, name: str, seconds: float | str, ours: float | str) ->
     if isinstance(ours, str):
         return row
     row += f"{seconds / ours:9.2f}×"
-    return row + (f"  {verdict(BARS[name] <= seconds / ours)}" if name in BARS else "")
+    return row + (f"  {outcome(BARS[name] <= seconds / ours)}" if name in BARS else "")
 
 
 def print_start_up(network: Path, scratch: Path, repeats: int) -> None:
@@ -246,9 +246,9 @@ def print_start_up(network: Path, scratch: Path, repeats: int) -> None:
         "--help": lambda: timed(lambda: _output([*PROGRAM, "--help"])),
         "512 x 512, from the shell": lambda: timed(_restore(case.job, network)),
     }
-    found = take_turns({name: _ignoring_job(run) for name, run in runs.items()}, {}, repeats)
+    medians = take_turns({name: _ignoring_job(run) for name, run in runs.items()}, {}, repeats)
     print(f"\n{'start-up':28}{'s':>9}{'below':>9}")
-    for name, seconds in found.items():
+    for name, seconds in medians.items():
         print(start_up_row(name, seconds))
 
 
@@ -256,7 +256,7 @@ def start_up_row(name: str, seconds: float | str) -> str:
     """Write a row: seconds, the bar, whether it holds."""
     if isinstance(seconds, str):
         return f"{name:28}{seconds}"
-    return f"{name:28}{seconds:9.3f}{START_UP[name]:9.2f}  {verdict(seconds < START_UP[name])}"
+    return f"{name:28}{seconds:9.3f}{START_UP[name]:9.2f}  {outcome(seconds < START_UP[name])}"
 
 
 def print_installed(network: Path, scratch: Path) -> None:
@@ -272,7 +272,7 @@ def print_installed(network: Path, scratch: Path) -> None:
     subprocess.run(command, check=True, env=away, stdout=subprocess.DEVNULL, cwd=scratch)
     weights = weigh(venv)
     total = sum(weights.values()) - before
-    print(f"\nbase install: {total / 1e6:.0f} MB of 350 MB, restores; {verdict(total < INSTALLED)}")
+    print(f"\nbase install: {total / 1e6:.0f} MB of 350 MB, restores; {outcome(total < INSTALLED)}")
     for name, weight in sorted(weights.items(), key=lambda item: -item[1])[:12]:
         print(f"{name:28}{weight / 1e6:9.1f} MB")
 
@@ -296,7 +296,7 @@ def timed(run: Callable[[], object]) -> float:
     return time.perf_counter() - begun
 
 
-def verdict(holds: bool) -> str:
+def outcome(holds: bool) -> str:
     """Say whether a bar holds."""
     return "holds" if holds else "MISSED"
 

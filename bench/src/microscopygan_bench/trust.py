@@ -69,9 +69,9 @@ def main(arguments: list[str] | None = None) -> None:
                 for few in (clean, ~clean)
             ]
             print(f"{name:7} {strength:9} {'; '.join(cells)}")
-    found = kept(restorer, fields)
+    closeness = unchanged(restorer, fields)
     for name, few in (("untouched", clean), ("noisier", ~clean)):
-        mean, worst = found[few].mean(), found[few].min()
+        mean, worst = closeness[few].mean(), closeness[few].min()
         print(f"{name:17} stays within {mean:.1f} dB of itself, worst {worst:.1f} dB")
     print("\nStructures per 1000 pixels, input and restored; simulated, 16 planes each")
     for name, kind in (("beads", vesicles), ("lines", filaments), ("background", None)):
@@ -83,11 +83,11 @@ def held_out(folder: Path) -> list[np.ndarray]:
     """Return the quiet fields of the images that the generalist's training held out."""
     record = files("microscopygan") / "weights" / "generalist.json"
     names = set(json.loads(record.read_text())["held_out"])
-    found = [path for path in list_images([folder]) if path.name in names]
-    if not found:
+    paths = [path for path in list_images([folder]) if path.name in names]
+    if not paths:
         raise SystemExit(f"{folder}: expected some of {', '.join(sorted(names))}, found none")
     planes = []
-    for path in found:
+    for path in paths:
         image = read(path)
         planes += quiet_fields(np.asarray(to_planes(image.array, image.axes)[0][0], "f4"))
     return planes
@@ -108,7 +108,7 @@ def harm(
     return np.array(before), np.subtract(after, before)
 
 
-def kept(restorer: Restorer, fields: list[np.ndarray]) -> np.ndarray:
+def unchanged(restorer: Restorer, fields: list[np.ndarray]) -> np.ndarray:
     """Return how close the result for an untouched image comes to it, as PSNR in dB."""
     planes = [percentile_map(field).apply(field) for field in fields]
     return np.array([psnr_affine(plane, restorer.restore_plane(plane)) for plane in planes])
@@ -122,8 +122,8 @@ def structures(restorer: Restorer, kind: object, photons: float) -> str:
         truth = kind((256, 256), rng) if callable(kind) else np.full((256, 256), 0.2, "f4")
         image = Noise(photons=photons, read_noise=1.0).apply(truth, rng)
         scale = percentile_map(image)
-        made = scale.undo(restorer.restore_plane(scale.apply(image)))
-        counts.append([structure_errors(x, truth, CONTRAST) for x in (image, made)])
+        restored = scale.undo(restorer.restore_plane(scale.apply(image)))
+        counts.append([structure_errors(x, truth, CONTRAST) for x in (image, restored)])
     before, after = np.mean(counts, axis=0)
     return (
         f"false {before[0]:6.2f} {after[0]:6.2f}   missed {before[1]:6.2f} {after[1]:6.2f}   "

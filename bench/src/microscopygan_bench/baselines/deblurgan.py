@@ -72,21 +72,21 @@ class DeblurGAN:
 
     def step(self, image: Tensor, target: Tensor) -> None:
         """Update the critic five times, then the generator; both images (1, 1, Y, X)."""
-        made = self.generator(image)
+        restored = self.generator(image)
         self.critic.requires_grad_(True)
         for _ in range(_CRITIC_STEPS):
-            loss = self.critic_loss(target, made.detach())
+            loss = self.critic_loss(target, restored.detach())
             training.improve(self.optimizers[1], loss)
         self.critic.requires_grad_(False)
-        adversarial = generator_loss("wgan-gp", self.critic(made))
-        content = content_loss(self.vgg, (made + 1) / 2, (target + 1) / 2)
+        adversarial = generator_loss("wgan-gp", self.critic(restored))
+        content = content_loss(self.vgg, (restored + 1) / 2, (target + 1) / 2)
         training.improve(self.optimizers[0], adversarial + _CONTENT * content)
 
-    def critic_loss(self, target: Tensor, made: Tensor) -> Tensor:
+    def critic_loss(self, target: Tensor, restored: Tensor) -> Tensor:
         """Wasserstein loss with ten times the gradient penalty, a scalar."""
         mix = torch.rand((len(target), 1, 1, 1), device=target.device)
-        penalty = gradient_penalty(self.critic, target, made, mix)
-        scores = critic_loss("wgan-gp", self.critic(target), self.critic(made))
+        penalty = gradient_penalty(self.critic, target, restored, mix)
+        scores = critic_loss("wgan-gp", self.critic(target), self.critic(restored))
         return scores + _PENALTY * penalty
 
 

@@ -116,7 +116,7 @@ class PatchDiscriminator(nn.Module):
     Parameters
     ----------
     planes
-        Planes that are judged together: 2 for an image and the input it belongs to.
+        Planes that are scored together: 2 for an image and the input it belongs to.
     width
         Channels of the first layer.
     affine

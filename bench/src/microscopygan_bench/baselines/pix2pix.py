@@ -39,14 +39,14 @@ class Pix2Pix:
 
     def step(self, image: Tensor, target: Tensor) -> None:
         """Update the discriminator, then the generator; both images (1, 1, Y, X)."""
-        made = self.generator(image)
+        restored = self.generator(image)
         self.discriminator.requires_grad_(True)
         real = self.discriminator(torch.cat((image, target), 1))
-        fake = self.discriminator(torch.cat((image, made.detach()), 1))
+        fake = self.discriminator(torch.cat((image, restored.detach()), 1))
         training.improve(self.optimizers[1], 0.5 * critic_loss("bce", real, fake))
         self.discriminator.requires_grad_(False)
-        fake = self.discriminator(torch.cat((image, made), 1))
-        loss = generator_loss("bce", fake) + _L1 * F.l1_loss(made, target)
+        fake = self.discriminator(torch.cat((image, restored), 1))
+        loss = generator_loss("bce", fake) + _L1 * F.l1_loss(restored, target)
         training.improve(self.optimizers[0], loss)
 
 

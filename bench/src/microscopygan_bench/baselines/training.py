@@ -203,7 +203,7 @@ class Budget:
 def rate_factor(step: int, constant: int | None) -> float:
     """Return the learning rate of a step, counted from 0, as a part of the full rate.
 
-    `constant` is the number of steps at the full rate, as far as it is known; the same number
+    `constant` is the number of steps at the full rate, as soon as it is fixed; the same number
     follows.
 
     >>> [rate_factor(step, 3) for step in range(6)]

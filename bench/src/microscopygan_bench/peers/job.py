@@ -51,7 +51,7 @@ def perform(train: Callable[[Job, Arrays, Path], Trained], packages: Sequence[st
     Parameters
     ----------
     train
-        Trains on the given images; gets a folder for files of its own, too. The time it takes is
+        Trains on the images; gets a folder for files of its own, too. The time it takes is
         the training time.
     packages
         Whose versions to note.
@@ -59,12 +59,12 @@ def perform(train: Callable[[Job, Arrays, Path], Trained], packages: Sequence[st
     leave_with_parent()
     folder = Path(sys.argv[1])
     job = read_job(folder)
-    given, test = read_arrays(folder / "training.npz"), read_arrays(folder / "test.npz")
+    images, test = read_arrays(folder / "training.npz"), read_arrays(folder / "test.npz")
     work = folder / "work"
     work.mkdir(exist_ok=True)
     versions = {name: version(name) for name in packages}
     begun = time.perf_counter()
-    trained = train(job, given, work)
+    trained = train(job, images, work)
     ready = time.perf_counter()
     restored = {name: trained.restore(planes) for name, planes in test.items()}
     done = time.perf_counter()
@@ -120,8 +120,8 @@ def split(count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     A single image has to serve as both.
     """
     order = np.random.default_rng(seed).permutation(count)
-    held = max(1, round(count / 10))
-    return (order, order) if count == 1 else (order[held:], order[:held])
+    validation = max(1, round(count / 10))
+    return (order, order) if count == 1 else (order[validation:], order[:validation])
 
 
 def read_arrays(path: Path) -> Arrays:

@@ -43,25 +43,25 @@ class Deadline(keras.callbacks.Callback):
             self.model.stop_training = True
 
 
-def train(job: Job, given: Arrays, work: Path) -> Trained:
+def train(job: Job, images: Arrays, work: Path) -> Trained:
     """Train within the job's seconds: steps are timed first, and undone."""
     begun = time.perf_counter()
     end = begun + (1 - RESERVE) * job["seconds"]
     keras.utils.set_random_seed(job["seed"])
-    inputs, targets = (given[f"{job['task']}/{side}"] for side in ("input", "target"))
-    kept, held = split(len(inputs), job["seed"])
-    x, y = patches(inputs[kept], targets[kept])
+    inputs, targets = (images[f"{job['task']}/{side}"] for side in ("input", "target"))
+    training, validation = split(len(inputs), job["seed"])
+    x, y = patches(inputs[training], targets[training])
     config = Config("YX", n_channel_in=1, n_channel_out=1, train_tensorboard=False)
     care = CARE(config, "care", basedir=str(work))
-    held = held[:CHECKED]
-    held_back = inputs[held][..., None], targets[held][..., None]
-    step, check = timed(care, x, y, held_back)
+    validation = validation[:CHECKED]
+    checked = inputs[validation][..., None], targets[validation][..., None]
+    step, check = timed(care, x, y, checked)
     epoch = (end - time.perf_counter()) / config.train_epochs
     deadline = Deadline(end)
     care.prepare_for_training()
     care.callbacks.append(deadline)
     steps = max(1, math.ceil((epoch - check) / step))  # the deadline cuts the last epochs
-    care.train(x, y, validation_data=held_back, steps_per_epoch=steps)
+    care.train(x, y, validation_data=checked, steps_per_epoch=steps)
     return Trained(
         lambda planes: np.stack([care.predict(p, "YX", normalizer=None) for p in planes]),
         care.keras_model.count_params(),
@@ -74,7 +74,7 @@ def patches(inputs: np.ndarray, targets: np.ndarray) -> tuple[np.ndarray, np.nda
     pairs = [(x, y, "YX", None) for x, y in zip(inputs, targets, strict=True)]
     side = min(PATCH, *(length // 4 * 4 for length in inputs.shape[1:]))
     x, y, _ = create_patches(
-        RawData(lambda: iter(pairs), len(pairs), "given pairs"),
+        RawData(lambda: iter(pairs), len(pairs), "pairs"),
         patch_size=(side, side),
         n_patches_per_image=PATCHES,
         patch_filter=no_background_patches(0),
@@ -85,7 +85,7 @@ def patches(inputs: np.ndarray, targets: np.ndarray) -> tuple[np.ndarray, np.nda
 
 
 def timed(
-    care: CARE, x: np.ndarray, y: np.ndarray, held: tuple[np.ndarray, np.ndarray]
+    care: CARE, x: np.ndarray, y: np.ndarray, checked: tuple[np.ndarray, np.ndarray]
 ) -> tuple[float, float]:
     """Return the seconds of a step and of a validation; the steps are undone."""
     care.prepare_for_training()
@@ -93,7 +93,7 @@ def timed(
     before = network.get_weights()
     batch = np.arange(care.config.train_batch_size) % len(x)
     step = seconds(lambda: network.train_on_batch(x[batch], y[batch]), TIMED)
-    check = seconds(lambda: network.evaluate(*held, verbose=0), 1)
+    check = seconds(lambda: network.evaluate(*checked, verbose=0), 1)
     network.set_weights(before)
     return step, check
 

@@ -47,26 +47,26 @@ class Deadline(lightning.Callback):
         trainer.should_stop = trainer.should_stop or self.marks[-1] > self.end
 
 
-def train(job: Job, given: Arrays, work: Path) -> Trained:
+def train(job: Job, images: Arrays, work: Path) -> Trained:
     """Train within the job's seconds: steps are timed first, in a training thrown away."""
     end = time.perf_counter() + (1 - RESERVE) * job["seconds"]
-    kept, held = split(len(given[f"{job['task']}/input"]), job["seed"])
-    pace = seconds_per_step(job, given, kept, held, work)
-    steps = STEPPING * (end - time.perf_counter()) / EPOCHS / pace
-    repeats = repeats_of(given[f"{job['task']}/input"][kept], steps)
+    training, validation = split(len(images[f"{job['task']}/input"]), job["seed"])
+    seconds = seconds_per_step(job, images, training, validation, work)
+    steps = STEPPING * (end - time.perf_counter()) / EPOCHS / seconds
+    repeats = repeats_of(images[f"{job['task']}/input"][training], steps)
     deadline = Deadline(end)
     careamist = start(job, work / "run", EPOCHS, {}, deadline)
-    careamist.train(**images(job, given, np.tile(kept, repeats), held))
+    careamist.train(**training_data(job, images, np.tile(training, repeats), validation))
     parameters = sum(p.numel() for p in careamist.model.parameters())
-    chosen = None  # CAREamics' own choice: for CARE the best epoch
+    checkpoint = None  # CAREamics' own choice: for CARE the best epoch
     if job["options"]["algorithm"] == "n2v":  # the last state, which it may not have saved
-        chosen = work / "last.ckpt"
-        careamist.trainer.save_checkpoint(chosen)
+        checkpoint = work / "last.ckpt"
+        careamist.trainer.save_checkpoint(checkpoint)
 
     def restore(planes: np.ndarray) -> np.ndarray:
-        how = {"axes": "SYX", "data_type": "array", "batch_size": 1, "checkpoint": chosen}
-        made, _ = careamist.predict(planes, **how)
-        return np.stack(made).reshape(planes.shape)
+        how = {"axes": "SYX", "data_type": "array", "batch_size": 1, "checkpoint": checkpoint}
+        restored, _ = careamist.predict(planes, **how)
+        return np.stack(restored).reshape(planes.shape)
 
     return Trained(restore, parameters, len(deadline.marks))
 
@@ -90,25 +90,27 @@ def start(
     return CAREamist(config, work_dir=work, callbacks=[deadline], enable_progress_bar=False)
 
 
-def images(job: Job, given: Arrays, kept: np.ndarray, held: np.ndarray) -> dict[str, np.ndarray]:
+def training_data(
+    job: Job, images: Arrays, training: np.ndarray, validation: np.ndarray
+) -> dict[str, np.ndarray]:
     """Return the images to train and to validate on; targets for CARE alone."""
-    inputs, targets = (given.get(f"{job['task']}/{side}") for side in ("input", "target"))
-    chosen = {"train_data": inputs[kept], "val_data": inputs[held]}
+    inputs, targets = (images.get(f"{job['task']}/{side}") for side in ("input", "target"))
+    data = {"train_data": inputs[training], "val_data": inputs[validation]}
     if job["options"]["algorithm"] == "care":
-        chosen |= {"train_data_target": targets[kept], "val_data_target": targets[held]}
-    return chosen
+        data |= {"train_data_target": targets[training], "val_data_target": targets[validation]}
+    return data
 
 
 def seconds_per_step(
-    job: Job, given: Arrays, kept: np.ndarray, held: np.ndarray, work: Path
+    job: Job, images: Arrays, training: np.ndarray, validation: np.ndarray, work: Path
 ) -> float:
     """Time a few steps of a training that is thrown away."""
     begun = time.perf_counter()
     steps, deadline = 1 + TIMED, Deadline(begun + TIMING * job["seconds"])
     limits: dict[str, object] = {"limit_train_batches": steps}
     careamist = start(job, work / "timing", 1, limits, deadline)
-    enough = np.tile(kept, repeats_of(given[f"{job['task']}/input"][kept], steps))
-    careamist.train(**images(job, given, enough, held))
+    enough = np.tile(training, repeats_of(images[f"{job['task']}/input"][training], steps))
+    careamist.train(**training_data(job, images, enough, validation))
     first, *rest = deadline.marks
     return (rest[-1] - first) / len(rest) if rest else first - begun
 

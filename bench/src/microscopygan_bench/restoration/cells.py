@@ -1,7 +1,7 @@
 """Cells: what is computed, one process after the other, and never twice.
 
 A cell is one training: a method, a setting, a number of pairs, a draw, and a task or all of
-them. Its folder in OUT holds what its process was given and made; ``about.json``, written last,
+them. Its folder in OUT holds what its process got and left; ``about.json``, written last,
 is what makes it count. A killed run goes on with the first cell that has none.
 
 A method with one network for each task restores an image of two defects by two networks, one

@@ -94,7 +94,7 @@ def with_peers(bench: Bench, names: list[str], folder: Path) -> Bench:
 def compute_all(bench: Bench, cells: list[Cell], published: set[Cell]) -> int:
     """Compute the cells that are neither finished nor published; return how many failed.
 
-    A cell that goes on with what another one made needs that one's images: it is computed though
+    A cell that goes on with what another one left needs that one's images: it is computed though
     its scores be published.
     """
     failed = 0
@@ -186,10 +186,10 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
 
 
 def _settings(text: str) -> list[str]:
-    chosen = text.split(",")
-    if set(chosen) - set(SETTINGS):
+    names = text.split(",")
+    if set(names) - set(SETTINGS):
         raise argparse.ArgumentTypeError(f"expected some of {', '.join(SETTINGS)}, got {text!r}")
-    return chosen
+    return names
 
 
 def _pairs(text: str) -> list[int | None]:

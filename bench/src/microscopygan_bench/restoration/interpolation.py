@@ -32,14 +32,14 @@ def measured_rows(plane: NDArray[np.floating]) -> NDArray[np.intp] | None:
     """
     bend = np.abs(np.diff(plane.astype(np.float64), 2, axis=0)).mean(axis=1)
     rows = np.arange(1, len(bend) + 1)  # a second difference is that of its middle row
-    best, found = _CONTRAST, None
+    strongest, measured = _CONTRAST, None
     for step in (s for s in _STEPS if 2 * s <= len(bend)):
         for phase in range(step):
             on = rows % step == phase
             contrast = bend[on].mean() / max(bend[~on].mean(), 1e-12)
-            if contrast > best:
-                best, found = contrast, np.arange(phase, len(plane), step)
-    return found
+            if contrast > strongest:
+                strongest, measured = contrast, np.arange(phase, len(plane), step)
+    return measured
 
 
 def cubic(plane: NDArray[np.float32]) -> NDArray[np.float32]:

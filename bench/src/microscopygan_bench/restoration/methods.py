@@ -71,11 +71,11 @@ def settings_of(options: Mapping[str, Any], setting: str, seed: int) -> Settings
     is made on validation images.
     """
     preset, start = options.get("preset", "default"), options.get("start", "generalist")
-    chosen = make_settings(preset, start, seed=seed)
-    changes = {"validation": 0.0} if chosen.start == "scratch" else {}
+    settings = make_settings(preset, start, seed=seed)
+    changes = {"validation": 0.0} if settings.start == "scratch" else {}
     names = ("defects", "restorer", "alpha", "cin_gan")
     changes |= {name: options[name] for name in names if name in options}
-    return chosen.changed(changes | ({"alpha": 1.0} if setting == "B" else {}))
+    return settings.changed(changes | ({"alpha": 1.0} if setting == "B" else {}))
 
 
 def _reference(title: str, kind: str, **more: Any) -> Method:
@@ -155,11 +155,11 @@ def choose(names: str) -> list[str]:
     >>> choose("reference,default")
     ['input', 'classical', 'cubic', 'default']
     """
-    chosen = []
+    selected: list[str] = []
     for name in names.split(","):
-        found = [key for key, method in METHODS.items() if name in (key, method.group)]
-        if not found:
+        meant = [key for key, method in METHODS.items() if name in (key, method.group)]
+        if not meant:
             known = ", ".join((*GROUPS, *METHODS))
             raise ValueError(f"methods: expected some of {known}; got {name!r}")
-        chosen += found
-    return list(dict.fromkeys(chosen))
+        selected += meant
+    return list(dict.fromkeys(selected))

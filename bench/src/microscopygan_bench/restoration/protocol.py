@@ -29,7 +29,7 @@ Arrays = dict[str, np.ndarray]
 
 SETTINGS = ("A", "B")
 NOISE = "noise"  # the task whose defect is put on top of the others' for the two-defect images
-_NOISY = 60  # noisy training images that the noise of two-defect images is taken from
+_NOISE_IMAGES = 60  # noisy training images that the noise of two-defect images is taken from
 
 
 @dataclass(frozen=True)
@@ -116,26 +116,26 @@ def training_images(
     ValueError
         More pairs than there are.
     """
-    known = data.pairs[task]
+    available = data.pairs[task]
     rng = np.random.default_rng([zlib.crc32(task.encode()), SETTINGS.index(setting), draw])
     if setting == "B":
-        return _unpaired(task, known, rng)
-    if pairs is not None and pairs > len(known):
-        raise ValueError(f"pairs: expected at most {len(known)} ({task}), got {pairs}; try all")
-    chosen = [known[i] for i in rng.permutation(len(known))[:pairs]]
+        return _unpaired(task, available, rng)
+    if pairs is not None and pairs > len(available):
+        raise ValueError(f"pairs: expected at most {len(available)} ({task}), got {pairs}; try all")
+    drawn = [available[i] for i in rng.permutation(len(available))[:pairs]]
     return {
-        f"{task}/input": _stack([p.input for p in chosen]),
-        f"{task}/target": _stack([p.target for p in chosen]),
+        f"{task}/input": _stack([p.input for p in drawn]),
+        f"{task}/target": _stack([p.target for p in drawn]),
     }
 
 
-def _unpaired(task: str, known: list[Pair], rng: np.random.Generator) -> Arrays:
+def _unpaired(task: str, available: list[Pair], rng: np.random.Generator) -> Arrays:
     """Split by image, and forget which input a target was fitted to."""
-    images = sorted({p.image for p in known})
+    images = sorted({p.image for p in available})
     half = {images[i] for i in rng.permutation(len(images))[: len(images) // 2]}
-    targets = [p.target for p in known if p.image not in half]
+    targets = [p.target for p in available if p.image not in half]
     return {
-        f"{task}/input": _stack([p.input for p in known if p.image in half]),
+        f"{task}/input": _stack([p.input for p in available if p.image in half]),
         f"{task}/target": _stack([percentile_map(x).apply(x) for x in targets]),
     }
 
@@ -158,14 +158,16 @@ def two_defects(data: BenchmarkData, cache: Path) -> Arrays:
     if cache.exists():
         return read_arrays(cache)
     rng = np.random.default_rng(0)
-    noisy = data.pairs[NOISE]
-    found = Noise.calibrate([p.target for p in noisy], [p.input for p in noisy][:_NOISY], rng)
-    made = {}
+    pairs = data.pairs[NOISE]
+    noises = Noise.calibrate(
+        [p.target for p in pairs], [p.input for p in pairs][:_NOISE_IMAGES], rng
+    )
+    images = {}
     for name in others:
-        planes = [found[rng.integers(len(found))].apply(p.input, rng) for p in data.test[name]]
-        made[f"{NOISE}+{name}"] = normalised(np.stack(planes))
-    write_arrays(cache, made)
-    return made
+        planes = [noises[rng.integers(len(noises))].apply(p.input, rng) for p in data.test[name]]
+        images[f"{NOISE}+{name}"] = normalised(np.stack(planes))
+    write_arrays(cache, images)
+    return images
 
 
 def normalised(planes: np.ndarray) -> np.ndarray:

@@ -40,7 +40,7 @@ def trainer(options: dict[str, Any]) -> Callable[[Job, Arrays, Path], Trained]:
         )
     restore = _untrained(options["kind"])
 
-    def train(job: Job, given: Arrays, work: Path) -> Trained:
+    def train(job: Job, images: Arrays, work: Path) -> Trained:
         return Trained(lambda planes: np.stack([restore(p, job["task"]) for p in planes]), 0, 0)
 
     return train
@@ -60,14 +60,14 @@ def _untrained(kind: str) -> Callable[[np.ndarray, str], np.ndarray]:
 
 
 def _baseline(module: Any) -> Callable[[Job, Arrays, Path], Trained]:
-    def train(job: Job, given: Arrays, work: Path) -> Trained:
-        inputs, targets = (list(given[f"{job['task']}/{side}"]) for side in ("input", "target"))
-        made: Trained = module.train(inputs, targets, seconds=job["seconds"], seed=job["seed"])
-        return made
+    def train(job: Job, images: Arrays, work: Path) -> Trained:
+        inputs, targets = (list(images[f"{job['task']}/{side}"]) for side in ("input", "target"))
+        trained: Trained = module.train(inputs, targets, seconds=job["seconds"], seed=job["seed"])
+        return trained
 
     return train
 
 
 if __name__ == "__main__":
-    chosen = read_job(Path(sys.argv[1]))["options"]
-    perform(trainer(chosen), PACKAGES[chosen["kind"]])
+    options = read_job(Path(sys.argv[1]))["options"]
+    perform(trainer(options), PACKAGES[options["kind"]])

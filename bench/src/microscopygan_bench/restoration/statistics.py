@@ -72,11 +72,11 @@ def paired_difference(
 
 
 def _by_image(values: Values) -> dict[str, float]:
-    found: dict[str, list[float]] = {}
+    by_image: dict[str, list[float]] = {}
     for _, images in sorted(values.items()):
         for image, score in images.items():
-            found.setdefault(image, []).append(score)
-    return {image: float(np.mean(scores)) for image, scores in found.items()}
+            by_image.setdefault(image, []).append(score)
+    return {image: float(np.mean(scores)) for image, scores in by_image.items()}
 
 
 def share_of_gain(mean: float, untouched: float, best: float) -> float:

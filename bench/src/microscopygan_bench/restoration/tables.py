@@ -80,9 +80,9 @@ class Results:
     @property
     def groups(self) -> list[Group]:
         """Settings and numbers of pairs of trainings, 10 pairs first; else the untrained ones."""
-        found = {p[1:] for (p, *_) in self._scores if METHODS[p[0]].trained and p[0] != ORACLE}
+        trained = {p[1:] for (p, *_) in self._scores if METHODS[p[0]].trained and p[0] != ORACLE}
         return sorted(
-            found or {UNTRAINED}, key=lambda g: (g[1] != "10", g[0] != "B", len(g[1]), g[1])
+            trained or {UNTRAINED}, key=lambda g: (g[1] != "10", g[0] != "B", len(g[1]), g[1])
         )
 
     @property
@@ -191,8 +191,8 @@ def _side_by_side(results: Results, place: Place) -> list[str]:
     cells = []
     for task in results.tasks:
         psnr, ssim = (results.spread(place, task, m) for m in ("psnr_affine", "ssim_affine"))
-        known = results.values(place, task, "psnr_affine")
-        cells.append(f"{psnr.text(2)} / {ssim.text(3)}" if known else "–")
+        scores = results.values(place, task, "psnr_affine")
+        cells.append(f"{psnr.text(2)} / {ssim.text(3)}" if scores else "–")
     return cells
 
 
