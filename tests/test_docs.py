@@ -195,6 +195,14 @@ def test_every_link_leads_somewhere(page: Path) -> None:
             assert anchor in anchors(target), link
 
 
+def test_contributing_names_existing_paths() -> None:
+    spans = re.findall(r"`([^`\n]+)`", text_of(REPOSITORY / "CONTRIBUTING.md"))
+    paths = {span for span in spans if re.fullmatch(r"[\w.-]+/[\w./-]*", span)}
+    paths = {path for path in paths if "NAME" not in path}
+    assert len(paths) > 40
+    assert not [p for p in paths if not ((REPOSITORY / p).exists() or (PACKAGE / p).exists())]
+
+
 @pytest.mark.slow
 def test_the_picture_is_what_its_script_makes(tmp_path: Path) -> None:
     """Slow (about 5 s): three images restored in a process of its own."""
