@@ -20,6 +20,7 @@ import typer
 
 from microscopygan.apps import cli
 from microscopygan.image.formats import Image, read, write
+from microscopygan.settings import make_settings
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 PACKAGE = REPOSITORY / "src" / "microscopygan"
@@ -44,8 +45,8 @@ class Block(NamedTuple):
 
 
 def blocks(page: Path) -> list[Block]:
-    """Return the sh and python blocks of a page."""
-    pattern = r"(?:<!-- not run: ([^>]+?) -->\n)?^```(sh|python)\n(.*?)^```$"
+    """Return the sh, python and toml blocks of a page."""
+    pattern = r"(?:<!-- not run: ([^>]+?) -->\n)?^```(sh|python|toml)\n(.*?)^```$"
     text = page.read_text(encoding="utf-8")
     return [
         Block(page, text[: found.start(2)].count("\n") + 1, found[2], found[3], found[1])
@@ -94,6 +95,9 @@ def check_other(words: list[str]) -> None:
 def test_every_block_is_valid(block: Block) -> None:
     if block.language == "python":
         compile(block.text, block.name, "exec")
+        return
+    if block.language == "toml":
+        make_settings().changed(tomllib.loads(block.text))
         return
     shell = ["bash", "-n", "-c", block.text]
     assert subprocess.run(shell, capture_output=True, check=False).returncode == 0
