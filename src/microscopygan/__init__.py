@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from .datasets.folder import Dataset as Dataset
     from .datasets.folder import load_dataset as load_dataset
+    from .image.atomic import Cancelled as Cancelled
     from .image.formats import Image as Image
     from .image.formats import open_image as open_image
     from .image.formats import read as read
@@ -46,6 +47,7 @@ def _switch_telemetry_off() -> None:
 _switch_telemetry_off()
 
 _ROOMS = {
+    "Cancelled": "image.atomic",
     "Dataset": "datasets.folder",
     "Image": "image.formats",
     "Restorer": "restoration.model",
@@ -61,6 +63,7 @@ _ROOMS = {
     "write": "image.formats",
 }
 __all__ = [
+    "Cancelled",
     "Dataset",
     "Image",
     "Restorer",

@@ -35,6 +35,7 @@ main({arguments!r})
 """
 # what a command is called with (IMAGE, FOLDER: a small image, an empty folder), and its extra
 COMMANDS = {
+    "models": ((), None),
     "demo": (["-o", "FOLDER/demo"], "train"),
     "train": (["FOLDER", "-o", "FOLDER/run"], "train"),
     "synthesize": (["FOLDER", "IMAGE", "--defect", "noise", "-o", "FOLDER/made"], "train"),

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,27 +14,31 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
-from ..image.formats import format_of
-from .flow import outputs_of
+from ..image.formats import format_of, is_output, is_zarr, list_images, output_name
+from ..restoration.models import GENERALIST, MODELS
+from .extras import one_line
 
 if TYPE_CHECKING:
     from ..restoration.model import Restorer
 
-_OF_MODEL = {"device", "threads", "defect", "strength"}
+_FAILURES = (ValueError, OSError, MemoryError, ModuleNotFoundError)  # of an image or its output
+_OF_MODEL = {"device", "defect", "strength"}
+_TILE = 256  # pixels; side of the plane by which the speed of a model is measured
 _UNITS = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
 
 
 def restore_batch(
     images: Sequence[Path | str],
     output: Path,
-    model: Path | None = None,
+    model: Path | str = GENERALIST,
     *,
     overwrite: bool = False,
     resume: bool = False,
+    strict: bool = False,
     quiet: bool = False,
     as_json: bool = False,
     **options: Any,
-) -> None:
+) -> dict[Path | str, Exception]:
     """Restore images one after the other and print what became of each.
 
     Parameters
@@ -42,53 +48,155 @@ def restore_batch(
     output
         A folder; or, for one image, a file or Zarr name.
     model
-        A ``restorer.onnx``; the generalist that ships where not given.
+        The name of a model that ships, or a ``restorer.onnx``.
     overwrite
         Replace outputs that exist.
     resume
         Keep outputs that exist, and go on with those that an interrupted run left.
+    strict
+        Stop at the first image that cannot be restored.
     quiet
-        Print nothing but errors.
+        Print nothing but errors and what `as_json` asks for.
     as_json
-        Print one JSON object a line for each image, and no progress bar.
+        Print one JSON object a line for each image, failures included, and no progress bar.
     options
         Further arguments of `restore_file`.
+
+    Returns
+    -------
+    dict
+        What is wrong with those of several images that could not be restored.
 
     Raises
     ------
     ValueError, OSError
-        As for `outputs_of` and `restore_file`.
+        As for `outputs_of` and `load`; as for `restore_file` where there is one image only.
     """
     from ..restoration.api import load, restore_file
-    from ..restoration.models import GENERALIST
 
-    console = Console(quiet=quiet, soft_wrap=True)
-    chosen = outputs_of(images, output, overwrite=overwrite or resume)
-    if resume:
-        chosen = [(source, path) for source, path in chosen if not path.exists()]
-    network: Path | str | Restorer = model or GENERALIST
-    if options.get("scheduler") is None and options.get("workers", 1) == 1:  # opened once for all
-        network = load(network, **{name: options.pop(name) for name in _OF_MODEL & set(options)})
-    for source, path in chosen:
-        with _progress(str(source), quiet or as_json) as progress, _how_to_go_on(path, console):
-            done = restore_file(
-                source,
-                path,
-                network,
-                overwrite=overwrite,
-                resume=resume,
-                progress=progress,
-                **options,
-            )
-        speed = done.pixels / 1e6 / max(done.seconds, 1e-9)
+    console = Console(quiet=quiet or as_json, soft_wrap=True, markup=False, emoji=False)
+    pairs = outputs_of(images, output, overwrite=overwrite or resume)
+    waiting = [(source, path) for source, path in pairs if not (resume and path.exists())]
+    how = {name: options.pop(name) for name in _OF_MODEL & set(options)}
+    restorer = load(model, threads=options.get("threads"), **how)
+    options |= {"model": restorer, "overwrite": overwrite, "resume": resume}
+    failures: dict[Path | str, Exception] = {}
+    for source, path in waiting:
+        about: dict[str, Any] = {"input": str(source), "output": str(path)}
+        try:
+            with _progress(str(source), quiet or as_json) as bar, _how_to_go_on(path, console):
+                done = restore_file(source, path, progress=bar, **options)
+        except _FAILURES as error:
+            failures[source] = error
+            about["error"] = one_line(error)
+        else:
+            speed = done.pixels / 1e6 / max(done.seconds, 1e-9)
+            about |= {"pixels": done.pixels, "seconds": done.seconds}
+            about |= {"megapixels_per_second": speed, "notes": done.notes}
+            console.print(f"{path}  ({speed:.1f} megapixels/s)", highlight=False)
+            for note in done.notes:
+                console.print(f"  {note}", highlight=False)
         if as_json:
-            about = {"input": str(source), "output": str(path), "pixels": done.pixels}
-            about |= {"seconds": done.seconds, "megapixels_per_second": speed, "notes": done.notes}
-            console.print_json(json.dumps(about), indent=None, highlight=False)
+            print(json.dumps(about), flush=True)
+        if failures and (strict or len(pairs) == 1):
+            break
+    if failures and len(pairs) == 1:
+        raise failures[source]
+    _list(failures, len(waiting))
+    return failures
+
+
+def _list(failures: dict[Path | str, Exception], number: int) -> None:
+    """Print to the error stream which of so many images could not be restored, and why."""
+    if not failures:
+        return
+    print(f"microscopygan: {len(failures)} of {number} images not restored:", file=sys.stderr)
+    for source, error in failures.items():
+        line = one_line(error)
+        named = line if str(source) in line else f"{source}: {line}"
+        print(f"  {named}", file=sys.stderr)
+
+
+def list_models(*, as_json: bool = False) -> None:
+    """Print the models that ship: size, defects, speed on this machine, page.
+
+    Parameters
+    ----------
+    as_json
+        Print one JSON object a line for each.
+    """
+    from ..restoration.model import Restorer
+
+    console = Console(soft_wrap=True, markup=False, emoji=False, highlight=False)
+    for name, row in MODELS.items():
+        restorer = Restorer(name)
+        card, size, speed = restorer.card, row.path.stat().st_size, _network_speed(restorer)
+        if as_json:
+            about = {"name": name, "file": str(row.path), "bytes": size, "card": row.page}
+            about |= {"parameters": row.parameters, "megapixels_per_second": round(speed, 2)}
+            about |= {"device": restorer.device, "threads": restorer.threads}
+            about |= card.model_dump(include={"defects", "hints", "halo", "outputs", "planes"})
+            print(json.dumps(about | {"licence": card.licence}))
             continue
-        console.print(f"{path}  ({speed:.1f} megapixels/s)", highlight=False)
-        for note in done.notes:
-            console.print(f"  {note}", highlight=False)
+        console.print(f"{name}  ({size / 1e6:.1f} MB, {row.parameters:,} parameters)")
+        console.print(f"  restores: {', '.join(card.defects)}")
+        console.print(f"  hints:    {', '.join(card.hints) or 'none'}")
+        console.print(f"  speed:    {speed:.1f} megapixels/s here ({restorer.device})")
+        console.print(f"  card:     {row.page}")
+
+
+def _network_speed(restorer: Restorer) -> float:
+    """Measure megapixels a second of the network on a small plane, the best of three."""
+    import numpy as np
+
+    plane = np.random.default_rng(0).random((_TILE, _TILE), np.float32)
+    restorer.restore_plane(plane)  # prepares what later runs find ready
+    seconds = []
+    for _ in range(3):
+        start = time.perf_counter()
+        restorer.restore_plane(plane)
+        seconds.append(time.perf_counter() - start)
+    return plane.size / 1e6 / min(seconds)
+
+
+def outputs_of(
+    images: Sequence[Path | str], output: Path, *, overwrite: bool
+) -> list[tuple[Path | str, Path]]:
+    """Pair each input image with its output; nothing is written where any output exists.
+
+    A single image may have a file name as its output; several, or a folder, take a folder.
+
+    Raises
+    ------
+    FileNotFoundError
+        No such input.
+    ValueError
+        No images, two outputs of one name, or an output that is an input.
+    FileExistsError
+        An output exists and `overwrite` is not set.
+    """
+    found = list_images(images)
+    if not found:
+        raise ValueError(f"{', '.join(map(str, images))}: expected images, found none")
+    named = is_output(output) and (is_zarr(output) or not output.is_dir())
+    if len(found) == 1 and named and not _is_folder(images[0]):
+        chosen = [(found[0], output)]
+    else:
+        chosen = [(source, output / output_name(source)) for source in found]
+    names = [path for _, path in chosen]
+    for path in names:
+        if names.count(path) > 1:
+            raise ValueError(f"{path.name}: expected different names, got two; restore them apart")
+    for source, path in chosen:
+        if isinstance(source, Path) and path.exists() and path.samefile(source):
+            raise ValueError(f"{path}: the output is the input; choose another folder")
+        if path.exists() and not overwrite:
+            raise FileExistsError(f"{path} exists; give --overwrite, or another output")
+    return chosen
+
+
+def _is_folder(image: Path | str) -> bool:
+    return Path(image).is_dir() and not is_zarr(Path(image))
 
 
 def parse_bytes(text: str) -> int:
@@ -145,13 +253,15 @@ def parse_voxel_size(text: str) -> dict[str, float]:
 def _progress(name: str, hidden: bool) -> Iterator[Callable[[int, int], None]]:
     """Show a bar with megapixels per second and the time left; yield what moves it."""
     columns = (
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         TaskProgressColumn(),
         TextColumn("{task.fields[speed]}"),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=Console(stderr=True), transient=True, disable=hidden) as bar:
+    console = Console(stderr=True, markup=False, emoji=False)
+    hidden = hidden or not console.is_terminal
+    with Progress(*columns, console=console, transient=True, disable=hidden) as bar:
         shown = bar.add_task(Path(name).name, total=None, speed="")
 
         def move(done: int, total: int) -> None:

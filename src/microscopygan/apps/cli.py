@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import re
 import sys
@@ -13,15 +14,17 @@ from rich.console import Console
 from rich.table import Table
 
 from .. import __version__
+from ..restoration import Device, DtypeName, Scope, TaskName
+from ..restoration.models import GENERALIST
 from ..settings import Preset, Stage, Start
-from .extras import need
+from .extras import need, one_line
 
 app = typer.Typer(
     help="Restore microscopy images when there is hardly any training data.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
-console = Console()
+console = Console(markup=False, emoji=False)  # names may look like either
 
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what exists.")]
 Seed = Annotated[int, typer.Option(min=0, help="Seed of all randomness.")]
@@ -174,28 +177,48 @@ Hint = Annotated[
     typer.Option("--defect", help="What they have, of noise, axial, lowres, haze: noise,axial."),
 ]
 Strength = Annotated[float, typer.Option(help="0 (the input) to 1 (restored).")]
-Task = Annotated[str, typer.Option(help="plane, or axial: stacks become isotropic.")]
+Task = Annotated[TaskName, typer.Option(help="Each plane by itself, or stacks become isotropic.")]
 Axes = Annotated[
     str | None, typer.Option(help="Letters of TCZYX, if the file does not name its axes.")
 ]
 VoxelSize = Annotated[str | None, typer.Option(help="z,y,x in µm, if the file does not state it.")]
 Channels = Annotated[str | None, typer.Option(help="Such as 0,2; the others are copied.")]
-Intensity = Annotated[
-    str, typer.Option(help="What one intensity map covers: image, volume, frame or none.")
-]
-Dtype = Annotated[str, typer.Option(help="same (rounded and clipped for integers) or float32.")]
+Intensity = Annotated[Scope, typer.Option(help="What one intensity map covers.")]
+Dtype = Annotated[DtypeName, typer.Option(help="same: rounded and clipped for integers.")]
 KeepSampling = Annotated[
     bool, typer.Option("--keep-sampling", help="Axial task: return to the input's planes.")
 ]
-Memory = Annotated[str | None, typer.Option(help="Such as 2GB; half of what is free if not given.")]
-Device = Annotated[str, typer.Option(help="auto, cpu, cuda, coreml, directml or openvino.")]
-Threads = Annotated[int | None, typer.Option(min=1, help="Threads of each worker.")]
+Model = Annotated[
+    str,
+    typer.Option(
+        metavar="NAME|FILE",
+        envvar="MICROSCOPYGAN_MODEL",
+        help="One that ships (see the command models), or restorer.onnx of a run.",
+    ),
+]
+Memory = Annotated[
+    str | None,
+    typer.Option(
+        envvar="MICROSCOPYGAN_MEMORY", help="Such as 2GB; half of what is free if not given."
+    ),
+]
+Processor = Annotated[
+    Device,
+    typer.Option("--device", envvar="MICROSCOPYGAN_DEVICE", help="What the network runs on."),
+]
+Threads = Annotated[
+    int | None,
+    typer.Option(min=1, envvar="MICROSCOPYGAN_THREADS", help="Threads of each worker."),
+]
 Workers = Annotated[int, typer.Option(min=1, help="Processes; several need a Zarr output.")]
 Scheduler = Annotated[
     str | None, typer.Option(help="tcp://... of a Dask cluster; needs a Zarr output.")
 ]
 KeepDone = Annotated[
     bool, typer.Option("--resume", help="Go on with an interrupted run; keep what is done.")
+]
+Strict = Annotated[
+    bool, typer.Option("--strict", help="Stop at the first image that cannot be restored.")
 ]
 Json = Annotated[bool, typer.Option("--json", help="One JSON object a line for each image.")]
 
@@ -206,9 +229,7 @@ def restore(
     output: Annotated[
         Path, typer.Option("-o", "--output", help="File, or folder for several.")
     ] = Path("restored"),
-    model: Annotated[
-        Path | None, typer.Option(help="restorer.onnx of a run; the generalist if not given.")
-    ] = None,
+    model: Model = GENERALIST,
     defect: Hint = None,
     strength: Strength = 1.0,
     task: Task = "plane",
@@ -219,19 +240,24 @@ def restore(
     dtype: Dtype = "same",
     keep_sampling: KeepSampling = False,
     memory: Memory = None,
-    device: Device = "auto",
+    device: Processor = "auto",
     threads: Threads = None,
     workers: Workers = 1,
     scheduler: Scheduler = None,
     resume: KeepDone = False,
     overwrite: Overwrite = False,
+    strict: Strict = False,
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
-    """Restore images; needs no PyTorch."""
+    """Restore images; needs no PyTorch.
+
+    A batch goes on after an image that cannot be restored. Exit code 0: all are restored; 1: some
+    of several are not; 2: wrong usage, or the only image is not.
+    """
     from .batch import parse_bytes, parse_channels, parse_voxel_size, restore_batch
 
-    restore_batch(
+    failures = restore_batch(
         images,
         output,
         model,
@@ -251,9 +277,22 @@ def restore(
         scheduler=scheduler,
         resume=resume,
         overwrite=overwrite,
+        strict=strict,
         quiet=quiet,
         as_json=as_json,
     )
+    if failures:
+        raise typer.Exit(1)
+
+
+@app.command()
+def models(
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
+) -> None:
+    """List the models that ship, with what they restore and how fast they are here."""
+    from .batch import list_models
+
+    list_models(as_json=as_json)
 
 
 @app.command()
@@ -297,6 +336,9 @@ def report(
 
 def main(arguments: list[str] | None = None) -> Any:
     """Run the command line; bad input gives one line and exit code 2."""
+    for stream in (sys.stdout, sys.stderr):  # names that a console cannot show do not end a run
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     try:
         sys.exit(app(args=arguments, standalone_mode=False))
     except _USAGE as error:
@@ -309,7 +351,7 @@ def main(arguments: list[str] | None = None) -> Any:
     except (ValueError, OSError, ModuleNotFoundError, MemoryError) as error:
         if os.environ.get("MICROSCOPYGAN_DEBUG"):
             raise
-        _complain(_one_line(error))
+        _complain(one_line(error))
         sys.exit(2)
 
 
@@ -318,9 +360,3 @@ _USAGE: Any = typer.BadParameter.__base__  # what all errors in the use of a com
 
 def _complain(line: str) -> None:
     print(f"microscopygan: {line}", file=sys.stderr)
-
-
-def _one_line(error: BaseException) -> str:
-    if isinstance(error, OSError) and error.strerror and error.filename:
-        return f"{error.filename}: {error.strerror}"
-    return " ".join(str(error).split()) or type(error).__name__

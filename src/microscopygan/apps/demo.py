@@ -26,6 +26,7 @@ from ..defects.lowres import LowResolution
 from ..defects.noise import Noise
 from ..image.formats import Image, list_images, read, write
 from ..image.intensity import percentile_map
+from ..restoration.models import GENERALIST
 from ..settings import Settings, make_settings
 from .batch import restore_batch
 from .flow import evaluate_run, told_of
@@ -57,7 +58,7 @@ def run_demo(output: Path, *, seed: int = 0, overwrite: bool = False, quiet: boo
     from ..evaluate.report.page import write_report
     from ..training.stages import train
 
-    console = Console(quiet=quiet)
+    console = Console(quiet=quiet, markup=False, emoji=False)
     _clear(output, overwrite)
     console.print("1/5  Putting noise, axial subsampling and low resolution into real images")
     dataset, run = output / "dataset", output / "run"
@@ -65,7 +66,7 @@ def run_demo(output: Path, *, seed: int = 0, overwrite: bool = False, quiet: boo
     data, chosen = load_dataset(dataset), demo_settings(seed)
     console.print("2/5  Restoring the test images out of the box")
     begun = time.perf_counter()
-    count = _restore(dataset, data.defects, output / "restored-at-once", None)
+    count = _restore(dataset, data.defects, output / "restored-at-once", GENERALIST)
     console.print(f"     {count} images in {time.perf_counter() - begun:.1f} s")
     console.print("3/5  Adapting to the dataset: the physics of its defects, then the restorer")
     train(data, run, chosen, minutes=MINUTES, overwrite=True, quiet=quiet)
@@ -85,12 +86,16 @@ def demo_settings(seed: int) -> Settings:
     return make_settings("default", seed=seed)
 
 
-def _restore(dataset: Path, defects: Sequence[str], output: Path, model: Path | None) -> int:
+def _restore(dataset: Path, defects: Sequence[str], output: Path, model: Path | str) -> int:
     """Restore the test images of each defect; return how many there are."""
     count = 0
     for defect in defects:
         inputs = list_images([dataset / "test" / defect / "input"])
-        restore_batch(inputs, output / defect, model, overwrite=True, quiet=True)
+        failures = restore_batch(
+            inputs, output / defect, model, overwrite=True, strict=True, quiet=True
+        )
+        for error in failures.values():
+            raise error
         count += len(inputs)
     return count
 

@@ -1,4 +1,4 @@
-"""What a command needs beyond a base installation, and the line that says so."""
+"""What a command needs beyond a base installation, and the one line that an error gets."""
 
 from importlib.util import find_spec
 
@@ -39,3 +39,10 @@ def need(extra: str, purpose: str) -> None:
                 f"{purpose} needs {title}, which is not installed; "
                 f"try: pip install 'microscopygan[{extra}]'"
             )
+
+
+def one_line(error: BaseException) -> str:
+    """Say what an exception says in one line."""
+    if isinstance(error, OSError) and error.strerror and error.filename:
+        return f"{error.filename}: {error.strerror}"
+    return " ".join(str(error).split()) or type(error).__name__

@@ -12,9 +12,10 @@ import numpy as np
 from ..datasets.folder import Dataset
 from ..datasets.names import stem_of
 from ..image.axes import AXES, to_volumes
-from ..image.formats import Image, is_output, is_zarr, list_images, output_name, read, write
+from ..image.formats import Image, read, write
 from ..image.intensity import percentile_map, to_dtype
 from ..settings import Settings
+from .batch import outputs_of
 
 
 def evaluate_run(run: Path, dataset: Dataset, chosen: Settings) -> None:
@@ -67,46 +68,6 @@ def told_of(run: Path) -> list[str]:
             f"If it is one of {', '.join(all_defects())}, name its folder so."
         )
     return lines
-
-
-def outputs_of(
-    images: Sequence[Path | str], output: Path, *, overwrite: bool
-) -> list[tuple[Path | str, Path]]:
-    """Pair each input image with its output; nothing is written where any output exists.
-
-    A single image may have a file name as its output; several, or a folder, take a folder.
-
-    Raises
-    ------
-    FileNotFoundError
-        No such input.
-    ValueError
-        No images, two outputs of one name, or an output that is an input.
-    FileExistsError
-        An output exists and `overwrite` is not set.
-    """
-    found = list_images(images)
-    if not found:
-        raise ValueError(f"{', '.join(map(str, images))}: expected images, found none")
-    named = is_output(output) and (is_zarr(output) or not output.is_dir())
-    if len(found) == 1 and named and not _is_folder(images[0]):
-        chosen = [(found[0], output)]
-    else:
-        chosen = [(source, output / output_name(source)) for source in found]
-    names = [path for _, path in chosen]
-    for path in names:
-        if names.count(path) > 1:
-            raise ValueError(f"{path.name}: expected different names, got two; restore them apart")
-    for source, path in chosen:
-        if isinstance(source, Path) and path.exists() and path.samefile(source):
-            raise ValueError(f"{path}: the output is the input; choose another folder")
-        if path.exists() and not overwrite:
-            raise FileExistsError(f"{path} exists; give --overwrite, or another output")
-    return chosen
-
-
-def _is_folder(image: Path | str) -> bool:
-    return Path(image).is_dir() and not is_zarr(Path(image))
 
 
 def synthesize_files(

@@ -1,1 +1,11 @@
-"""The deployed model: one ONNX file, run over planes and stacks without PyTorch."""
+"""The deployed model: one ONNX file, run over planes and stacks without PyTorch.
+
+The choices that a user has are listed here, for menus of every kind.
+"""
+
+from typing import Literal
+
+TaskName = Literal["plane", "axial"]
+Scope = Literal["volume", "frame", "image", "none"]
+DtypeName = Literal["same", "float32"]
+Device = Literal["auto", "cpu", "cuda", "coreml", "directml", "openvino"]

@@ -25,13 +25,14 @@ from ..image.formats import (
     open_image,
 )
 from ..image.image import check_kind
+from . import Device, DtypeName, Scope, TaskName
 from .dask_arrays import DaskSource, is_dask, lazily_restored
-from .intensity_maps import Scales, Scope
+from .intensity_maps import Scales
 from .job import BlockRestorer, Job, Progress, Report, check_resumed, counting, marked_blocks
-from .model import Device, Restorer
+from .model import Restorer
 from .models import GENERALIST
 from .plan import free_memory, plan, processors
-from .tasks import DtypeName, Options, Task, TaskName, choose_task, output_pixel_size
+from .tasks import Options, Task, choose_task, output_pixel_size
 
 _CLUSTER_MEMORY = 2 * 10**9  # bytes for each thread of a cluster
 _AXIAL_CHUNKS = {"Z": 32, "Y": 256, "X": 256}  # pixels; windows are the better the more Z they hold

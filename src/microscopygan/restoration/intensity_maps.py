@@ -7,15 +7,15 @@ import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
 from ..image.image import Image, Lazy, check_finite
 from ..image.intensity import AffineMap
 from ..image.tiles import Region, region_size
+from . import Scope
 
-Scope = Literal["volume", "frame", "image", "none"]
 SCOPES: dict[Scope, str] = {"volume": "TC", "frame": "TCZ", "image": "C", "none": ""}
 Key = tuple[int, ...]
 EXACT = 2**26  # pixels that are sorted at most; where there are more, that many are sampled

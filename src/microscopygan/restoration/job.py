@@ -17,7 +17,6 @@ from typing import Any
 import numpy as np
 
 from ..image.atomic import PROGRESS
-from ..image.atomic import Cancelled as Cancelled
 from ..image.image import Lazy, check_finite
 from ..image.lazy import Blocks, region_shape
 from ..image.tiles import Region, pieces, region_size, relative

@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Callable, Iterable
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import onnxruntime
@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 
 from ..image.tiles import pad_plane, plan_tiles
 from ..model_card import KEY, ModelCard
+from . import Device
 from .models import GENERALIST, MODELS
 from .plan import processors
 
-Device = Literal["auto", "cpu", "cuda", "coreml", "directml", "openvino"]
 DEVICES: dict[Device, str] = {
     "cuda": "CUDAExecutionProvider",
     "directml": "DmlExecutionProvider",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import product
-from typing import Any, ClassVar, Literal, Protocol, get_args
+from typing import Any, ClassVar, Protocol, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,12 +14,11 @@ from ..image.image import Image
 from ..image.intensity import AffineMap, to_dtype
 from ..image.lazy import region_shape
 from ..image.tiles import Region, Tile, mirror, plan_tiles, region_size, relative, take
+from . import DtypeName, Scope, TaskName
 from .axial import AxialTask, axial_step
-from .intensity_maps import Scales, Scope
+from .intensity_maps import Scales
 from .model import Restorer
 
-TaskName = Literal["plane", "axial"]
-DtypeName = Literal["same", "float32"]
 RunWindows = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 
 
