@@ -25,6 +25,7 @@ Planes = Sequence[NDArray[np.generic]]
 Summary = tuple[Floats, Floats]  # middle and spread of each statistic over a set of planes
 
 BANDS = 24  # frequency bands from 0 to the Nyquist frequency
+POOLED = 6  # blocks a side of a quarter of a spectrum
 LAGS = 12  # rows; longer than the longest sensible step
 APART = (1, 2, 3, 4, 6, 8, 12)  # pixels between the pixels whose differences are compared
 LEVELS = np.linspace(-0.1, 1.1, 9)  # edges of the intensity bins of the noise curve
@@ -268,6 +269,22 @@ def _radial_log(crop: Plane, power: Floats) -> Floats:
     return np.asarray(np.log(radial_mean(power, radius, BANDS) + 1e-7))
 
 
+def radial_log_spectrum(crop: Plane) -> Floats:
+    """Log power of a square in rings; without the first, which is content alone."""
+    return _radial_log(crop, power_spectrum(crop, half=True))[1:]
+
+
+def pooled_log_spectrum(crop: Plane) -> Floats:
+    """Log power of a square, POOLED × POOLED blocks a half plane; without those next to zero."""
+    half = len(crop) // 2
+    power = fft.fftshift(power_spectrum(crop, half=True), axes=0)
+    power = power[half % POOLED : half % POOLED + 2 * (half - half % POOLED)]
+    power = power[:, : half - half % POOLED]
+    blocks = power.reshape(2 * POOLED, -1, POOLED, power.shape[1] // POOLED).mean(axis=(1, 3))
+    blocks[POOLED - 1 : POOLED + 1, 0] = 1.0
+    return np.asarray(np.log(blocks + 1e-7)).ravel()
+
+
 def log_spectra(crop: Plane) -> Floats:
     """Log power of a square: radial, along axis 0, along axis 1, and the ratio of the latter."""
     power = power_spectrum(crop, half=True)
@@ -368,36 +385,45 @@ class Medians:
 
 @dataclass(frozen=True)
 class MeanSpectrum:
-    """Mean radial spectra, apart by their root mean square deviation in standard errors.
+    """Mean log spectra, apart by their root mean square deviation in standard errors.
 
-    A loss of resolution shows in the radial spectrum alone, so that other statistics would only
-    add their chance; the mean of more crops is compared instead.
+    What blurs shows in the spectrum alone, so that other statistics would only add their chance;
+    the mean of more crops is compared instead. With `floor`, the white noise of the target, which
+    its lowest power tells, is added to what is compared with it: a trial without noise.
     """
 
+    measure: Callable[[Plane], Floats]
     crops: int = 120
+    floor: bool = False
 
     def summary(self, crops: Planes) -> Summary:
         """Return the mean log power, and its standard error."""
         scaled = [np.asarray(percentile_map(crop).apply(crop), np.float32) for crop in crops]
-        table = np.stack([_radial_log(crop, power_spectrum(crop, half=True)) for crop in scaled])
+        table = np.stack([self.measure(crop) for crop in scaled])
         return table.mean(axis=0), table.std(axis=0) / math.sqrt(len(crops))
 
     def distance(self, crops: Planes, target: Summary) -> float:
         """Return the deviation, in standard errors of the target."""
         middle, _ = self.summary(crops)
+        if self.floor:
+            more = np.exp(target[0].min()) - np.exp(middle.min())
+            middle = np.log(np.exp(middle) + max(float(more), 0.0))
         deviation = (middle - target[0]) / (0.02 + target[1])
-        return float(np.sqrt(np.mean(deviation[1:] ** 2)))  # the first band is content alone
+        return float(np.sqrt(np.mean(deviation**2)))
 
 
-def _evenly(count: int, share: float) -> Floats:
+def evenly(count: int, share: float) -> Floats:
+    """Return equal weights of a feature's values that sum to its share."""
     return np.full(count, share / count)
 
 
 # The high-frequency half of a spectrum weighs more; its first band is content alone.
 _BAND_WEIGHTS = np.repeat([0.0, 0.5, 1.5], [1, BANDS // 2 - 1, BANDS - BANDS // 2])
 SPECTRA = Feature(log_spectra, np.tile(_BAND_WEIGHTS / BANDS, 4))
-RHYTHM = Feature(row_rhythm, _evenly(LAGS, 1.0))
-ANISOTROPY = Feature(difference_ratio, _evenly(len(APART), 3.0))
-NOISE = Feature(level_variances, np.tile(_evenly(LEVELS.size - 1, 1.5), 2))
+RHYTHM = Feature(row_rhythm, evenly(LAGS, 1.0))
+ANISOTROPY = Feature(difference_ratio, evenly(len(APART), 3.0))
+NOISE = Feature(level_variances, np.tile(evenly(LEVELS.size - 1, 1.5), 2))
 EVERYTHING = Medians((SPECTRA, RHYTHM, ANISOTROPY, NOISE))
-SPECTRUM = MeanSpectrum()
+SPECTRUM = MeanSpectrum(radial_log_spectrum)
+BLUR = MeanSpectrum(radial_log_spectrum, crops=60, floor=True)
+DIRECTED_BLUR = MeanSpectrum(pooled_log_spectrum, crops=60, floor=True)
