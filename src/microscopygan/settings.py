@@ -29,6 +29,11 @@ Channels = Annotated[int, Field(ge=1, le=1024)]
 Weight = Annotated[float, Field(ge=0.0, le=1000.0)]
 Rate = Annotated[float, Field(gt=0, le=0.1)]
 Interval = Annotated[int, Field(ge=1)]
+Share = Annotated[float, Field(ge=0, le=1)]
+Spread = Annotated[float, Field(ge=0, le=1)]
+Side = Annotated[int, Field(ge=32, le=1024, multiple_of=4)]
+Zoom = Annotated[float, Field(ge=0.25, le=4)]
+Scale = Annotated[float, Field(gt=0, le=1)]
 Steps = Annotated[int, Field(ge=1, le=10_000_000, description="generator updates")]
 Batch = Annotated[int, Field(ge=1, le=1024, description="patches a step and process")]
 Decay = Annotated[
@@ -86,6 +91,10 @@ class StageSettings(_Settings):
     patch: int = Field(64, ge=32, le=512, multiple_of=16, description="side of a patch in pixels")
     learning_rate: Rate = Field(1e-3, description="peak rate of the generator's Adam")
     critic_rate: Rate = Field(2e-4, description="peak rate of the critic's Adam")
+    warm_up: int = Field(
+        50, ge=1, le=100_000, description="steps in which the rates rise to their peak"
+    )
+    last_rate: Share = Field(0.01, description="rate of the last step, as a part of the peak")
     ema: Decay = 0.995
     save_every: Interval = Field(250, description="steps between two saved states")
     log_every: Interval = Field(25, description="steps between two rows of log.csv")
@@ -114,6 +123,10 @@ class DefectSettings(StageSettings):
     critic_steps: int = Field(1, ge=1, le=10, description="critic updates a generator update")
     penalty: Weight = Field(
         1.0, description="weight of R1 (hinge) or of the gradient penalty (wgan-gp)"
+    )
+    penalty_every: int = Field(8, ge=1, le=1000, description="steps between two measures of R1")
+    time_share: float = Field(
+        0.25, gt=0, lt=1, description="share of a limited time that CIN-GAN may take"
     )
     augment: bool = Field(True, description="DiffAugment: shift and cut out what the critic sees")
     adversarial_weight: Weight = Field(0.3, description="weight of the adversarial loss")
@@ -149,6 +162,101 @@ class RestorerSettings(StageSettings):
     )
     pixel_weight: Weight = Field(1.0, description="log RMSE to the clean target, sample by sample")
     error_floor: float = Field(0.003, gt=0, le=1, description="RMSE below which errors lose weight")
+    fit_scale: int = Field(
+        8,
+        ge=1,
+        le=32,
+        description="pixels averaged before a target follows CIN-GAN's gain and offset",
+    )
+
+
+class SamplingSettings(_Settings):
+    """How the patches of a batch are drawn from the images."""
+
+    field: Side = Field(
+        128, description="side of the fields that a defect is simulated in, in pixels"
+    )
+    crops: int = Field(4, ge=1, le=64, description="patches cut from one simulated field")
+    own_clean: Share = Field(
+        0.75, description="how often simulation starts from the defect's own kind of clean image"
+    )
+    zoomed: Share = Field(
+        0.5, description="how often a clean field is of another magnification than its image"
+    )
+    zoom: tuple[Zoom, Zoom] = Field((0.75, 1.5), description="least and largest magnification")
+    gain_spread: Spread = Field(0.2, description="spread of the log gain given to a pair")
+    offset_spread: Spread = Field(0.03, description="spread of the offset given to a pair")
+    hint_share: Share = Field(0.3, description="share of samples that come with a hint")
+
+
+class SplitSettings(_Settings):
+    """Which images serve which part of a training."""
+
+    few_clean: int = Field(
+        50, ge=0, le=10_000, description="clean planes below which simulated specimens join them"
+    )
+    specimen_side: Side = Field(128, description="side of simulated specimens, in pixels")
+    few_pairs: int = Field(
+        3, ge=1, le=1000, description="pairs below which physics is fitted to unpaired images"
+    )
+    least_pairs: int = Field(
+        5, ge=2, le=1000, description="images with pairs from which some are held back"
+    )
+    least_clean: int = Field(
+        10, ge=2, le=1000, description="clean images from which some are held back"
+    )
+    least_side: Side = Field(
+        64, description="side in pixels of the part of a noisy image that is held back, at least"
+    )
+
+
+class AdaptationSettings(_Settings):
+    """How images held back say which state of an adaptation is kept."""
+
+    mixing_weight: Share = Field(
+        0.85, description="how far from the generalist to the trained weights the kept ones lie"
+    )
+    validations: int = Field(10, ge=1, le=1000, description="validations in a training")
+    patience: int = Field(
+        5, ge=1, le=1000, description="validations without one to keep that end the training"
+    )
+    tolerance: float = Field(
+        0.1, ge=0, le=10, description="dB below the best that the last state may be to be kept"
+    )
+    field: Side = Field(128, description="side of the validation fields, in pixels")
+    fields: int = Field(32, ge=1, le=1024, description="validation fields of each defect")
+    clean_psnr: float = Field(
+        40.0, ge=10, le=100, description="PSNR in dB above which CIN-GAN's images have no defect"
+    )
+
+
+class SelfSupervisionSettings(_Settings):
+    """Noise learned from noisy images alone (Neighbor2Neighbor)."""
+
+    steps: int = Field(350, ge=1, le=10_000_000, description="updates at most")
+    mixing_weight: Share = Field(
+        0.5, description="how far from the generalist to the trained weights the kept ones lie"
+    )
+    correlation: Share = Field(
+        0.15, description="correlation of neighbours' noise above which it is refused"
+    )
+
+
+class PretrainingSettings(_Settings):
+    """What the generalist is trained on, beside clean images."""
+
+    specimens: int = Field(3000, ge=2, le=1_000_000, description="simulated specimens")
+    draws: int = Field(2000, ge=1, le=1_000_000, description="parameter sets of each defect")
+    defective: int = Field(400, ge=1, le=100_000, description="fields of a defect for CIN-GAN")
+    field: Side = Field(128, description="side of the clean fields, in pixels")
+    scales: tuple[Scale, ...] = Field((1.0, 0.71, 0.5), description="scales of the clean images")
+    noisiest: float = Field(
+        0.015, gt=0, le=1, description="noise of a clean field, SD as a part of its range"
+    )
+    validation_fields: int = Field(
+        32, ge=1, le=1024, description="fields of each defect that validate"
+    )
+    validate_every: Interval = Field(2000, description="steps between two validations")
 
 
 class Settings(_Settings):
@@ -170,6 +278,10 @@ class Settings(_Settings):
     pairs: int | None = Field(None, ge=0, description="real pairs of each defect; None = all")
     validation: float = Field(0.1, ge=0, le=0.5, description="share of images held back")
     specimens: int = Field(24, ge=0, le=1000, description="simulated specimens if few are clean")
+    split: SplitSettings = SplitSettings()
+    sampling: SamplingSettings = SamplingSettings()
+    adaptation: AdaptationSettings = AdaptationSettings()
+    self_supervision: SelfSupervisionSettings = SelfSupervisionSettings()
     defects: DefectSettings = DefectSettings()
     restorer: RestorerSettings = RestorerSettings()
 

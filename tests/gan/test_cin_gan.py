@@ -14,6 +14,7 @@ from microscopygan.defects.noise import Noise
 from microscopygan.defects.specimens import nuclei
 from microscopygan.gan.checkpoints import read_tensors
 from microscopygan.gan.cin_gan import CinGan, load_defects, save_defects
+from microscopygan.gan.losses import GENERATOR_TERMS, Generated, measure, weight_of
 from microscopygan.gan.networks import DefectGenerator, defect_rows
 from microscopygan.settings import HINTS, DefectSettings, GeneratorArchitecture, make_settings
 from microscopygan.training.loop import set_rates
@@ -59,9 +60,16 @@ def test_a_real_defect_costs_less_than_the_clean_image(
     made, real = ([defect.apply(x, rng) for x in part] for part in (clean[:2], clean[2:]))
     batch = {name: _stack(some) for name, some in (("clean", clean[:2]), ("real", real))}
     batch["defect"] = torch.zeros(2, dtype=torch.int64)
-    gan = narrow(chosen)
-    costs = [sum(gan._distances(x, batch).values()) for x in (_stack(made), batch["clean"])]
+    costs = [distance(x, batch, chosen) for x in (_stack(made), batch["clean"])]
     assert costs[0] < 0.8 * costs[1]
+
+
+def distance(image: torch.Tensor, batch: dict[str, torch.Tensor], chosen: DefectSettings) -> float:
+    """The loss of the generator without the critic."""
+    names = ("clean", "real", "defect")
+    images = Generated(image, *(batch[name] for name in names), chosen, lambda x: x)
+    terms = measure(GENERATOR_TERMS, images, leave_out="adversarial")
+    return float(sum(weight_of(name, chosen) * term for name, term in terms.items()))
 
 
 def test_rows_train_at_a_rate_of_their_own() -> None:

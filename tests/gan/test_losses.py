@@ -2,11 +2,19 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
+from accelerate import Accelerator
+from pydantic import Field
 
+from microscopygan.gan.cgan import CGan
 from microscopygan.gan.losses import (
+    GENERATOR_TERMS,
+    RESTORER_TERMS,
+    Restored,
     VGGFeatures,
+    affine_fit,
     content_loss,
     critic_loss,
     diff_augment,
@@ -14,10 +22,12 @@ from microscopygan.gan.losses import (
     gradient_penalty,
     gram,
     log_error,
+    measure,
     r1_penalty,
     spectrum_loss,
     style_loss,
 )
+from microscopygan.settings import DefectSettings, RestorerArchitecture, RestorerSettings, Weight
 
 
 @pytest.fixture(scope="module")
@@ -104,3 +114,56 @@ def test_diff_augment_is_differentiable_and_seeded() -> None:
     first.sum().backward()
     assert image.grad is not None
     assert image.grad.abs().sum() > 0
+
+
+def restored(settings: RestorerSettings) -> Restored:
+    image, target = torch.rand(2, 1, 16, 16, requires_grad=True), torch.rand(2, 1, 16, 16)
+    return Restored(image, target, settings, lambda x: x.mean((2, 3)))
+
+
+def test_a_term_is_a_function_and_a_field(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A term that the program does not know takes part, from a name and a weight alone."""
+
+    class WithEdges(RestorerSettings):
+        edges_weight: Weight = Field(0.0, description="difference of gradients")
+
+    def edges(images: Restored) -> torch.Tensor:
+        return (images.image - images.target).diff(dim=3).abs().mean()
+
+    monkeypatch.setitem(RESTORER_TERMS, "edges", edges)
+    off = WithEdges(architecture=RestorerArchitecture(channels=(4, 4, 4)))
+    assert set(measure(RESTORER_TERMS, restored(off))) == {"pixel"}
+    on = off.model_copy(update={"edges_weight": 2.0})
+    images = restored(on)
+    terms = measure(RESTORER_TERMS, images)
+    assert set(terms) == {"pixel", "edges"}
+    torch.testing.assert_close(terms["edges"], edges(images))
+    gan = CGan(on, Accelerator(cpu=True), seed=0)
+    batch = {"input": torch.rand(2, 1, 16, 16), "target": torch.rand(2, 1, 16, 16)}
+    batch |= {"corrected": torch.zeros(2, dtype=torch.long), "hint": torch.zeros(2, 0)}
+    assert gan.step(batch, torch.Generator(), 0)["edges"] > 0
+
+
+@pytest.mark.parametrize(
+    ("terms", "settings"),
+    [(GENERATOR_TERMS, DefectSettings()), (RESTORER_TERMS, RestorerSettings())],
+)
+def test_each_term_has_a_weight_and_each_weight_a_term(terms, settings) -> None:
+    weights = {name for name in type(settings).model_fields if name.endswith("_weight")}
+    assert weights == {f"{name}_weight" for name in terms}
+
+
+def test_a_loss_without_a_term_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"expected one of pixel_weight, .* above 0, got none"):
+        measure(RESTORER_TERMS, restored(RestorerSettings(pixel_weight=0.0)))
+
+
+def test_affine_fit_equals_least_squares() -> None:
+    x, y = torch.rand(2, 50, dtype=torch.float64), torch.rand(2, 50, dtype=torch.float64)
+    gain, x_mean, y_mean = affine_fit(x, y)
+    for k in range(2):
+        slope, intercept = np.polyfit(x[k].numpy(), y[k].numpy(), 1)
+        assert gain[k].item() == pytest.approx(slope)
+        assert (y_mean - gain * x_mean)[k].item() == pytest.approx(intercept)
+    constant = torch.full((1, 50), 0.3)
+    assert affine_fit(constant, torch.rand(1, 50), prior=1e-3)[0].item() == pytest.approx(1)

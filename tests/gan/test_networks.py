@@ -44,26 +44,26 @@ def test_cin_equals_instance_norm_with_the_same_weights() -> None:
 
 def test_a_mixed_batch_equals_each_defect_alone() -> None:
     generator = random_generator()
-    draft, noise = torch.rand(3, 1, 16, 16), torch.randn(3, 1, 16, 16)
+    simulated, noise = torch.rand(3, 1, 16, 16), torch.randn(3, 1, 16, 16)
     defect = torch.tensor([1, 0, 2])
-    together = generator(draft, noise, defect)
+    together = generator(simulated, noise, defect)
     for k in range(3):
-        alone = generator(draft[k : k + 1], noise[k : k + 1], defect[k : k + 1])
+        alone = generator(simulated[k : k + 1], noise[k : k + 1], defect[k : k + 1])
         torch.testing.assert_close(together[k : k + 1], alone, atol=1e-5, rtol=1e-5)
 
 
 def test_a_defect_touches_its_own_rows_only() -> None:
     generator = random_generator()
-    draft, noise = torch.rand(2, 1, 16, 16), torch.randn(2, 1, 16, 16)
+    simulated, noise = torch.rand(2, 1, 16, 16), torch.randn(2, 1, 16, 16)
     defect = torch.tensor([1, 1])
-    before = generator(draft, noise, defect)
+    before = generator(simulated, noise, defect)
     before.square().mean().backward()
     for rows in defect_rows(generator).values():
         assert rows.grad is not None
         assert rows.grad[1].abs().sum() > 0
         assert rows.grad[[0, 2]].abs().sum() == 0
         rows.data[[0, 2]] += 1.0
-    torch.testing.assert_close(generator(draft, noise, defect), before, atol=0, rtol=0)
+    torch.testing.assert_close(generator(simulated, noise, defect), before, atol=0, rtol=0)
 
 
 def test_every_convolution_but_the_last_has_cin() -> None:
@@ -77,17 +77,17 @@ def test_every_convolution_but_the_last_has_cin() -> None:
 
 def test_another_noise_map_gives_another_image() -> None:
     generator = random_generator()
-    draft, defect = torch.rand(1, 1, 16, 16), torch.tensor([0])
-    first, second = (generator(draft, torch.randn(1, 1, 16, 16), defect) for _ in range(2))
+    simulated, defect = torch.rand(1, 1, 16, 16), torch.tensor([0])
+    first, second = (generator(simulated, torch.randn(1, 1, 16, 16), defect) for _ in range(2))
     assert (first - second).abs().max() > 1e-3
 
 
-def test_an_untrained_generator_returns_its_draft() -> None:
-    draft = torch.rand(1, 1, 16, 16)
+def test_an_untrained_generator_returns_its_simulated() -> None:
+    simulated = torch.rand(1, 1, 16, 16)
     made = DefectGenerator(DEFAULT.defects.architecture, 2)(
-        draft, torch.randn_like(draft), torch.tensor([1])
+        simulated, torch.randn_like(simulated), torch.tensor([1])
     )
-    torch.testing.assert_close(made, draft)
+    torch.testing.assert_close(made, simulated)
 
 
 def test_new_rows_keep_every_other_weight() -> None:

@@ -30,7 +30,7 @@ def test_a_few_images_adapt_the_generalist(run_command, dataset: Path, tmp_path:
     code, shown, _ = run_command("train", dataset, "-o", run, "--steps", 10, "--quiet")
     assert code == 0
     assert "the generalist" in shown.lower()
-    assert "Judged on specimens (lowres, noise)." in shown  # two pairs each: all of them train
+    assert "Validated on specimens (lowres, noise)." in shown  # two pairs each: all of them train
     scores = (run / "evaluation" / "scores.csv").read_text()
     assert ",generalist," in scores
     assert ",restored," in scores

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tifffile
 
-from microscopygan.apps.flow import synthesize_files
+from microscopygan.apps.batch import outputs_of
 from microscopygan.image.formats import read
 from microscopygan.training import synthesis
 
@@ -26,12 +26,13 @@ class Ceiling:
 def test_each_channel_keeps_its_scale_and_each_file_its_kind(
     tmp_path: Path, axes: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(synthesis, "Degrader", Ceiling)
+    monkeypatch.setattr(synthesis, "Synthesizer", Ceiling)
     ramp = np.linspace(0, 1, 4 * 64 * 64).reshape(4, 64, 64)
     stack = np.stack([1000 * ramp, 10 * ramp], axis=axes.index("C")).astype(np.float32)
     source = tmp_path / "cell.ome.tif"
     tifffile.imwrite(source, stack, ome=True, metadata={"axes": axes}, photometric="minisblack")
-    paths = synthesize_files(tmp_path, [source], "noise", tmp_path / "out", 0, 2, overwrite=False)
+    outputs = outputs_of([source], tmp_path / "out", overwrite=True)
+    paths = synthesis.synthesize_files(tmp_path, outputs, "noise", draws=2)
     assert [path.name for path in paths] == ["cell_noise1.ome.tif", "cell_noise2.ome.tif"]
     made = read(tmp_path / "out" / "cell_noise2.ome.tif")
     channels = made.array.max(tuple(k for k, letter in enumerate(made.axes) if letter != "C"))

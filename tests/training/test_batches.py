@@ -11,17 +11,17 @@ from microscopygan.defects.base import Composition
 from microscopygan.defects.lowres import LowResolution
 from microscopygan.defects.noise import Noise
 from microscopygan.gan.networks import DefectGenerator
-from microscopygan.settings import Settings
+from microscopygan.settings import SamplingSettings, Settings
 from microscopygan.training.batches import (
     DefectBatches,
     PairBatches,
     crop,
-    draft_of,
     draw_field,
     flip,
     resized,
+    simulate,
 )
-from microscopygan.training.split import gather
+from microscopygan.training.split import Split, split_dataset
 from microscopygan.training.synthesis import save_draws
 
 
@@ -33,34 +33,38 @@ def pairs(count: int) -> list[Pair]:
     return [Pair(p, p + 1, f"{k}", f"{k}") for k, p in enumerate(planes(count))]
 
 
+def pair_batches(split: Split, tiny: Settings, **changes: object) -> PairBatches:
+    return PairBatches(split, tiny.changed({"restorer.batch": 64, **changes}))
+
+
 @pytest.mark.parametrize(("alpha", "expected"), [(0.0, 0.0), (0.5, 0.5), (1.0, 1.0)])
 def test_alpha_is_the_share_of_synthetic_pairs(
     alpha: float, expected: float, tiny: Settings
 ) -> None:
-    material = gather(Dataset([], {}, {"other": pairs(4)}, {}), tiny)
-    batches = PairBatches(material, 64, 32, alpha, seed=0)
-    share = np.mean([batches(step, 0)["unfinished"] for step in range(8)])
+    split = split_dataset(Dataset([], {}, {"other": pairs(4)}, {}), tiny)
+    batches = pair_batches(split, tiny, alpha=alpha)
+    share = np.mean([batches(step, 0)["corrected"] for step in range(8)])
     assert share == pytest.approx(expected, abs=0.06)
 
 
-def test_cin_gan_finishes_its_share_and_what_no_physics_describes(tiny: Settings) -> None:
-    material = gather(Dataset([], {}, {"noise": pairs(4), "other": pairs(4)}, {}), tiny)
-    material = replace(material, physics={"noise": [Noise(photons=20)]})
-    batches = PairBatches(material, 64, 32, 1.0, seed=0, cin_gan=0.25)
+def test_cin_gan_corrects_its_share_and_what_no_physics_describes(tiny: Settings) -> None:
+    split = split_dataset(Dataset([], {}, {"noise": pairs(4), "other": pairs(4)}, {}), tiny)
+    split = replace(split, physics={"noise": [Noise(photons=20)]})
+    batches = pair_batches(split, tiny, alpha=1.0, cin_gan=0.25)
     drawn = [batches(step, 0) for step in range(8)]
-    left, defect = (np.concatenate([b[name] for b in drawn]) for name in ("unfinished", "defect"))
+    left, defect = (np.concatenate([b[name] for b in drawn]) for name in ("corrected", "defect"))
     assert left[defect == 0].mean() == pytest.approx(0.25, abs=0.08)
     assert left[defect == 1].all()
-    batches = PairBatches(material, 64, 32, 0.5, seed=0, cin_gan=0.5)
+    batches = pair_batches(split, tiny, alpha=0.5, cin_gan=0.5)
     drawn = [batches(step, 0) for step in range(8)]
-    left, defect = (np.concatenate([b[name] for b in drawn]) for name in ("unfinished", "defect"))
+    left, defect = (np.concatenate([b[name] for b in drawn]) for name in ("corrected", "defect"))
     assert left[defect == 0].mean() == pytest.approx(0.25, abs=0.08)  # no real pair is
     assert left[defect == 1].mean() == pytest.approx(0.5, abs=0.1)
 
 
 def test_a_batch_is_a_function_of_seed_step_and_process(dataset: Path, tiny: Settings) -> None:
-    material = gather(load_dataset(dataset), tiny)
-    for batches in (DefectBatches(material, 3, 32, 7), PairBatches(material, 3, 32, 0.5, 7)):
+    split = split_dataset(load_dataset(dataset), tiny)
+    for batches in (DefectBatches(split, tiny), PairBatches(split, tiny)):
         first, again = batches(5, 0), batches(5, 0)
         assert all(np.array_equal(first[name], again[name]) for name in first)
         for other in (batches(6, 0), batches(5, 1)):
@@ -97,17 +101,18 @@ def test_resized_planes_keep_their_content() -> None:
 
 def test_zoomed_fields_are_of_another_magnification(tiny: Settings) -> None:
     wave = np.tile(np.sin(2 * np.pi * np.arange(256) / 16), (256, 1)).astype(np.float32)
-    material = gather(Dataset([], {}, {"axial": [Pair(wave, wave, "a", "a")]}, {}), tiny)
+    split = split_dataset(Dataset([], {}, {"axial": [Pair(wave, wave, "a", "a")]}, {}), tiny)
     rng = np.random.default_rng(0)
 
     def cycles(zoomed: float) -> set[int]:
-        drawn = [draw_field(material, "axial", 128, rng, 1.0, zoomed)[1] for _ in range(40)]
+        sampling = SamplingSettings(own_clean=1.0, zoomed=zoomed)
+        drawn = [draw_field(split, "axial", 128, rng, sampling)[1] for _ in range(40)]
         return {int(np.abs(np.fft.rfft(field[64])).argmax()) for field in drawn}
 
     assert cycles(0.0) == {8}
-    found = cycles(1.0)
-    assert min(found) in (5, 6)  # of 128 pixels, magnified 1.5 times at most
-    assert max(found) in (10, 11)  # reduced to 0.75 at least
+    frequencies = cycles(1.0)
+    assert min(frequencies) in (5, 6)  # of 128 pixels, magnified 1.5 times at most
+    assert max(frequencies) in (10, 11)  # reduced to 0.75 at least
 
 
 def test_each_kept_draw_has_a_noise_of_its_own(tmp_path: Path, tiny: Settings) -> None:
@@ -115,11 +120,11 @@ def test_each_kept_draw_has_a_noise_of_its_own(tmp_path: Path, tiny: Settings) -
     data = Dataset(
         [Sample(p, "a", "a") for p in smooth], {"noise": [Sample(smooth[0], "b", "b")]}, {}, {}
     )
-    material = replace(gather(data, tiny), physics={"noise": [Noise(photons=20)]})
+    split = replace(split_dataset(data, tiny), physics={"noise": [Noise(photons=20)]})
     generator = DefectGenerator(
         tiny.defects.architecture, 1
     )  # gives its draft back before it is trained
-    save_draws(tmp_path / "draws.npz", generator, material, seed=0)
+    save_draws(tmp_path / "draws.npz", generator, split, tiny)
     with np.load(tmp_path / "draws.npz") as kept:
         first, second = (kept[f"noise/synthetic{k}"] - kept["noise/clean"] for k in (1, 2))
         assert np.allclose(kept["noise/synthetic1"], kept["noise/physics"], atol=1e-6)
@@ -131,11 +136,11 @@ def test_each_kept_draw_has_a_noise_of_its_own(tmp_path: Path, tiny: Settings) -
 def test_background_light_of_noise_is_no_defect(tiny: Settings) -> None:
     """A restorer that had to take it off would have to guess how much there is."""
     smooth = np.outer(np.hanning(128), np.hanning(128)).astype(np.float32)
-    material = gather(Dataset([], {}, {"noise": pairs(2)}, {}), tiny)
+    split = split_dataset(Dataset([], {}, {"noise": pairs(2)}, {}), tiny)
     noise = Noise(photons=200, background=0.35)
     composed = Composition(steps=(noise, LowResolution(sigma=1.0, photons=None)))
     for physics in (noise, composed):
-        material = replace(material, physics={"noise": [physics]})
-        draft, partner = draft_of(material, "noise", smooth, np.random.default_rng(0))
-        assert draft.mean() == pytest.approx(partner.mean(), abs=0.005)
-        assert np.ptp(partner) > 0.7
+        split = replace(split, physics={"noise": [physics]})
+        image, target = simulate(split, "noise", smooth, np.random.default_rng(0))
+        assert image.mean() == pytest.approx(target.mean(), abs=0.005)
+        assert np.ptp(target) > 0.7

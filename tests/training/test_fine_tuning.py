@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 import torch
 
-from microscopygan.apps.flow import told_of
 from microscopygan.datasets.folder import Dataset, Pair, Sample, load_dataset
 from microscopygan.defects.axial import Axial
 from microscopygan.defects.noise import Noise
@@ -20,17 +19,17 @@ from microscopygan.gan.networks import defect_rows
 from microscopygan.restoration.model import Restorer
 from microscopygan.settings import HINTS, Settings, make_settings
 from microscopygan.training import validation
-from microscopygan.training.extending import extend_defects
 from microscopygan.training.fine_tuning import (
     DEFECTS,
     as_generalist,
     generalist,
     generator_for,
-    judges,
+    validation_images,
 )
-from microscopygan.training.split import Material, gather
+from microscopygan.training.run_folder import summary
+from microscopygan.training.split import Split, split_dataset
 from microscopygan.training.stages import needs_defects, train
-from microscopygan.training.validation import read_judgements
+from microscopygan.training.validation import read_validations
 
 
 def with_restorer(chosen: Settings, **changes: object) -> Settings:
@@ -42,11 +41,11 @@ def planes(count: int, seed: int = 0) -> list[np.ndarray]:
     return [nuclei((72, 80), rng) for _ in range(count)]
 
 
-def material(names: tuple[str, ...], clean: list[np.ndarray], **changes: object) -> Material:
+def split(names: tuple[str, ...], clean: list[np.ndarray], **changes: object) -> Split:
     none = {name: [] for name in names}
-    fields = {"own_clean": none, "defective": none, "pairs": none, "validation": none}
-    fields["spare"] = none
-    return Material(names, clean, **(fields | changes))  # type: ignore[arg-type]
+    fields = {"own_clean": none, "defective": none, "pairs": none, "validation_pairs": none}
+    fields["validation_planes"] = none
+    return Split(names, clean, **(fields | changes))  # type: ignore[arg-type]
 
 
 def test_the_generalist_that_ships_is_one_network_in_two_forms() -> None:
@@ -69,7 +68,7 @@ def test_settings_take_the_architecture_that_ships(brief: Settings) -> None:
 def test_known_defects_start_from_their_own_rows() -> None:
     known, _ = load_defects(DEFECTS)
     chosen = generator_for(
-        material(("unheard", "axial"), [], physics={"axial": [Axial(sigma_z=1, step=4)]})
+        split(("unheard", "axial"), [], physics={"axial": [Axial(sigma_z=1, step=4)]})
     )
     rows = defect_rows(chosen)
     for name, value in chosen.state_dict().items():
@@ -84,50 +83,50 @@ def test_known_defects_start_from_their_own_rows() -> None:
             assert torch.equal(value, before)
 
 
-def test_rows_alone_train_where_physics_makes_every_draft() -> None:
-    drafts = {"axial": [Axial(sigma_z=1, step=4)], "noise": [Noise(photons=20)]}
-    chosen = generator_for(material(("noise", "axial"), [], physics=drafts))
+def test_rows_alone_train_where_physics_simulates_every_defect() -> None:
+    physics = {"axial": [Axial(sigma_z=1, step=4)], "noise": [Noise(photons=20)]}
+    chosen = generator_for(split(("noise", "axial"), [], physics=physics))
     trained = {name for name, weight in chosen.named_parameters() if weight.requires_grad}
     assert trained == set(defect_rows(chosen))
     assert not chosen.gain.any()
     of_one = generator_for(
-        material(("noise", "axial"), [], physics={"axial": [Axial(sigma_z=1, step=4)]})
+        split(("noise", "axial"), [], physics={"axial": [Axial(sigma_z=1, step=4)]})
     )
     assert all(weight.requires_grad for weight in of_one.parameters())
 
 
-def test_pairs_held_back_judge_as_they_are(brief: Settings) -> None:
+def test_pairs_held_back_validate_as_they_are(brief: Settings) -> None:
     clean = planes(2)
     pairs = [Pair(plane + 1, plane, str(k), str(k)) for k, plane in enumerate(clean)]
-    given = material(("unheard",), planes(12), validation={"unheard": pairs})
-    found = judges(given, brief, None)["unheard"]
-    np.testing.assert_allclose(found.image, found.target + 1, rtol=1e-6)
+    some = split(("unheard",), planes(12), validation_pairs={"unheard": pairs})
+    images = validation_images(some, brief, None)["unheard"]
+    np.testing.assert_allclose(images.image, images.target + 1, rtol=1e-6)
 
 
-def test_physics_makes_what_judges_where_there_are_no_pairs(brief: Settings) -> None:
-    given = material(("noise",), planes(4), physics={"noise": [Noise(photons=20)]})
-    found = judges(given, brief, None)["noise"]
-    assert found.image.shape == found.target.shape == (32, 128, 128)
-    assert (found.image - found.target).std() > 0.05
+def test_physics_makes_validation_images_where_there_are_no_pairs(brief: Settings) -> None:
+    some = split(("noise",), planes(4), physics={"noise": [Noise(photons=20)]})
+    images = validation_images(some, brief, None)["noise"]
+    assert images.image.shape == images.target.shape == (32, 128, 128)
+    assert (images.image - images.target).std() > 0.05
 
 
-def test_a_defect_without_physics_is_judged_by_cin_gans_images(brief: Settings) -> None:
-    given = material(("unheard",), planes(12), spare={"unheard": planes(3, 1)})
-    found = judges(given, brief, generator_for(given).requires_grad_(False))["unheard"]
-    assert not np.allclose(found.image, found.target)
-    with pytest.raises(ValueError, match="expected pairs to judge"):
-        judges(given, brief, None)
+def test_a_defect_without_physics_is_validated_on_cin_gans_images(brief: Settings) -> None:
+    some = split(("unheard",), planes(12), validation_planes={"unheard": planes(3, 1)})
+    images = validation_images(some, brief, generator_for(some).requires_grad_(False))["unheard"]
+    assert not np.allclose(images.image, images.target)
+    with pytest.raises(ValueError, match="expected pairs to validate"):
+        validation_images(some, brief, None)
 
 
-def test_a_cin_gan_that_has_learned_nothing_is_no_judge(brief: Settings) -> None:
-    given = material(("lowlight",), planes(12), spare={"lowlight": planes(3, 1)})
-    generator = generator_for(given).requires_grad_(False)
+def test_a_cin_gan_that_has_learned_nothing_validates_none(brief: Settings) -> None:
+    some = split(("lowlight",), planes(12), validation_planes={"lowlight": planes(3, 1)})
+    generator = generator_for(some).requires_grad_(False)
     generator.gain.zero_()
     with pytest.raises(ValueError, match=r"lowlight: expected CIN-GAN to learn .*axial, .*noise"):
-        judges(given, brief, generator)
+        validation_images(some, brief, generator)
 
 
-def test_a_defect_without_physics_is_learned_and_told_of(
+def test_a_defect_without_physics_is_learned_and_summary(
     tmp_path: Path, brief: Settings, dataset: Path
 ) -> None:
     """Slow (about 10 s): both stages."""
@@ -138,7 +137,7 @@ def test_a_defect_without_physics_is_learned_and_told_of(
     assert names == ("lowlight", "lowres")
     shipped, _ = load_defects(DEFECTS)
     assert not torch.equal(trained.last.weight, shipped.last.weight)
-    assert "No physics is known of lowlight: CIN-GAN learned it" in told_of(run)[-1]
+    assert "No physics is known of lowlight: CIN-GAN learned it" in summary(run)[-1]
 
 
 def noisy_dataset(pairs: int) -> Dataset:
@@ -154,22 +153,22 @@ def noisy_dataset(pairs: int) -> Dataset:
 def test_a_failed_adaptation_leaves_the_generalist(
     tmp_path: Path, brief: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Slow (about 10 s): both stages. Each judgement is 100 dB worse than the one before."""
-    truly, number = validation.HeldBack.gains, itertools.count()
+    """Slow (about 10 s): both stages. Each validation is 100 dB worse than the one before."""
+    truly, number = validation.Validation.gains, itertools.count()
 
-    def worse(judge: validation.HeldBack, network: torch.nn.Module) -> dict[str, float]:
+    def worse(self: validation.Validation, network: torch.nn.Module) -> dict[str, float]:
         loss = 100 * next(number)
-        return {name: gain - loss for name, gain in truly(judge, network).items()}
+        return {name: gain - loss for name, gain in truly(self, network).items()}
 
-    monkeypatch.setattr(validation.HeldBack, "gains", worse)
+    monkeypatch.setattr(validation.Validation, "gains", worse)
     run = tmp_path / "run"
     train(noisy_dataset(10), run, brief, quiet=True)
     about = json.loads((run / "run.json").read_text())
     assert about["adaptation"]["kept_after_steps"] == 0
     assert about["adaptation"]["kept_gain_db"] == about["adaptation"]["generalist_gain_db"]
     assert about["adaptation"]["judged_on"] == {"noise": "held-back pairs"}
-    assert "generalist was kept" in told_of(run)[0]
-    assert told_of(run)[1] == "Judged on held-back pairs (noise)."
+    assert "generalist was kept" in summary(run)[0]
+    assert summary(run)[1] == "Validated on held-back pairs (noise)."
     plane = planes(1, 9)[0]
     adapted, shipped = Restorer(run / "restorer.onnx"), Restorer()
     np.testing.assert_allclose(
@@ -191,15 +190,15 @@ def test_cin_gan_is_for_what_no_physics_describes(
 ) -> None:
     chosen = brief.model_copy(update=changes)
     data = noisy_dataset(6)
-    material = gather(Dataset([], {}, {name: data.pairs["noise"]}, {}), chosen)
-    assert needs_defects(material, chosen) == needed
+    images = split_dataset(Dataset([], {}, {name: data.pairs["noise"]}, {}), chosen)
+    assert needs_defects(images, chosen) == needed
 
 
 def test_defects_that_physics_describes_need_no_cin_gan(
     tmp_path: Path, brief: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Slow (about 5 s). What is kept lies 0.85 of the way from the generalist to the average."""
-    monkeypatch.setattr(validation, "kept_row", lambda rows: rows[-1])
+    monkeypatch.setattr(validation, "kept_row", lambda rows, tolerance: rows[-1])
     run = tmp_path / "run"
     train(noisy_dataset(6), run, brief, quiet=True)
     assert (run / "physics.json").exists()
@@ -238,7 +237,7 @@ def test_a_second_stage_begun_anew_forgets_the_first_try(tmp_path: Path, brief: 
     (folder / "judged.csv").write_text("step,noise\n0,1.0\n5,99.0\n")
     (run / "steps.json").write_text('{"minutes": 5, "defects": 10, "restorer": 700}')
     train(data, run, brief, stage="restorer", quiet=True)
-    assert [row["step"] for row in read_judgements(folder)] == [str(k) for k in range(11)]
+    assert [row["step"] for row in read_validations(folder)] == [str(k) for k in range(11)]
     assert json.loads((run / "steps.json").read_text()) == {"defects": 10}
     assert Restorer(run / "restorer.onnx").card.training["steps"] <= 10
 
@@ -249,7 +248,7 @@ def test_cin_gan_needs_clean_images(tmp_path: Path, brief: Settings) -> None:
         train(noise, tmp_path / "run", brief, stage="defects", quiet=True)
     shutil.copy(DEFECTS, tmp_path / "defects.safetensors")
     with pytest.raises(ValueError, match="expected clean images"):
-        extend_defects(tmp_path, noise, tmp_path / "run", brief, quiet=True)
+        train(noise, tmp_path / "run", brief, add_to=tmp_path, quiet=True)
     assert not (tmp_path / "run").exists()
 
 
@@ -266,12 +265,12 @@ def test_more_than_noise_needs_clean_images(dataset: Path, brief: Settings) -> N
 
 
 def test_two_processes_adapt_in_time(tmp_path: Path, dataset: Path, launch) -> None:
-    """Slow (about 40 s): two interpreters adapt for a few seconds; one of them times and judges."""
+    """Slow (about 40 s): two interpreters adapt for a few seconds; one times and validates."""
     run = tmp_path / "run"
     options = ("--minutes", 0.2, "--cin-gan", 0.5, "--quiet")
     launch("-m", "microscopygan", "train", dataset, "-o", run, *options)
     steps = json.loads((run / "steps.json").read_text())
-    rows = read_judgements(run / "restorer")
+    rows = read_validations(run / "restorer")
     assert len(rows) > 1
     assert int(rows[-1]["step"]) <= steps["restorer"]
     assert (run / "evaluation" / "scores.csv").exists()

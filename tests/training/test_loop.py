@@ -15,16 +15,16 @@ from microscopygan.gan.cgan import CGan, match_coarse
 from microscopygan.gan.cin_gan import CinGan
 from microscopygan.gan.step import update
 from microscopygan.settings import DefectSettings, Settings
-from microscopygan.training.loop import Average, load_state, save_state, set_rates, train
+from microscopygan.training.loop import Average, load_state, run_loop, save_state, set_rates
 
 
 def batches(step: int, process: int) -> dict[str, np.ndarray]:
     rng = np.random.default_rng([step, process])
     planes = rng.random((4, 3, 1, 32, 32), dtype=np.float32)
-    names = ("clean", "draft", "real", "input")
+    names = ("clean", "simulated", "real", "input")
     defect = rng.integers(2, size=3)
-    told = {"unfinished": np.zeros(3, np.int64), "hint": np.zeros((3, 0), np.float32)}
-    return {**dict(zip(names, planes, strict=True)), "target": planes[0], "defect": defect} | told
+    more = {"corrected": np.zeros(3, np.int64), "hint": np.zeros((3, 0), np.float32)}
+    return {**dict(zip(names, planes, strict=True)), "target": planes[0], "defect": defect} | more
 
 
 def stage(tiny: Settings, steps: int) -> DefectSettings:
@@ -33,10 +33,10 @@ def stage(tiny: Settings, steps: int) -> DefectSettings:
 
 def run(folder: Path, settings: DefectSettings, **more: object) -> dict[str, torch.Tensor]:
     gan = CinGan(settings, ("a", "b"), Accelerator(cpu=True), seed=3)
-    made = train(
+    generator = run_loop(
         gan, batches, folder, settings, seed=3, accelerator=gan.accelerator, quiet=True, **more
     )
-    return made.state_dict()
+    return generator.state_dict()
 
 
 def test_a_resumed_run_ends_bit_equal(tmp_path: Path, tiny: Settings) -> None:
@@ -50,7 +50,7 @@ def test_a_resumed_run_ends_bit_equal(tmp_path: Path, tiny: Settings) -> None:
 
     gan = CinGan(settings, ("a", "b"), Accelerator(cpu=True), seed=3)
     with pytest.raises(KeyboardInterrupt):
-        train(
+        run_loop(
             gan, stops, tmp_path / "cut", settings, seed=3, accelerator=gan.accelerator, quiet=True
         )
     resumed = run(tmp_path / "cut", settings, resume=True)
@@ -127,16 +127,16 @@ def test_each_restorer_step_leaves_the_other_network_bit_equal(tiny: Settings) -
     gan = CGan(tiny.restorer, Accelerator(cpu=True), seed=0)
     set_rates(gan, tiny.restorer, 1)
     batch = {k: torch.from_numpy(v) for k, v in batches(0, 0).items()}
-    restorer, judge = gan.networks["restorer"], gan.networks["discriminator"]
+    restorer, discriminator = gan.networks["restorer"], gan.networks["discriminator"]
     image, target = gan.pair(batch, torch.Generator())
     restored = restorer(image)
-    before = weights(restorer), weights(judge)
+    before = weights(restorer), weights(discriminator)
     gan._discriminator_step(image, target, restored.detach())
     assert same(restorer, before[0])
-    assert not same(judge, before[1])
-    before = weights(restorer), weights(judge)
+    assert not same(discriminator, before[1])
+    before = weights(restorer), weights(discriminator)
     gan._restorer_step(image, target, restored, True)
-    assert same(judge, before[1])
+    assert same(discriminator, before[1])
     assert not same(restorer, before[0])
 
 
@@ -145,11 +145,11 @@ def test_terms_of_weight_zero_are_left_out(tiny: Settings) -> None:
     gan = CGan(tiny.restorer.model_copy(update=plain), Accelerator(cpu=True), seed=0)
     set_rates(gan, tiny.restorer, 1)
     batch = {k: torch.from_numpy(v) for k, v in batches(0, 0).items()}
-    restorer, judge = gan.networks["restorer"], gan.networks["discriminator"]
-    before = weights(restorer), weights(judge)
+    restorer, discriminator = gan.networks["restorer"], gan.networks["discriminator"]
+    before = weights(restorer), weights(discriminator)
     losses = gan.step(batch, torch.Generator(), 3)
     assert losses["content"] == losses["adversarial"] == losses["discriminator"] == 0
-    assert same(judge, before[1])
+    assert same(discriminator, before[1])
     assert not same(restorer, before[0])
 
 
@@ -239,7 +239,7 @@ def test_update_touches_only_what_it_is_given() -> None:
 def test_match_coarse_undoes_a_change_of_gain_and_offset() -> None:
     plane = torch.rand(1, 1, 64, 64).cumsum(3) / 32
     torch.testing.assert_close(
-        match_coarse(plane, 1.5 * plane + 0.2), 1.5 * plane + 0.2, rtol=0, atol=0.02
+        match_coarse(plane, 1.5 * plane + 0.2, 8), 1.5 * plane + 0.2, rtol=0, atol=0.02
     )
 
 

@@ -9,17 +9,17 @@ import torch
 from scipy import ndimage
 from torch import nn
 
-from microscopygan.apps.flow import told_of
 from microscopygan.datasets.folder import Dataset, Sample
 from microscopygan.defects.noise import Noise
 from microscopygan.defects.specimens import nuclei
-from microscopygan.settings import HINTS, make_settings
+from microscopygan.settings import HINTS, Settings, make_settings
 from microscopygan.training.neighbor2neighbor import (
     NeighbourBatches,
     check_noise,
     neighbours,
-    noisy_judges,
+    noisy_images,
 )
+from microscopygan.training.run_folder import summary
 from microscopygan.training.stages import train
 
 
@@ -42,7 +42,7 @@ def test_noise_of_neighbours_that_correlates_is_refused() -> None:
         for p in clean
     ]
     with pytest.raises(ValueError, match="differs from pixel to pixel"):
-        check_noise(planes, Known([plane for plane in clean for _ in range(16)]))
+        check_noise(planes, Known([plane for plane in clean for _ in range(16)]), Settings())
 
 
 def test_a_pair_has_two_pixels_of_each_four() -> None:
@@ -64,19 +64,21 @@ def test_any_noise_of_a_pair_is_uncorrelated() -> None:
     assert abs(np.corrcoef(left[0].ravel(), left[1].ravel())[0, 1]) < 0.02
 
 
-def test_noisy_images_judge_with_their_neighbours() -> None:
+def test_noisy_images_validate_with_their_neighbours() -> None:
     rng = np.random.default_rng(0)
-    found = noisy_judges([rng.random((64, 72), dtype=np.float32) for _ in range(2)], 0)["noise"]
-    assert found.image.shape == found.target.shape == (32, 32, 32)
-    assert not np.array_equal(found.image[0], found.target[0])
+    planes = [rng.random((64, 72), dtype=np.float32) for _ in range(2)]
+    images = noisy_images(planes, Settings())["noise"]
+    assert images.image.shape == images.target.shape == (32, 32, 32)
+    assert not np.array_equal(images.image[0], images.target[0])
 
 
 def test_batches_have_the_keys_of_pairs() -> None:
     plane = np.random.default_rng(0).random((80, 80), dtype=np.float32)
-    batch = NeighbourBatches([plane], 4, 32, 0, HINTS)(0, 0)
+    settings = make_settings("default", restorer={"batch": 4, "patch": 32})
+    batch = NeighbourBatches([plane], settings)(0, 0)
     assert batch["input"].shape == batch["target"].shape == (4, 1, 32, 32)
     assert batch["hint"].shape == (4, len(HINTS))
-    assert set(batch) == {"input", "target", "defect", "unfinished", "hint"}
+    assert set(batch) == {"input", "target", "defect", "corrected", "hint"}
 
 
 def test_noisy_images_alone_are_enough(tmp_path: Path) -> None:
@@ -90,10 +92,10 @@ def test_noisy_images_alone_are_enough(tmp_path: Path) -> None:
     train(Dataset([], {"noise": noisy}, {}, {}), run, chosen, quiet=True)
     assert not (run / "defects.safetensors").exists()
     assert json.loads((run / "run.json").read_text())["dataset"]["clean"] == 0
-    said = told_of(run)
+    said = summary(run)
     assert "dB" not in said[0]
     assert said[1:] == [
-        "Judged on noisy images (noise).",
+        "Validated on noisy images (noise).",
         "No clean image was given: the noise was learned from itself.",
     ]
     assert (run / "restorer.onnx").exists()

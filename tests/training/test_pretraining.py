@@ -1,4 +1,4 @@
-"""The generalist's training: its material, and the script from end to end."""
+"""The generalist's training: its images, and the script from end to end."""
 
 import csv
 import json
@@ -14,23 +14,17 @@ from microscopygan.defects.specimens import membranes, nuclei
 from microscopygan.defects.statistics import noisiness
 from microscopygan.image.formats import Image, write
 from microscopygan.restoration.model import Restorer
-from microscopygan.settings import HINTS
-from microscopygan.training import pretraining
+from microscopygan.settings import HINTS, PretrainingSettings, SamplingSettings, make_settings
 from microscopygan.training.batches import PairBatches, draw_field
 from microscopygan.training.pretraining import (
     SHARES,
-    broad_material,
-    defect_material,
+    broad_split,
+    defect_split,
     quiet_fields,
 )
 
+FEW = PretrainingSettings(specimens=6, draws=8, defective=8)
 SCRIPT = Path(__file__).parents[2] / "scripts" / "pretrain.py"
-
-
-@pytest.fixture
-def few(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("_DRAWS", "_DEFECTIVE"):
-        monkeypatch.setattr(pretraining, name, 8)
 
 
 @pytest.mark.parametrize("sigma", [0.005, 0.02, 0.05])
@@ -50,30 +44,30 @@ def test_noisy_fields_are_left_out() -> None:
     assert not quiet_fields(clean[:100])
 
 
-@pytest.mark.usefixtures("few")
-def test_material_is_that_of_a_training() -> None:
-    material = broad_material([nuclei((200, 200), np.random.default_rng(0))], 0, 6)
-    counts = {name: material.defects.count(name) for name in SHARES}
+def test_the_split_is_that_of_a_training() -> None:
+    split = broad_split([nuclei((200, 200), np.random.default_rng(0))], 0, FEW)
+    counts = {name: split.defects.count(name) for name in SHARES}
     assert counts == SHARES
     rng = np.random.default_rng(1)
     for name in SHARES:
-        defective, clean = draw_field(material, name, 128, rng)
+        defective, clean = draw_field(split, name, 128, rng, SamplingSettings())
         assert defective.shape == clean.shape == (128, 128)
         assert np.array_equal(defective, clean) == (name == "none")
-    batch = PairBatches(material, 16, 96, 1.0, 0, HINTS)(0, 0)
+    wanted = {"batch": 16, "patch": 96, "architecture": {"hints": HINTS}}
+    settings = make_settings("default", "scratch", alpha=1.0, restorer=wanted)
+    batch = PairBatches(split, settings)(0, 0)
     assert np.isfinite(batch["input"]).all()
-    told = batch["hint"].any(1)
-    assert 0 < told.sum() < 16
+    hinted = batch["hint"].any(1)
+    assert 0 < hinted.sum() < 16
 
 
-@pytest.mark.usefixtures("few")
-def test_cin_gan_sees_more_than_its_drafts_have() -> None:
-    material = broad_material([nuclei((200, 200), np.random.default_rng(0))], 0, 6)
-    found = defect_material(material, np.random.default_rng(1))
-    assert found.defects == HINTS
-    assert all(len(found.defective[name]) == 8 for name in HINTS)
-    assert all(isinstance(draft, Noise) for draft in found.physics["noise"])
-    assert any(isinstance(draft, Composition) for draft in material.physics["noise+axial"])
+def test_cin_gan_sees_more_than_is_simulated_for_it() -> None:
+    broad = broad_split([nuclei((200, 200), np.random.default_rng(0))], 0, FEW)
+    split = defect_split(broad, np.random.default_rng(1), FEW)
+    assert split.defects == HINTS
+    assert all(len(split.defective[name]) == 8 for name in HINTS)
+    assert all(isinstance(drawn, Noise) for drawn in split.physics["noise"])
+    assert any(isinstance(drawn, Composition) for drawn in broad.physics["noise+axial"])
 
 
 def test_the_script_trains_ships_nothing_and_resumes(tmp_path: Path, python: str) -> None:

@@ -5,7 +5,7 @@ import pytest
 
 from microscopygan.datasets.folder import Dataset, Pair, Sample
 from microscopygan.settings import Settings, make_settings
-from microscopygan.training.split import gather, judged_on
+from microscopygan.training.split import split_dataset, validation_kinds
 
 ADAPT = make_settings("default", seed=1, validation=0.2)
 
@@ -26,10 +26,10 @@ def samples(count: int, first: int = 0, name: str = "clean") -> list[Sample]:
 
 def test_alpha_one_never_sees_an_image_in_both_states(tiny: Settings) -> None:
     chosen = tiny.model_copy(update={"alpha": 1.0})
-    material = gather(Dataset([], {}, {"noise": pairs(10)}, {}), chosen)
-    assert material.pairs == {"noise": []}
-    seen = {p.tobytes() for p in material.defective["noise"]}
-    hidden = {(p - 1).tobytes() for p in material.own_clean["noise"]}
+    split = split_dataset(Dataset([], {}, {"noise": pairs(10)}, {}), chosen)
+    assert split.pairs == {"noise": []}
+    seen = {p.tobytes() for p in split.defective["noise"]}
+    hidden = {(p - 1).tobytes() for p in split.own_clean["noise"]}
     assert len(seen) == len(hidden) == 5
     originals = {p.tobytes() for p in planes(10)}
     assert seen <= originals
@@ -40,85 +40,85 @@ def test_alpha_one_never_sees_an_image_in_both_states(tiny: Settings) -> None:
 
 def test_validation_pairs_are_held_back(tiny: Settings) -> None:
     chosen = tiny.model_copy(update={"validation": 0.2})
-    material = gather(Dataset([], {}, {"noise": pairs(10)}, {}), chosen)
-    held = {p.image for p in material.validation["noise"]}
-    assert len(held) == 2
-    assert not held & {p.image for p in material.pairs["noise"]}
-    assert len(material.defective["noise"]) == 8
+    split = split_dataset(Dataset([], {}, {"noise": pairs(10)}, {}), chosen)
+    validation = {p.image for p in split.validation_pairs["noise"]}
+    assert len(validation) == 2
+    assert not validation & {p.image for p in split.pairs["noise"]}
+    assert len(split.defective["noise"]) == 8
 
 
 def test_pairs_limits_the_real_pairs(tiny: Settings) -> None:
     chosen = tiny.model_copy(update={"pairs": 3})
-    assert len(gather(Dataset([], {}, {"noise": pairs(10)}, {}), chosen).pairs["noise"]) == 3
+    assert len(split_dataset(Dataset([], {}, {"noise": pairs(10)}, {}), chosen).pairs["noise"]) == 3
 
 
 def test_alpha_zero_without_pairs_is_refused(tiny: Settings) -> None:
     samples = [Sample(p, "a", "a") for p in planes(2)]
     data = Dataset(samples, {"noise": samples}, {}, {})
     with pytest.raises(ValueError, match="alpha 0 needs real pairs"):
-        gather(data, tiny.model_copy(update={"alpha": 0.0}))
+        split_dataset(data, tiny.model_copy(update={"alpha": 0.0}))
 
 
 def test_no_clean_image_is_refused(tiny: Settings) -> None:
     data = Dataset([], {"noise": [Sample(p, "a", "a") for p in planes(2)]}, {}, {})
     with pytest.raises(ValueError, match="expected clean images"):
-        gather(data, tiny)
+        split_dataset(data, tiny)
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_an_image_that_judges_one_defect_trains_none(seed: int) -> None:
+def test_an_image_that_validates_one_defect_trains_none(seed: int) -> None:
     data = Dataset(
         samples(12, 50) + samples(4, name=""), {}, {"a": pairs(10), "b": pairs(8, 3)}, {}
     )
-    material = gather(data, make_settings("default", seed=seed, validation=0.2))
-    held = {p.image for some in material.validation.values() for p in some}
-    assert len(material.validation["a"]) >= 2
-    assert len(material.validation["b"]) >= 2
-    assert not held & {p.image for some in material.pairs.values() for p in some}
-    targets = {p.target.tobytes() for some in material.validation.values() for p in some}
-    assert not targets & {plane.tobytes() for plane in material.clean}
-    clean = {s.plane.tobytes() for s in data.clean if s.image in held}
-    assert not clean & {plane.tobytes() for plane in material.clean}
-    assert judged_on(material) == {"a": "held-back pairs", "b": "held-back pairs"}
+    split = split_dataset(data, make_settings("default", seed=seed, validation=0.2))
+    validation = {p.image for some in split.validation_pairs.values() for p in some}
+    assert len(split.validation_pairs["a"]) >= 2
+    assert len(split.validation_pairs["b"]) >= 2
+    assert not validation & {p.image for some in split.pairs.values() for p in some}
+    targets = {p.target.tobytes() for some in split.validation_pairs.values() for p in some}
+    assert not targets & {plane.tobytes() for plane in split.clean}
+    clean = {s.plane.tobytes() for s in data.clean if s.image in validation}
+    assert not clean & {plane.tobytes() for plane in split.clean}
+    assert validation_kinds(split) == {"a": "held-back pairs", "b": "held-back pairs"}
 
 
 def test_no_defect_loses_all_its_pairs() -> None:
     data = Dataset([], {}, {"a": pairs(5), "b": pairs(1), "c": pairs(1, 1)}, {})
     for seed in range(10):
-        material = gather(data, make_settings("default", seed=seed, validation=0.2))
-        assert len(material.pairs["b"]) == len(material.pairs["c"]) == 1
-        assert len(material.validation["a"]) == 1
+        split = split_dataset(data, make_settings("default", seed=seed, validation=0.2))
+        assert len(split.pairs["b"]) == len(split.pairs["c"]) == 1
+        assert len(split.validation_pairs["a"]) == 1
 
 
-def test_a_fifth_of_the_clean_images_judges_defects_without_pairs() -> None:
-    material = gather(Dataset(samples(20), {"a": samples(2), "b": samples(2)}, {}, {}), ADAPT)
-    spare = material.spare["a"]
+def test_a_fifth_of_the_clean_images_validates_defects_without_pairs() -> None:
+    split = split_dataset(Dataset(samples(20), {"a": samples(2), "b": samples(2)}, {}, {}), ADAPT)
+    spare = split.validation_planes["a"]
     assert len(spare) == 4
-    assert material.spare["b"] is spare
-    kept = {plane.tobytes() for plane in material.clean}
+    assert split.validation_planes["b"] is spare
+    kept = {plane.tobytes() for plane in split.clean}
     assert not kept & {plane.tobytes() for plane in spare}
-    assert len(material.clean) == 16 + ADAPT.specimens
-    assert set(judged_on(material).values()) == {"held-back clean images"}
+    assert len(split.clean) == 16 + ADAPT.specimens
+    assert set(validation_kinds(split).values()) == {"held-back clean images"}
 
 
 def test_few_clean_images_all_train() -> None:
-    material = gather(Dataset(samples(9), {"a": samples(2)}, {}, {}), ADAPT)
-    assert len(material.clean) == 9 + ADAPT.specimens
-    assert material.spare == {"a": []}
-    assert judged_on(material) == {"a": "specimens"}
+    split = split_dataset(Dataset(samples(9), {"a": samples(2)}, {}, {}), ADAPT)
+    assert len(split.clean) == 9 + ADAPT.specimens
+    assert split.validation_planes == {"a": []}
+    assert validation_kinds(split) == {"a": "specimens"}
 
 
 def test_a_training_from_scratch_holds_no_clean_image_back(tiny: Settings) -> None:
-    material = gather(Dataset(samples(20), {"a": samples(2)}, {}, {}), tiny)
-    assert len(material.clean) == 20 + tiny.specimens
+    split = split_dataset(Dataset(samples(20), {"a": samples(2)}, {}, {}), tiny)
+    assert len(split.clean) == 20 + tiny.specimens
 
 
-def test_one_of_few_pairs_judges_where_no_pair_is_synthetic() -> None:
+def test_one_of_few_pairs_validates_where_no_pair_is_synthetic() -> None:
     real = ADAPT.model_copy(update={"alpha": 0.0})
-    material = gather(Dataset([], {}, {"a": pairs(3)}, {}), real)
-    assert (len(material.pairs["a"]), len(material.validation["a"])) == (2, 1)
+    split = split_dataset(Dataset([], {}, {"a": pairs(3)}, {}), real)
+    assert (len(split.pairs["a"]), len(split.validation_pairs["a"])) == (2, 1)
     with pytest.raises(ValueError, match="pairs of two images or more"):
-        gather(Dataset([], {}, {"a": pairs(1)}, {}), real)
+        split_dataset(Dataset([], {}, {"a": pairs(1)}, {}), real)
 
 
 def noisy(count: int, shape: tuple[int, int]) -> Dataset:
@@ -128,12 +128,12 @@ def noisy(count: int, shape: tuple[int, int]) -> Dataset:
 
 
 def test_noisy_images_alone_are_held_back_by_image() -> None:
-    material = gather(noisy(10, (48, 48)), ADAPT)
-    assert material.clean == []
-    assert len(material.defective["noise"]) == 8
-    kept = {plane.tobytes() for plane in material.defective["noise"]}
-    assert not kept & {plane.tobytes() for plane in material.spare["noise"]}
-    assert judged_on(material) == {"noise": "noisy images"}
+    split = split_dataset(noisy(10, (48, 48)), ADAPT)
+    assert split.clean == []
+    assert len(split.defective["noise"]) == 8
+    kept = {plane.tobytes() for plane in split.defective["noise"]}
+    assert not kept & {plane.tobytes() for plane in split.validation_planes["noise"]}
+    assert validation_kinds(split) == {"noise": "noisy images"}
 
 
 @pytest.mark.parametrize(
@@ -147,9 +147,9 @@ def test_noisy_images_alone_are_held_back_by_image() -> None:
 def test_of_one_noisy_image_an_end_is_held_back(
     shape: tuple[int, int], train: tuple[int, int], spare: tuple[int, int]
 ) -> None:
-    material = gather(noisy(1, shape), ADAPT)
-    assert material.defective["noise"][0].shape == train
-    assert material.spare["noise"][0].shape == spare
+    split = split_dataset(noisy(1, shape), ADAPT)
+    assert split.defective["noise"][0].shape == train
+    assert split.validation_planes["noise"][0].shape == spare
 
 
 def test_without_pairs_no_image_is_seen_in_both_states(tiny: Settings) -> None:
@@ -163,10 +163,10 @@ def test_without_pairs_no_image_is_seen_in_both_states(tiny: Settings) -> None:
     data = Dataset(
         [], {}, {"a": stack([*range(10)]), "b": stack([0, 1, 2, 3]), "c": stack([0])}, {}
     )
-    material = gather(data, tiny.model_copy(update={"alpha": 1.0, "validation": 0.0}))
+    split = split_dataset(data, tiny.model_copy(update={"alpha": 1.0, "validation": 0.0}))
     kinds = ("a", "b")
-    seen = {float(plane[0, 0]) for name in kinds for plane in material.defective[name]}
-    hidden = {float(plane[0, 0]) for name in kinds for plane in material.own_clean[name]}
+    seen = {float(plane[0, 0]) for name in kinds for plane in split.defective[name]}
+    hidden = {float(plane[0, 0]) for name in kinds for plane in split.own_clean[name]}
     assert not seen & hidden
-    assert [len(material.defective[name]) for name in "abc"] == [10, 4, 1]
-    assert [len(material.own_clean[name]) for name in "abc"] == [10, 4, 1]
+    assert [len(split.defective[name]) for name in "abc"] == [10, 4, 1]
+    assert [len(split.own_clean[name]) for name in "abc"] == [10, 4, 1]

@@ -46,3 +46,9 @@ def test_steps_of_one_stage_change(stage: str) -> None:
     assert getattr(after, stage).steps == 7
     same = getattr(before, stage).steps
     assert with_steps(after, stage, same) == before
+
+
+def test_what_is_spent_of_the_reserve_takes_nothing_from_the_rest() -> None:
+    clock = Clock(10)
+    clock.reserve(4)
+    assert 6 < clock.spend(1) <= 7

@@ -1,4 +1,4 @@
-"""Held-back images: what they say, which state is kept, when a training ends."""
+"""Validation: what the images say, which state is kept, when a training ends."""
 
 from pathlib import Path
 
@@ -9,14 +9,15 @@ from torch import nn
 
 from microscopygan.evaluate.metrics import psnr_affine
 from microscopygan.gan.networks import UNetRestorer
-from microscopygan.settings import RestorerArchitecture
+from microscopygan.settings import AdaptationSettings, RestorerArchitecture
+from microscopygan.training.time_budget import Clock
 from microscopygan.training.validation import (
-    HeldBack,
+    Validation,
     affine_error,
     cut_fields,
-    held,
     kept_row,
-    read_judgements,
+    read_validations,
+    stack_pairs,
 )
 
 SMALL = RestorerArchitecture(channels=(4, 4, 4), blocks=1)
@@ -43,7 +44,7 @@ def network(answer: float) -> UNetRestorer:
 
 def test_gains_are_those_of_affine_psnr(planes, tmp_path: Path) -> None:
     defective, clean = planes
-    judge = HeldBack({"noise": held(zip(defective, clean, strict=True))}, tmp_path, 1)
+    validation = Validation({"noise": stack_pairs(zip(defective, clean, strict=True))}, tmp_path, 1)
 
     class Halve(nn.Module):
         weight = nn.Parameter(torch.zeros(1))
@@ -60,7 +61,7 @@ def test_gains_are_those_of_affine_psnr(planes, tmp_path: Path) -> None:
     )
     network = Halve()
     network.register_parameter("one", nn.Parameter(torch.zeros(1)))
-    assert judge.gains(network)["noise"] == pytest.approx(wanted, abs=0.01)
+    assert validation.gains(network)["noise"] == pytest.approx(wanted, abs=0.01)
 
 
 def test_the_error_does_not_depend_on_gain_and_offset(planes) -> None:
@@ -82,47 +83,59 @@ def test_the_last_state_close_to_the_best_is_kept(gains: tuple[float, ...], kept
         {"step": f"{k}", "noise": f"{gain - 1}", "axial": f"{gain + 1}"}
         for k, gain in enumerate(gains)
     ]
-    assert kept_row(rows)["step"] == f"{kept}"
+    assert kept_row(rows, 0.1)["step"] == f"{kept}"
 
 
 def test_a_state_is_kept_and_patience_ends(planes, tmp_path: Path) -> None:
-    pairs = {"noise": held(zip(*planes, strict=True))}
-    judge = HeldBack(pairs, tmp_path, 1, patience=2)
-    said = [judge(network(answer), step) for step, answer in enumerate((0.5, 0.0, 0.4, 0.6))]
+    pairs = {"noise": stack_pairs(zip(*planes, strict=True))}
+    validation = Validation(pairs, tmp_path, 1, patience=2)
+    said = [validation(network(answer), step) for step, answer in enumerate((0.5, 0.0, 0.4, 0.6))]
     assert said == [False, False, False, True]
-    assert judge.kept_step == 1
-    kept = judge.with_kept(network(0.7))
+    assert validation.kept_step == 1
+    kept = validation.with_kept(network(0.7))
     assert torch.equal(kept.state_dict()["last.bias"], torch.zeros(1))
-    again = HeldBack(pairs, tmp_path, 1, patience=2)  # a resumed training
+    again = Validation(pairs, tmp_path, 1, patience=2)  # a resumed training
     assert again.kept_step == 1
     assert again(network(0.4), 2) is False  # step 3 is to come again
-    assert [row["step"] for row in read_judgements(tmp_path)] == ["0", "1", "2"]
+    assert [row["step"] for row in read_validations(tmp_path)] == ["0", "1", "2"]
 
 
 def test_what_is_kept_lies_between_the_start_and_the_trained_network(
     planes, tmp_path: Path
 ) -> None:
     start, trained = network(0.4), network(0.0)
-    judge = HeldBack({"noise": held(zip(*planes, strict=True))}, tmp_path, start=start, way=0.85)
-    judge(start, 0)
-    assert torch.equal(judge.with_kept(network(0.7)).state_dict()["last.bias"], start.last.bias)
+    images = {"noise": stack_pairs(zip(*planes, strict=True))}
+    validation = Validation(images, tmp_path, start=start, mixing_weight=0.85)
+    validation(start, 0)
+    kept = validation.with_kept(network(0.7)).state_dict()["last.bias"]
+    assert torch.equal(kept, start.last.bias)
     with torch.no_grad():
         start.last.bias.fill_(9.0)  # which trains on
-    judge(trained, 5)
-    kept = judge.with_kept(network(0.7)).state_dict()["last.bias"]
+    validation(trained, 5)
+    kept = validation.with_kept(network(0.7)).state_dict()["last.bias"]
     torch.testing.assert_close(kept, torch.full((1,), 0.15 * 0.4))
     assert torch.equal(trained.last.bias, torch.zeros(1))
 
 
 def test_fields_are_cut_alike_in_sizes_the_network_takes() -> None:
     plane = np.arange(90.0 * 70).reshape(90, 70)
-    fields = cut_fields([[plane, plane + 1]] * 3, np.random.default_rng(0))
+    fields = cut_fields([[plane, plane + 1]] * 3, np.random.default_rng(0), AdaptationSettings())
     assert len(fields) == 30
     assert all(a.shape == (68, 68) and np.array_equal(a + 1, b) for a, b in fields)
 
 
 def test_of_many_images_some_are_cut() -> None:
     images = [[np.full((40, 40), k, "f4")] for k in range(1000)]
-    values = [field[0][0, 0] for field in cut_fields(images, np.random.default_rng(0))]
+    fields = cut_fields(images, np.random.default_rng(0), AdaptationSettings())
+    values = [field[0][0, 0] for field in fields]
     assert len(values) == 32
     assert (values[0], values[-1]) == (0, 999)
+
+
+def test_a_validation_after_the_time_ends_the_training(planes, tmp_path: Path) -> None:
+    validation = Validation({"noise": stack_pairs(zip(*planes, strict=True))}, tmp_path)
+    validation.clock = Clock(1000)
+    validation.clock.reserve(3 * 0.5)
+    assert validation(network(0.4), 1) is False
+    validation.clock = Clock(-10)
+    assert validation(network(0.4), 2) is True

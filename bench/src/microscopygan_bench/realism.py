@@ -19,7 +19,7 @@ import torch
 from microscopygan.datasets.folder import load_dataset
 from microscopygan.evaluate.score_run import score_defects
 from microscopygan.image.intensity import percentile_map
-from microscopygan.training.synthesis import Degrader
+from microscopygan.training.synthesis import Synthesizer
 from microscopygan_bench import machine
 
 _FIRST, _SECOND, _ALL = slice(0, None, 2), slice(1, None, 2), slice(None)
@@ -40,15 +40,15 @@ def main(arguments: list[str] | None = None) -> None:
     pairs = data.test if options.part == "test" else data.pairs
     draws, real = {}, {}
     for defect, some in pairs.items():
-        degrader = Degrader(options.run, defect)
-        if degrader.generator is None:
+        synthesizer = Synthesizer(options.run, defect)
+        if synthesizer.generator is None:
             parser.error(f"{options.run}: expected a CIN-GAN, got a run without; train one first")
         rng = np.random.default_rng(options.seed)
         noise = torch.Generator().manual_seed(options.seed)
         clean_part, real_part = HALVES[options.half]
         clean = [percentile_map(p.target).apply(p.target) for p in some[clean_part]]
         made = [
-            degrader.with_draft(plane[None], rng, noise)
+            synthesizer.with_simulated(plane[None], rng, noise)
             for plane in clean
             for _ in range(options.draws)
         ]

@@ -26,7 +26,7 @@ from microscopygan.gan.cin_gan import CinGan
 from microscopygan.settings import StageSettings, make_settings
 from microscopygan.training.batches import DefectBatches, PairBatches
 from microscopygan.training.loop import Adversaries, Batch, prefetch, step_generator
-from microscopygan.training.split import calibrate_physics, gather
+from microscopygan.training.split import calibrate_physics, split_dataset
 from microscopygan_bench import machine
 
 Batches = Callable[[int, int], Batch]
@@ -46,19 +46,19 @@ def main(arguments: list[str] | None = None) -> None:
         if options.dataset is None:
             write_dataset(Path(folder), np.random.default_rng(0))
         data = load_dataset(options.dataset or Path(folder))
-    material = gather(data, chosen)
+    split = split_dataset(data, chosen)
     if chosen.defects.physics:
-        material = replace(material, physics=calibrate_physics(material, 0))
+        split = replace(split, physics=calibrate_physics(split, chosen))
     accelerator = Accelerator()
-    one = CinGan(chosen.defects, material.defects, accelerator, 0)
+    one = CinGan(chosen.defects, split.defects, accelerator, 0)
     two = CGan(chosen.restorer, accelerator, 0, one.networks["generator"])
     d, r = chosen.defects, chosen.restorer
     print(f"{machine()}, torch {torch.__version__}, {torch.get_num_threads()} threads")
     print(f"{'stage':10}{'batch':>12}{'s/step':>10}{'waiting':>10}{'peak GB':>10}")
     late = r.steps - options.steps  # the adversarial part, the slowest, counts
     rows: list[tuple[str, StageSettings, Adversaries, Batches, int]] = [
-        ("CIN-GAN", d, one, DefectBatches(material, d.batch, d.patch, 0), 0),
-        ("cGAN", r, two, PairBatches(material, r.batch, r.patch, chosen.alpha, 0), late),
+        ("CIN-GAN", d, one, DefectBatches(split, chosen), 0),
+        ("cGAN", r, two, PairBatches(split, chosen), late),
     ]
     for name, stage, gan, batches, first in rows:
         seconds, waiting = _timed(gan, batches, first, options.steps, accelerator)

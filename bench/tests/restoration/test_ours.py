@@ -41,13 +41,13 @@ def test_each_image_gets_its_role(setting: str, task_images: TaskImages) -> None
     chosen = Settings.model_validate(job["settings"])
     assert chosen.seed == 3
     assert chosen.restorer.architecture.channels == (4, 4, 4)
-    found = ours.gather_given(job, images, chosen)
+    found = ours.split_images(job, images, chosen)
     for task in job["tasks"]:
         inputs, targets = images[f"{task}/input"], images[f"{task}/target"]
         assert np.array_equal(found.defective[task], inputs)
         assert np.array_equal(found.own_clean[task], targets)
         assert len(found.pairs[task]) == (0 if setting == "B" else len(inputs))
-        assert not found.validation[task]
+        assert not found.validation_pairs[task]
     assert (chosen.alpha == 1) == (setting == "B")
 
 

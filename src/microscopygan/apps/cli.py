@@ -123,10 +123,9 @@ def train(
     need("train", "training")
     from ..datasets.folder import load_dataset
     from ..settings import combine_settings
-    from ..training.extending import extend_defects
     from ..training.run_folder import begun
     from ..training.stages import train as train_run
-    from .flow import evaluate_run, told_of
+    from .training import evaluate_run
 
     options = {"preset": preset, "start": start, "alpha": alpha, "cin_gan": cin_gan}
     options |= {"pairs": pairs, "seed": seed, "defects.steps": steps, "restorer.steps": steps}
@@ -137,18 +136,23 @@ def train(
         )
     if minutes is None and chosen.start == "generalist" and not (resume and begun(run)):
         minutes = 5.0
-    data = load_dataset(dataset, match_pairs=match_pairs)
-    again = {"resume": resume, "overwrite": overwrite, "quiet": quiet}
+    trained = train_run(
+        load_dataset(dataset, match_pairs=match_pairs),
+        run,
+        chosen,
+        stage=stage,
+        minutes=minutes,
+        add_to=add_to,
+        resume=resume,
+        overwrite=overwrite,
+        quiet=quiet,
+    )
     if add_to is not None:
-        extend_defects(add_to, data, run, chosen, **again)
         console.print(f"Run written to {run}. Next: microscopygan synthesize {run} ...")
         return
-    train_run(data, run, chosen, stage=stage, minutes=minutes, **again)
-    if int(os.environ.get("RANK", "0")) == 0:
-        evaluate_run(run, data, chosen)
-        for line in told_of(run):
-            console.print(line)
-        console.print(f"Run written to {run}. Next: microscopygan report {run}")
+    for line in evaluate_run(trained):
+        console.print(line)
+    console.print(f"Run written to {run}. Next: microscopygan report {run}")
 
 
 @app.command()
@@ -163,9 +167,12 @@ def synthesize(
 ) -> None:
     """Put a learned defect into clean images."""
     need("train", "putting defects into images")
-    from .flow import synthesize_files
+    from ..training.synthesis import synthesize_files
+    from .batch import outputs_of
 
-    for path in synthesize_files(run, clean, defect, output, seed, draws, overwrite=overwrite):
+    outputs = outputs_of([str(path) for path in clean], output, overwrite=True)
+    written = synthesize_files(run, outputs, defect, seed=seed, draws=draws, overwrite=overwrite)
+    for path in written:
         console.print(str(path))
 
 

@@ -29,7 +29,6 @@ from ..image.intensity import percentile_map
 from ..restoration.models import GENERALIST
 from ..settings import Settings, make_settings
 from .batch import restore_batch
-from .flow import evaluate_run, told_of
 
 _FULL_SCALE = 40_000.0  # the 16-bit count that intensity 1 becomes
 _BASELINE = 1_000.0  # the count of intensity 0, so that noise is not clipped
@@ -57,26 +56,27 @@ def run_demo(output: Path, *, seed: int = 0, overwrite: bool = False, quiet: boo
     """
     from ..evaluate.report.page import write_report
     from ..training.stages import train
+    from .training import evaluate_run
 
     console = Console(quiet=quiet, markup=False, emoji=False)
     _clear(output, overwrite)
     console.print("1/5  Putting noise, axial subsampling and low resolution into real images")
     dataset, run = output / "dataset", output / "run"
     write_dataset(dataset, np.random.default_rng(seed))
-    data, chosen = load_dataset(dataset), demo_settings(seed)
+    data = load_dataset(dataset)
     console.print("2/5  Restoring the test images out of the box")
     begun = time.perf_counter()
     count = _restore(dataset, data.defects, output / "restored-at-once", GENERALIST)
     console.print(f"     {count} images in {time.perf_counter() - begun:.1f} s")
     console.print("3/5  Adapting to the dataset: the physics of its defects, then the restorer")
-    train(data, run, chosen, minutes=MINUTES, overwrite=True, quiet=quiet)
+    trained = train(data, run, demo_settings(seed), minutes=MINUTES, overwrite=True, quiet=quiet)
     console.print("4/5  Restoring the test images once more")
     _restore(dataset, data.defects, output / "restored", run / "restorer.onnx")
-    evaluate_run(run, data, chosen)
+    lines = evaluate_run(trained)
     console.print("5/5  Writing the report")
     write_report(run, output / "report.html", overwrite=True)
     console.print(scores_of(run))
-    for line in told_of(run):
+    for line in lines:
         console.print(line)
     console.print(f"Open {output / 'report.html'} in a browser.")
 

@@ -1,6 +1,6 @@
 """Stage two, cGAN: paired, from defective images to restored ones, blind but for hints.
 
-The loss is pixel + content + adversarial; a term of weight 0 is not computed.
+The loss is the sum of `losses.RESTORER_TERMS`; a term of weight 0 is not computed.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from ..settings import RestorerArchitecture, RestorerSettings, from_saved
 from .checkpoints import read_network, write_tensors
-from .losses import VGGFeatures, content_loss, critic_loss, generator_loss, log_error
+from .losses import RESTORER_TERMS, Restored, affine_fit, critic_loss, measure, weight_of
 from .networks import (
     ResNetRestorer,
     UNetRestorer,
@@ -25,8 +25,6 @@ from .networks import (
     place,
 )
 from .step import update
-
-_FIT_SCALE = 8  # pixels averaged before the gain and offset of a synthetic pair are fitted
 
 
 class CGan:
@@ -41,8 +39,8 @@ class CGan:
     seed
         Seed of the weights.
     generator
-        CIN-GAN's generator, which finishes the drafts of synthetic pairs; None where none is to be
-        finished.
+        CIN-GAN's generator, which corrects the simulated images of synthetic pairs; None where
+        none is to be corrected.
     start
         A trained restorer to go on from; one with random weights where not given.
     """
@@ -65,7 +63,6 @@ class CGan:
                 build_restorer(settings.architecture) if start is None else start, device
             )
             discriminator = place(build_discriminator(settings), device)
-        self.vgg = place(VGGFeatures(), device) if settings.content_weight else None
         self.generator = place(generator, device) if generator is not None else None
         self.networks: dict[str, nn.Module] = {
             "restorer": restorer,
@@ -77,24 +74,24 @@ class CGan:
         }
 
     def pair(self, batch: dict[str, Tensor], rng: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Return (defective, clean), both (B, 1, Y, X); CIN-GAN finishes what is unfinished."""
+        """Return (defective, clean), both (B, 1, Y, X), after CIN-GAN's corrections."""
         image, target = batch["input"], batch["target"]
-        which = batch["unfinished"].nonzero()[:, 0]
+        which = batch["corrected"].nonzero()[:, 0]
         if self.generator is None or len(which) == 0:
             return image, target
-        draft = image[which]
-        noise = torch.randn(draft.shape, generator=rng, device=draft.device)
+        simulated = image[which]
+        noise = torch.randn(simulated.shape, generator=rng, device=simulated.device)
         with torch.no_grad():
-            made = self.generator(draft, noise, batch["defect"][which])
-            fitted = match_coarse(target[which], made)
+            corrected = self.generator(simulated, noise, batch["defect"][which])
+            fitted = match_coarse(target[which], corrected, self.settings.fit_scale)
         image, target = image.clone(), target.clone()
-        image[which], target[which] = made, fitted
+        image[which], target[which] = corrected, fitted
         return image, target
 
     def step(self, batch: dict[str, Tensor], rng: torch.Generator, step: int) -> dict[str, float]:
         """One update of the discriminator, once it counts, and one of the restorer.
 
-        The batch holds ``input``, ``target`` (B, 1, Y, X), ``defect`` and ``unfinished`` (B,),
+        The batch holds ``input``, ``target`` (B, 1, Y, X), ``defect`` and ``corrected`` (B,),
         and ``hint`` (B, hints).
         """
         image, target = self.pair(batch, rng)
@@ -121,23 +118,14 @@ class CGan:
     def _restorer_step(
         self, image: Tensor, target: Tensor, restored: Tensor, adversarial: bool
     ) -> dict[str, float]:
-        s = self.settings
-        terms = {
-            "pixel": log_error(restored, target, s.error_floor),
-            "content": restored.new_zeros(()),
-        }
-        terms["adversarial"] = restored.new_zeros(())
-        total = s.pixel_weight * terms["pixel"]
-        if self.vgg is not None:
-            part = max(1, round(s.content_fraction * len(image)))
-            terms["content"] = content_loss(self.vgg, restored[:part], target[:part])
-            total = total + s.content_weight * terms["content"]
-        if adversarial:
-            scores = self.networks["discriminator"](restored, image)
-            terms["adversarial"] = generator_loss(s.adversarial, scores)
-            total = total + s.adversarial_weight * terms["adversarial"]
+        discriminator = self.networks["discriminator"]
+        images = Restored(restored, target, self.settings, lambda x: discriminator(x, image))
+        terms = measure(RESTORER_TERMS, images, leave_out="" if adversarial else "adversarial")
+        total = restored.new_zeros(())
+        for name, term in terms.items():
+            total = total + weight_of(name, self.settings) * term
         update(self.networks["restorer"], self.optimizers["restorer"], total, self.accelerator)
-        return {name: term.item() for name, term in terms.items()}
+        return dict.fromkeys(RESTORER_TERMS, 0.0) | {k: term.item() for k, term in terms.items()}
 
     def pictures(self, batch: dict[str, Tensor], rng: torch.Generator) -> Tensor:
         """Rows of defective, restored, clean, one row a sample."""
@@ -146,19 +134,15 @@ class CGan:
         return torch.cat((image, restored, target), 1)[:8]
 
 
-def match_coarse(target: Tensor, reference: Tensor) -> Tensor:
-    """Fit gain and offset of each target to its reference on averages of 8×8 pixels.
+def match_coarse(target: Tensor, reference: Tensor, scale: int) -> Tensor:
+    """Fit gain and offset of each target to its reference on averages of `scale`² pixels.
 
-    CIN-GAN may shift the intensities of an image a little; its clean partner follows, so that
+    CIN-GAN may shift the intensities of an image a little; its clean target follows, so that
     the restorer learns to keep the scale of its input. (B, 1, Y, X) to the same.
     """
-    x = F.avg_pool2d(target, _FIT_SCALE).flatten(1)
-    y = F.avg_pool2d(reference, _FIT_SCALE).flatten(1)
-    x_mean, y_mean = x.mean(1, keepdim=True), y.mean(1, keepdim=True)
-    covariance = ((x - x_mean) * (y - y_mean)).mean(1, keepdim=True)
-    variance = (x - x_mean).pow(2).mean(1, keepdim=True)
-    gain = ((covariance + 1e-3) / (variance + 1e-3)).clamp(0.5, 2.0)[:, :, None, None]
-    return gain * (target - x_mean[:, :, None, None]) + y_mean[:, :, None, None]
+    x, y = (F.avg_pool2d(planes, scale).flatten(1) for planes in (target, reference))
+    gain, x_mean, y_mean = (v[:, :, None, None] for v in affine_fit(x, y, prior=1e-3))
+    return gain.clamp(0.5, 2.0) * (target - x_mean) + y_mean
 
 
 def save_restorer(path: Path, network: UNetRestorer | ResNetRestorer) -> None:

@@ -15,20 +15,17 @@ from torch import Tensor, nn
 from ..settings import DefectSettings, GeneratorArchitecture, from_saved
 from .checkpoints import read_network, write_tensors
 from .losses import (
-    VGGFeatures,
-    content_loss,
+    GENERATOR_TERMS,
+    Generated,
     critic_loss,
     diff_augment,
-    generator_loss,
     gradient_penalty,
+    measure,
     r1_penalty,
-    spectrum_loss,
-    style_loss,
+    weight_of,
 )
 from .networks import DefectCritic, DefectGenerator, defect_rows, fast_arithmetic, place
 from .step import update
-
-_R1_EVERY = 8  # R1 is measured every 8th step with 8 times its weight (lazy regularisation)
 
 
 class CinGan:
@@ -65,7 +62,6 @@ class CinGan:
             generator = start or DefectGenerator(settings.architecture, len(defects))
             critic = DefectCritic(len(defects))
         device = accelerator.device
-        self.vgg = place(VGGFeatures(), device)
         self.networks: dict[str, nn.Module] = {
             "generator": place(generator, device),
             "critic": place(critic, device),
@@ -79,18 +75,19 @@ class CinGan:
     def step(self, batch: dict[str, Tensor], rng: torch.Generator, step: int) -> dict[str, float]:
         """One update of the critic (or several) and one of the generator.
 
-        The batch holds ``clean``, ``draft``, ``real`` (B, 1, Y, X) and ``defect`` (B,).
+        The batch holds ``clean``, ``simulated``, ``real`` (B, 1, Y, X) and ``defect`` (B,).
         """
         losses: dict[str, float] = {}
         for _ in range(self.settings.critic_steps):
             losses = self._critic_step(batch, rng, step)
         return losses | self._generator_step(batch, rng)
 
-    def _made(self, batch: dict[str, Tensor], rng: torch.Generator) -> Tensor:
-        noise = _normal_like(batch["draft"], rng)
+    def _generated(self, batch: dict[str, Tensor], rng: torch.Generator) -> Tensor:
+        simulated = batch["simulated"]
+        noise = _normal_like(simulated, rng)
         with fast_arithmetic(noise.device):
-            made: Tensor = self.networks["generator"](batch["draft"], noise, batch["defect"])
-        return made
+            image: Tensor = self.networks["generator"](simulated, noise, batch["defect"])
+        return image
 
     def _seen(self, image: Tensor, rng: torch.Generator) -> Tensor:
         return diff_augment(image, rng) if self.settings.augment else image
@@ -100,7 +97,7 @@ class CinGan:
     ) -> dict[str, float]:
         critic, s, defect = self.networks["critic"], self.settings, batch["defect"]
         with torch.no_grad():
-            fake = self._seen(self._made(batch, rng), rng)
+            fake = self._seen(self._generated(batch, rng), rng)
         real = self._seen(batch["real"], rng)
         scores_real, scores_fake = critic(real, defect), critic(fake, defect)
         loss = critic_loss(s.adversarial, scores_real, scores_fake)
@@ -109,41 +106,35 @@ class CinGan:
             mix = torch.rand((len(real), 1, 1, 1), generator=rng, device=real.device)
             penalty = gradient_penalty(lambda x: critic(x, defect), real, fake, mix)
             loss = loss + s.penalty * penalty
-        elif step % _R1_EVERY == 0:
-            loss = loss + _R1_EVERY * s.penalty / 2 * r1_penalty(lambda x: critic(x, defect), real)
+        elif step % s.penalty_every == 0:  # with as many times its weight (lazy regularisation)
+            slope = r1_penalty(lambda x: critic(x, defect), real)
+            loss = loss + s.penalty_every * s.penalty / 2 * slope
         update(critic, self.optimizers["critic"], loss, self.accelerator)
         return losses
 
     def _generator_step(self, batch: dict[str, Tensor], rng: torch.Generator) -> dict[str, float]:
-        s, generator, critic = self.settings, self.networks["generator"], self.networks["critic"]
-        fake = self._made(batch, rng)
-        scores = critic(self._seen(fake, rng), batch["defect"])
-        terms = {"adversarial": s.adversarial_weight * generator_loss(s.adversarial, scores)}
-        terms |= self._distances(fake, batch)
+        generator, critic = self.networks["generator"], self.networks["critic"]
+        defect = batch["defect"]
+        fake = self._generated(batch, rng)
+        images = Generated(
+            fake,
+            batch["clean"],
+            batch["real"],
+            defect,
+            self.settings,
+            lambda image: critic(self._seen(image, rng), defect),
+        )
+        terms = {
+            name: weight_of(name, self.settings) * term
+            for name, term in measure(GENERATOR_TERMS, images).items()
+        }
         total = torch.stack(list(terms.values())).sum()
         update(generator, self.optimizers["generator"], total, self.accelerator)
-        return {name: term.item() for name, term in terms.items()}
-
-    def _distances(self, fake: Tensor, batch: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Distances of what was made to its clean image and to real ones, times their weights."""
-        s, real, defect = self.settings, batch["real"], batch["defect"]
-        return {
-            "content": s.content_weight * self._content(fake, batch["clean"]),
-            "spectrum": s.spectrum_weight * spectrum_loss(fake, real, defect),
-            "style": s.style_weight * style_loss(self.vgg, fake, real, defect),
-        }
-
-    def _content(self, fake: Tensor, clean: Tensor) -> Tensor:
-        """Content distance to the image's own clean input, at a scale the defect leaves."""
-        scale = self.settings.content_scale
-        if scale > 1:
-            fake, clean = F.avg_pool2d(fake, scale), F.avg_pool2d(clean, scale)
-            fake, clean = (F.interpolate(x, scale_factor=2.0) for x in (fake, clean))
-        return content_loss(self.vgg, fake, clean)
+        return dict.fromkeys(GENERATOR_TERMS, 0.0) | {k: term.item() for k, term in terms.items()}
 
     def pictures(self, batch: dict[str, Tensor], rng: torch.Generator) -> Tensor:
-        """Rows of clean, draft, synthetic, real (of another image), one row a sample."""
-        columns = (batch["clean"], batch["draft"], self._made(batch, rng), batch["real"])
+        """Rows of clean, simulated, synthetic, real (of another image), one row a sample."""
+        columns = (batch["clean"], batch["simulated"], self._generated(batch, rng), batch["real"])
         return torch.cat(columns, 1)[:8]
 
 
@@ -184,8 +175,8 @@ def _build(about: dict[str, Any]) -> DefectGenerator:
 
 
 @torch.no_grad()
-def degrade(
-    generator: nn.Module, draft: np.ndarray, defect: int, rng: torch.Generator
+def synthesize(
+    generator: nn.Module, simulated: np.ndarray, defect: int, rng: torch.Generator
 ) -> np.ndarray:
     """Put a defect into planes, another draw at every call.
 
@@ -193,9 +184,9 @@ def degrade(
     ----------
     generator
         A trained generator.
-    draft
-        (N, Y, X) float32 on about 0..1: clean planes, with the physical draft of the defect
-        where the generator was trained on drafts.
+    simulated
+        (N, Y, X) float32 on about 0..1: clean planes, with the defect's physics where the
+        generator was trained on simulated images.
     defect
         Index of the defect.
     rng
@@ -207,12 +198,12 @@ def degrade(
         (N, Y, X) float32 on about 0..1.
     """
     device = next(generator.parameters()).device
-    _, height, width = draft.shape
+    _, height, width = simulated.shape
     padding = (0, -width % 4, 0, -height % 4)
-    x = F.pad(torch.from_numpy(draft).to(device)[:, None], padding, mode="replicate")
+    x = F.pad(torch.from_numpy(simulated).to(device)[:, None], padding, mode="replicate")
     which = torch.full((len(x),), defect, device=device)
-    made: Tensor = generator(x, _normal_like(x, rng), which)
-    return made[:, 0, :height, :width].cpu().numpy()
+    image: Tensor = generator(x, _normal_like(x, rng), which)
+    return image[:, 0, :height, :width].cpu().numpy()
 
 
 def _normal_like(x: Tensor, rng: torch.Generator) -> Tensor:

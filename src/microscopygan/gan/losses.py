@@ -1,14 +1,26 @@
-"""Losses: adversarial, gradient penalties, VGG16 content and style, DiffAugment."""
+"""Losses: adversarial, gradient penalties, VGG16 content and style, DiffAugment.
+
+A term of a network's loss is a function of this file, named in `GENERATOR_TERMS` or
+`RESTORER_TERMS`, and a field ``<name>_weight`` of the network's settings.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
 from importlib.resources import files
+from typing import TypeVar
 
 import torch
 import torch.nn.functional as F
 from safetensors.torch import load_file
 from torch import Tensor, nn
+
+from ..settings import DefectSettings, RestorerSettings, StageSettings
+from .networks import place
+
+Score = Callable[[Tensor], Tensor]
 
 _MEAN = (0.485, 0.456, 0.406)
 _STD = (0.229, 0.224, 0.225)
@@ -44,15 +56,21 @@ class VGGFeatures(nn.Module):
     def forward(self, gray: Tensor, last: int = 6) -> list[Tensor]:
         """(B, 1, Y, X) to the activations after each convolution's ReLU, up to number `last`."""
         x = (gray - self.mean) / self.std  # (B, 3, Y, X)
-        found = []
+        activations = []
         for number, conv in enumerate(self.convolutions):
             if number in _POOL_BEFORE:
                 x = F.max_pool2d(x, 2)
             x = F.relu(conv(x))
-            found.append(x)
+            activations.append(x)
             if number == last:
                 break
-        return found
+        return activations
+
+
+@lru_cache(1)
+def vgg_features(device: torch.device) -> VGGFeatures:
+    """Return the features on a device; read once."""
+    return place(VGGFeatures(), device)
 
 
 def _layer_number(name: str) -> int:
@@ -93,12 +111,12 @@ def style_loss(vgg: VGGFeatures, image: Tensor, real: Tensor, defect: Tensor) ->
     """
     with torch.no_grad():
         wanted = vgg(real, max(_STYLE_LAYERS))
-    found = vgg(image, max(_STYLE_LAYERS))
+    features = vgg(image, max(_STYLE_LAYERS))
     total = image.new_zeros(())
     kinds = torch.unique(defect)
     for layer in _STYLE_LAYERS:
         for kind in kinds:
-            ours = gram(found[layer][defect == kind]).mean(0)
+            ours = gram(features[layer][defect == kind]).mean(0)
             theirs = gram(wanted[layer][defect == kind]).mean(0)
             size = torch.maximum(ours.detach().pow(2).mean(), theirs.pow(2).mean())
             total = total + F.mse_loss(ours, theirs) / (size + 1e-8)
@@ -114,9 +132,9 @@ def spectrum_loss(image: Tensor, real: Tensor, defect: Tensor) -> Tensor:
     """
     with torch.no_grad():
         wanted = _log_spectrum(real)
-    found = _log_spectrum(image)
+    spectrum = _log_spectrum(image)
     kinds = torch.unique(defect)
-    apart = [found[defect == k].mean(0) - wanted[defect == k].mean(0) for k in kinds]
+    apart = [spectrum[defect == k].mean(0) - wanted[defect == k].mean(0) for k in kinds]
     return torch.stack([F.avg_pool2d(difference, 3).abs().mean() for difference in apart]).mean()
 
 
@@ -131,7 +149,7 @@ def _log_spectrum(image: Tensor) -> Tensor:
 
 
 def critic_loss(kind: str, real: Tensor, fake: Tensor) -> Tensor:
-    """Loss of a critic for its scores of real and of made images, a scalar."""
+    """Loss of a critic for its scores of real and of generated images, a scalar."""
     if kind == "hinge":
         return F.relu(1 - real).mean() + F.relu(1 + fake).mean()
     if kind == "wgan-gp":
@@ -142,7 +160,7 @@ def critic_loss(kind: str, real: Tensor, fake: Tensor) -> Tensor:
 
 
 def generator_loss(kind: str, fake: Tensor) -> Tensor:
-    """Adversarial loss of a generator for the critic's scores of what it made, a scalar."""
+    """Adversarial loss of a generator for the critic's scores of its images, a scalar."""
     if kind == "bce":
         return F.binary_cross_entropy_with_logits(fake, torch.ones_like(fake))
     return -fake.mean()
@@ -158,7 +176,7 @@ def r1_penalty(critic: Callable[[Tensor], Tensor], real: Tensor) -> Tensor:
 def gradient_penalty(
     critic: Callable[[Tensor], Tensor], real: Tensor, fake: Tensor, mix: Tensor
 ) -> Tensor:
-    """WGAN-GP: ``(‖∇‖ − 1)²`` between real and made (Gulrajani et al. 2017); mix (B, 1, 1, 1)."""
+    """WGAN-GP: ``(‖∇‖ − 1)²`` between real and fake (Gulrajani et al. 2017); mix (B, 1, 1, 1)."""
     between = (mix * real + (1 - mix) * fake).detach().requires_grad_()
     scores = critic(between).mean((1, 2, 3)).sum()
     (slope,) = torch.autograd.grad(scores, between, create_graph=True)
@@ -190,3 +208,120 @@ def diff_augment(image: Tensor, generator: torch.Generator) -> Tensor:
 def _mirror(index: Tensor, size: int) -> Tensor:
     index = index.abs()
     return torch.where(index >= size, 2 * (size - 1) - index, index)
+
+
+def affine_fit(x: Tensor, y: Tensor, prior: float = 0.0) -> tuple[Tensor, Tensor, Tensor]:
+    """Fit ``gain · (x − x_mean) + y_mean`` to y, sample by sample, by least squares.
+
+    Parameters
+    ----------
+    x, y
+        (B, N).
+    prior
+        Variance, in units of x, of equal values that pulls the gain to 1.
+
+    Returns
+    -------
+    tuple
+        Gains, means of x and means of y, each (B, 1).
+    """
+    x_mean, y_mean = x.mean(1, keepdim=True), y.mean(1, keepdim=True)
+    covariance = ((x - x_mean) * (y - y_mean)).mean(1, keepdim=True)
+    variance = (x - x_mean).pow(2).mean(1, keepdim=True)
+    return (covariance + prior) / (variance + prior).clamp(min=1e-12), x_mean, y_mean
+
+
+@dataclass(frozen=True)
+class Generated:
+    """What a term of CIN-GAN's loss may look at; images (B, 1, Y, X), defect (B,)."""
+
+    image: Tensor  # of the generator
+    clean: Tensor  # its own clean input
+    real: Tensor  # unpaired defective ones
+    defect: Tensor
+    settings: DefectSettings
+    score: Score  # of the critic
+
+
+@dataclass(frozen=True)
+class Restored:
+    """What a term of the restorer's loss may look at; images (B, 1, Y, X)."""
+
+    image: Tensor  # of the restorer
+    target: Tensor  # its clean image
+    settings: RestorerSettings
+    score: Score  # of the discriminator
+
+
+Images = TypeVar("Images", Generated, Restored)
+
+
+def _generator_adversarial(images: Generated) -> Tensor:
+    return generator_loss(images.settings.adversarial, images.score(images.image))
+
+
+def _generator_content(images: Generated) -> Tensor:
+    """Content distance to the image's own clean input, at a scale the defect leaves."""
+    scale, image, clean = images.settings.content_scale, images.image, images.clean
+    if scale > 1:
+        image, clean = F.avg_pool2d(image, scale), F.avg_pool2d(clean, scale)
+        image, clean = (F.interpolate(x, scale_factor=2.0) for x in (image, clean))
+    return content_loss(vgg_features(image.device), image, clean)
+
+
+def _generator_spectrum(images: Generated) -> Tensor:
+    return spectrum_loss(images.image, images.real, images.defect)
+
+
+def _generator_style(images: Generated) -> Tensor:
+    vgg = vgg_features(images.image.device)
+    return style_loss(vgg, images.image, images.real, images.defect)
+
+
+def _restorer_pixel(images: Restored) -> Tensor:
+    return log_error(images.image, images.target, images.settings.error_floor)
+
+
+def _restorer_content(images: Restored) -> Tensor:
+    part = max(1, round(images.settings.content_fraction * len(images.image)))
+    vgg = vgg_features(images.image.device)
+    return content_loss(vgg, images.image[:part], images.target[:part])
+
+
+def _restorer_adversarial(images: Restored) -> Tensor:
+    return generator_loss(images.settings.adversarial, images.score(images.image))
+
+
+GENERATOR_TERMS: dict[str, Callable[[Generated], Tensor]] = {
+    "adversarial": _generator_adversarial,
+    "content": _generator_content,
+    "spectrum": _generator_spectrum,
+    "style": _generator_style,
+}
+RESTORER_TERMS: dict[str, Callable[[Restored], Tensor]] = {
+    "pixel": _restorer_pixel,
+    "content": _restorer_content,
+    "adversarial": _restorer_adversarial,
+}
+
+
+def weight_of(name: str, settings: StageSettings) -> float:
+    """Return the weight that settings give a term."""
+    return float(getattr(settings, f"{name}_weight"))
+
+
+def measure(
+    terms: Mapping[str, Callable[[Images], Tensor]], images: Images, leave_out: str = ""
+) -> dict[str, Tensor]:
+    """Return the terms of a loss whose weight is above 0, each a scalar without its weight.
+
+    Raises
+    ------
+    ValueError
+        No weight is above 0.
+    """
+    weighed = [name for name in terms if weight_of(name, images.settings) > 0]
+    if not weighed:
+        names = ", ".join(f"{name}_weight" for name in terms)
+        raise ValueError(f"expected one of {names} above 0, got none")
+    return {name: terms[name](images) for name in weighed if name != leave_out}

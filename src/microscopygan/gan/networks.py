@@ -31,8 +31,8 @@ def fast_arithmetic(device: torch.device) -> torch.autocast:
     many training steps.
     """
     if device.type == "cpu":
-        known = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
-        able = bool(known.get("avx512_bf16", False))
+        features = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
+        able = bool(features.get("avx512_bf16", False))
     else:
         able = device.type == "cuda" and torch.cuda.is_bf16_supported()
     return torch.autocast(device.type, torch.bfloat16, enabled=able)
@@ -89,14 +89,14 @@ class CinBlock(nn.Module):
 
 
 class DefectGenerator(nn.Module):
-    """CIN-GAN's generator: a draft of the defective image and a noise map to the image.
+    """CIN-GAN's generator: a simulated defective image and a noise map to the image.
 
     Every convolution but the last is followed by conditional instance normalisation. The last one
     gives a residual and the amplitudes of an even and of a shot-like noise, which the noise map
     carries; a defect has a gain for each of the three, as their size would be lost in a
-    normalisation. All else is shared by the defects. The draft is added, so that the result stays
-    anchored to its clean input. The draft is the clean image itself where no physics is known.
-    ``resnet`` gives a fourth: how much of the draft is left out, as in `ResNetRestorer`.
+    normalisation. All else is shared by the defects. The simulated image is added, so that the
+    result stays anchored to its clean input; where no physics is known, it is that input itself.
+    ``resnet`` gives a fourth: how much of it is left out, as in `ResNetRestorer`.
 
     Parameters
     ----------
@@ -127,9 +127,9 @@ class DefectGenerator(nn.Module):
         nn.init.zeros_(self.last.bias)  # type: ignore[arg-type]
         self.gain = nn.Parameter(torch.ones(defects, outputs))
 
-    def forward(self, draft: Tensor, noise: Tensor, defect: Tensor) -> Tensor:
-        """Draft (B, 1, Y, X), noise (B, 1, Y, X) ~ N(0, 1), defect (B,) to (B, 1, Y, X)."""
-        inputs = torch.cat((draft, noise), 1)  # (B, 2, Y, X)
+    def forward(self, simulated: Tensor, noise: Tensor, defect: Tensor) -> Tensor:
+        """Simulated, noise ~ N(0, 1), both (B, 1, Y, X), and defect (B,) to (B, 1, Y, X)."""
+        inputs = torch.cat((simulated, noise), 1)  # (B, 2, Y, X)
         x = F.relu(self.stem(inputs, defect))
         for layer in self.down:
             x = F.relu(layer(x, defect))
@@ -139,9 +139,10 @@ class DefectGenerator(nn.Module):
             x = F.relu(layer(F.interpolate(x, scale_factor=2.0), defect))
         gain = self.gain[defect][:, :, None, None]  # (B, 3 or 4, 1, 1)
         residual, even, shot, *fade = (gain * self.last(x)).split(1, 1)  # each (B, 1, Y, X)
-        signal = draft.clamp(min=0).add(1e-3).sqrt()  # shot noise grows with the signal
-        made: Tensor = draft + residual + noise * (even + shot * signal)
-        return made - fade[0] * (draft - draft.mean((2, 3), keepdim=True)) if fade else made
+        signal = simulated.clamp(min=0).add(1e-3).sqrt()  # shot noise grows with the signal
+        image: Tensor = simulated + residual + noise * (even + shot * signal)
+        contrast = simulated - simulated.mean((2, 3), keepdim=True)
+        return image - fade[0] * contrast if fade else image
 
 
 def defect_rows(generator: DefectGenerator) -> dict[str, nn.Parameter]:
@@ -159,14 +160,14 @@ def choose_rows(generator: DefectGenerator, like: Sequence[int | None]) -> None:
     """Give the generator a defect for each entry of `like`, every other weight untouched.
 
     Its rows are those of the defect that has this index now, or the mean of all with a gain of
-    0: such a defect starts as its draft.
+    0: such a defect starts as it is simulated.
     """
     for name, parameter in defect_rows(generator).items():
         rows = parameter.data
         new = torch.zeros_like(rows[0]) if name == "gain" else rows.mean(0)
-        chosen = torch.stack([new if index is None else rows[index] for index in like])
+        all_rows = torch.stack([new if index is None else rows[index] for index in like])
         module, _, row = name.rpartition(".")
-        setattr(generator.get_submodule(module), row, nn.Parameter(chosen))
+        setattr(generator.get_submodule(module), row, nn.Parameter(all_rows))
 
 
 def train_rows(generator: DefectGenerator) -> None:
@@ -177,7 +178,7 @@ def train_rows(generator: DefectGenerator) -> None:
 
 
 class DefectCritic(nn.Module):
-    """Patch critic of CIN-GAN, told which defect by projection (Miyato & Koyama 2018)."""
+    """Patch critic of CIN-GAN, which learns of the defect by projection (Miyato & Koyama 2018)."""
 
     def __init__(self, defects: int, width: int = 32) -> None:
         super().__init__()
@@ -195,8 +196,8 @@ class DefectCritic(nn.Module):
     def forward(self, image: Tensor, defect: Tensor) -> Tensor:
         """(B, 1, Y, X) to scores (B, 1, Y/4, X/4), higher = more real."""
         x = self.features(image)
-        told = (x * self.defect(defect)[:, :, None, None]).mean(1, keepdim=True)
-        return self.score(x) + told  # type: ignore[no-any-return]
+        match = (x * self.defect(defect)[:, :, None, None]).mean(1, keepdim=True)
+        return self.score(x) + match  # type: ignore[no-any-return]
 
 
 class ResidualBlock(nn.Module):
@@ -215,8 +216,8 @@ class ResidualBlock(nn.Module):
 class UNetRestorer(nn.Module):
     """Residual U-Net of three scales without any normalisation; sizes in multiples of 4.
 
-    It may be told which defects an image has: each of ``architecture.hints`` adds a constant of its
-    own to every channel of the two coarser scales. All zero, the network is blind.
+    It takes the defects of an image as a hint: each of ``architecture.hints`` adds a constant
+    of its own to every channel of the two coarser scales. All zero, the network is blind.
     """
 
     multiple = 4
@@ -246,15 +247,15 @@ class UNetRestorer(nn.Module):
         )
 
     def forward(self, image: Tensor, hint: Tensor | None = None) -> Tensor:
-        """(B, 1, Y, X) to the same, restored; hint (B, hints), 1 for each defect told of."""
+        """(B, 1, Y, X) to the same, restored; hint (B, hints), 1 for each defect it has."""
         x1 = self.fine(self.stem(image))  # (B, fine, Y, X)
-        x2, told = self.down1(x1), list(self.hint) if hint is not None else []
-        if hint is not None and told:
-            x2 = x2 + (hint @ told[0])[:, :, None, None]
+        x2, shifts = self.down1(x1), list(self.hint) if hint is not None else []
+        if hint is not None and shifts:
+            x2 = x2 + (hint @ shifts[0])[:, :, None, None]
         x2 = self.middle(x2)  # (B, middle, Y/2, X/2)
         x = self.down2(x2)
-        if hint is not None and told:
-            x = x + (hint @ told[1])[:, :, None, None]
+        if hint is not None and shifts:
+            x = x + (hint @ shifts[1])[:, :, None, None]
         x = self.coarse(x)  # (B, coarse, Y/4, X/4)
         x = self.middle_up(x2 + self.up2(x))
         x = self.fine_up(x1 + self.up1(x))

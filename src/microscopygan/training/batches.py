@@ -1,4 +1,4 @@
-"""Batches of both stages, drawn from a run's material.
+"""Batches of both stages, drawn from the images of a run.
 
 A batch is a function of (seed, step, process), see `loop`.
 """
@@ -13,100 +13,83 @@ from scipy import ndimage
 from ..defects import Defect, Symmetry, symmetry_of
 from ..defects.base import Range
 from ..image.intensity import percentile_map
+from ..settings import SamplingSettings, Settings
 from .loop import Batch, step_seed
-from .split import Material
-
-_FIELD = 128  # side of the fields that are degraded and normalised, as a whole, in pixels
-_OWN_CLEAN = 0.75  # how often a synthetic pair starts from the defect's own kind of clean image
-TOLD = 0.3  # share of samples whose defects the network is told of
-_CROPS = 4  # patches cut from one degraded field
-_ZOOMED = 0.5  # how often the clean field of a synthetic pair is another magnification of its image
-_ZOOM = Range(0.75, 1.5, "log")
+from .split import Split
 
 
 class DefectBatches:
-    """Batches of stage one: ``clean``, ``draft``, ``real`` (B, 1, y, x), ``defect`` (B,).
+    """Batches of stage one: ``clean``, ``simulated``, ``real`` (B, 1, y, x), ``defect`` (B,).
 
-    `first` is the index of the material's first defect, above 0 where it adds to known ones.
+    `first` is the index of the split's first defect, above 0 where it adds to those of a run.
     """
 
-    def __init__(
-        self, material: Material, batch: int, patch: int, seed: int, first: int = 0
-    ) -> None:
-        self.material, self.batch, self.patch = material, batch, patch
-        self.seed, self.first = seed, first
+    def __init__(self, split: Split, settings: Settings, first: int = 0) -> None:
+        self.split, self.settings, self.first = split, settings, first
+        self.sampling = settings.sampling.model_copy(update={"zoomed": 0.0})
 
     def __call__(self, step: int, process: int) -> Batch:
         """Return the batch of one step of one process."""
-        rng = np.random.default_rng(step_seed(self.seed, step, process))
-        m, size = self.material, self.patch
-        defect = rng.integers(len(m.defects), size=self.batch)
-        drafts, cleans = draw_drafts(m, defect, size, rng)
+        rng = np.random.default_rng(step_seed(self.settings.seed, step, process))
+        split, stage = self.split, self.settings.defects
+        defect = rng.integers(len(split.defects), size=stage.batch)
+        simulated, clean = draw_simulated(split, defect, stage.patch, rng, self.sampling)
         real = []
         for index in defect:
-            planes = m.defective[m.defects[index]]
-            real.append(crop([planes[rng.integers(len(planes))]], size, rng)[0])
-            real[-1] = flip([real[-1]], m.defects[index], rng)[0]
+            planes = split.defective[split.defects[index]]
+            real.append(crop([planes[rng.integers(len(planes))]], stage.patch, rng)[0])
+            real[-1] = flip([real[-1]], split.defects[index], rng)[0]
         return {
-            "clean": _stack(cleans),
-            "draft": _stack(drafts),
+            "clean": _stack(clean),
+            "simulated": _stack(simulated),
             "real": _stack(real),
             "defect": defect.astype(np.int64) + self.first,
         }
 
 
 class PairBatches:
-    """Batches of stage two: ``input``, ``target`` (B, 1, y, x), ``defect``, ``unfinished`` (B,).
+    """Batches of stage two: ``input``, ``target`` (B, 1, y, x), ``defect``, ``corrected`` (B,).
 
-    Each sample is synthetic with probability `alpha`; always where a defect has no real pair. A
-    synthetic one is ``unfinished`` (1), for CIN-GAN to finish, where no physics is known; in a
-    share `cin_gan`, where it is.
-    ``hint`` (B, hints) tells which of the defects `hints` a sample has, for some of the samples.
+    Each sample is synthetic in a share ``settings.alpha``; always where a defect has no real pair.
+    A synthetic one is to be ``corrected`` (1) by CIN-GAN where no physics is known; in a share
+    ``settings.cin_gan``, where it is.
+    ``hint`` (B, hints) says which of the network's hints a sample has, for some of the samples.
     """
 
-    def __init__(
-        self,
-        material: Material,
-        batch: int,
-        patch: int,
-        alpha: float,
-        seed: int,
-        hints: tuple[str, ...] = (),
-        cin_gan: float = 0.0,
-    ) -> None:
-        self.material, self.batch, self.patch = material, batch, patch
-        self.alpha, self.seed, self.cin_gan = alpha, seed, cin_gan
-        self.told = np.array([hint_for(name, hints) for name in material.defects], np.float32)
+    def __init__(self, split: Split, settings: Settings) -> None:
+        self.split, self.settings = split, settings
+        hints = settings.restorer.architecture.hints
+        self.hints = np.array([hint_for(name, hints) for name in split.defects], np.float32)
 
     def __call__(self, step: int, process: int) -> Batch:
         """Return the batch of one step of one process."""
-        rng = np.random.default_rng(step_seed(self.seed, step, process))
-        m = self.material
-        defect = rng.integers(len(m.defects), size=self.batch)
-        has_pairs = np.array([bool(m.pairs[name]) for name in m.defects])
-        synthetic = (rng.random(self.batch) < self.alpha) | ~has_pairs[defect]
-        known = np.array([bool(m.physics.get(name)) for name in m.defects])
-        finished = known[defect] & (rng.random(self.batch) >= self.cin_gan)
-        drafts, cleans = draw_drafts(m, defect[synthetic], self.patch, rng, zoomed=_ZOOMED)
-        inputs, targets = iter(drafts), iter(cleans)
-        made = [
-            (next(inputs), next(targets)) if fake else self._real(m.defects[index], rng)
+        rng = np.random.default_rng(step_seed(self.settings.seed, step, process))
+        split, stage, sampling = self.split, self.settings.restorer, self.settings.sampling
+        defect = rng.integers(len(split.defects), size=stage.batch)
+        has_pairs = np.array([bool(split.pairs[name]) for name in split.defects])
+        synthetic = (rng.random(stage.batch) < self.settings.alpha) | ~has_pairs[defect]
+        physical = np.array([bool(split.physics.get(name)) for name in split.defects])
+        as_simulated = physical[defect] & (rng.random(stage.batch) >= self.settings.cin_gan)
+        simulated = draw_simulated(split, defect[synthetic], stage.patch, rng, sampling)
+        inputs, targets = (iter(planes) for planes in simulated)
+        pairs = [
+            (next(inputs), next(targets)) if fake else self._real(split.defects[index], rng)
             for index, fake in zip(defect, synthetic, strict=True)
         ]
-        made = [_rescale(*pair, rng) for pair in made]
-        hint = self.told[defect] * (rng.random((self.batch, 1)) < TOLD)
+        pairs = [_rescale(*pair, rng, sampling) for pair in pairs]
+        hint = self.hints[defect] * (rng.random((stage.batch, 1)) < sampling.hint_share)
         return {
-            "input": _stack([a for a, _ in made]),
-            "target": _stack([b for _, b in made]),
+            "input": _stack([image for image, _ in pairs]),
+            "target": _stack([target for _, target in pairs]),
             "defect": defect.astype(np.int64),
-            "unfinished": (synthetic & ~finished).astype(np.int64),
+            "corrected": (synthetic & ~as_simulated).astype(np.int64),
             "hint": hint.astype(np.float32),
         }
 
     def _real(self, name: str, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-        pairs = self.material.pairs[name]
+        pairs, patch = self.split.pairs[name], self.settings.restorer.patch
         pair = pairs[rng.integers(len(pairs))]
-        image, target = flip(crop([pair.input, pair.target], self.patch, rng), name, rng)
+        image, target = flip(crop([pair.input, pair.target], patch, rng), name, rng)
         return image, target
 
 
@@ -121,72 +104,93 @@ def hint_for(name: str, hints: tuple[str, ...]) -> list[float]:
     return [float(hint in name.split("+")) for hint in hints]
 
 
-def draw_drafts(
-    material: Material,
+def draw_simulated(
+    split: Split,
     defect: np.ndarray,
     patch: int,
     rng: np.random.Generator,
-    zoomed: float = 0.0,
+    sampling: SamplingSettings,
 ) -> tuple[list[np.ndarray], list[np.ndarray]]:
-    """Draw drafts of defective patches and their clean partners, in the order of `defect`.
+    """Draw simulated defective patches and their clean targets, in the order of `defect`.
 
-    A field of 128×128 is degraded and normalised as a whole, as a user's image is, and gives up
-    to four patches. A share `zoomed` of the clean fields is magnified or reduced first.
+    A field larger than a patch gets the defect and is normalised as a whole, as a user's image
+    is, and gives some patches.
+
+    Parameters
+    ----------
+    split
+        Clean planes, and the physics of each defect.
+    defect
+        (N,) indices of defects.
+    patch
+        Side of a patch in pixels.
+    rng
+        Source of all draws.
+    sampling
+        Sizes and shares.
+
+    Returns
+    -------
+    tuple
+        Two lists of N planes (patch, patch), on about 0..1.
     """
     places: dict[int, list[int]] = {}
     for place, index in enumerate(defect):
         places.setdefault(int(index), []).append(place)
-    drafts: list[np.ndarray] = [np.empty(0)] * len(defect)
-    cleans: list[np.ndarray] = [np.empty(0)] * len(defect)
+    inputs: list[np.ndarray] = [np.empty(0)] * len(defect)
+    targets: list[np.ndarray] = [np.empty(0)] * len(defect)
+    side = max(sampling.field, patch)
     for index, wanted in places.items():
-        name = material.defects[index]
-        for first in range(0, len(wanted), _CROPS):
-            draft, clean = draw_field(material, name, max(_FIELD, patch), rng, zoomed=zoomed)
-            for place in wanted[first : first + _CROPS]:
-                cut = flip(crop([draft, clean], patch, rng), name, rng)
-                drafts[place], cleans[place] = cut
-    return drafts, cleans
+        name = split.defects[index]
+        for first in range(0, len(wanted), sampling.crops):
+            field = draw_field(split, name, side, rng, sampling)
+            for place in wanted[first : first + sampling.crops]:
+                inputs[place], targets[place] = flip(crop(field, patch, rng), name, rng)
+    return inputs, targets
 
 
-def draw_physics(known: list[Defect], rng: np.random.Generator) -> Defect:
+def draw_physics(sets: list[Defect], rng: np.random.Generator) -> Defect:
     """Draw one of the calibrated parameter sets, moved by as much as its defect says."""
-    drawn = known[rng.integers(len(known))]
+    drawn = sets[rng.integers(len(sets))]
     return drawn.jitter(rng, drawn.spread) if drawn.spread else drawn
 
 
 def draw_field(
-    material: Material,
+    split: Split,
     name: str,
     size: int,
     rng: np.random.Generator,
-    own_share: float = _OWN_CLEAN,
-    zoomed: float = 0.0,
+    sampling: SamplingSettings,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Draw one (draft, clean) field; the clean one is on the draft's intensity scale.
+    """Draw one (simulated, clean) field; the clean one is on the simulated one's intensity scale.
 
-    It starts from the defect's own kind of clean image, where known, in a share `own_share` of the
-    draws, and is magnified or reduced in a share `zoomed`.
+    It starts from the defect's own kind of clean image, where known, in a share
+    ``sampling.own_clean`` of the draws, and is magnified or reduced in a share ``sampling.zoomed``.
     """
-    own = material.own_clean[name]
-    planes = own if own and rng.random() < own_share else material.clean
-    side = round(size / _ZOOM.value(rng.random())) if rng.random() < zoomed else size
+    own = split.own_clean[name]
+    planes = own if own and rng.random() < sampling.own_clean else split.clean
+    zoom = Range(*sampling.zoom, "log")
+    side = round(size / zoom.value(rng.random())) if rng.random() < sampling.zoomed else size
     cut = crop([planes[rng.integers(len(planes))]], side, rng)[0]
     clean = flip([resized(cut, size / side)], name, rng)[0]
-    return draft_of(material, name, clean, rng)
+    return simulate(split, name, clean, rng)
 
 
-def draft_of(
-    material: Material, name: str, clean: np.ndarray, rng: np.random.Generator
+def simulate(
+    split: Split, name: str, clean: np.ndarray, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Draw a physical draft of a clean field; return it and its partner on the draft's scale."""
-    known = material.physics.get(name)
-    if not known:
+    """Put a defect's physics into a clean field; return it and its target on its own scale.
+
+    Where no physics is known, both are the clean field.
+    """
+    sets = split.physics.get(name)
+    if not sets:
         return clean, clean
     clean = percentile_map(clean).apply(clean)
-    physics = draw_physics(known, rng)
-    draft = physics.apply(clean, rng)
-    scale = percentile_map(draft)
-    return scale.apply(draft), scale.apply(physics.target(clean))
+    physics = draw_physics(sets, rng)
+    simulated = physics.apply(clean, rng)
+    scale = percentile_map(simulated)
+    return scale.apply(simulated), scale.apply(physics.target(clean))
 
 
 def crop(planes: Sequence[np.ndarray], size: int, rng: np.random.Generator) -> list[np.ndarray]:
@@ -224,10 +228,13 @@ def flip(planes: Sequence[np.ndarray], name: str, rng: np.random.Generator) -> l
 
 
 def _rescale(
-    image: np.ndarray, target: np.ndarray, rng: np.random.Generator
+    image: np.ndarray, target: np.ndarray, rng: np.random.Generator, sampling: SamplingSettings
 ) -> tuple[np.ndarray, np.ndarray]:
     """Change gain and offset of both alike: percentiles of other images fall elsewhere."""
-    gain, offset = np.exp(rng.normal(0, 0.2)), rng.normal(0, 0.03)
+    gain, offset = (
+        np.exp(rng.normal(0, sampling.gain_spread)),
+        rng.normal(0, sampling.offset_spread),
+    )
     return gain * image + offset, gain * target + offset
 
 

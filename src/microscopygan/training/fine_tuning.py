@@ -1,4 +1,4 @@
-"""From the generalist to one laboratory's restorer: what training starts from, what judges it."""
+"""From the generalist to one laboratory's restorer: what it starts from, what validates it."""
 
 from __future__ import annotations
 
@@ -11,27 +11,24 @@ import torch
 from ..defects import all_defects
 from ..defects.specimens import draw_specimen
 from ..gan.cgan import load_restorer
-from ..gan.cin_gan import degrade, load_defects
+from ..gan.cin_gan import load_defects, synthesize
 from ..gan.networks import DefectGenerator, ResNetRestorer, UNetRestorer, choose_rows, train_rows
 from ..settings import Settings
-from .batches import draft_of, flip
-from .split import Material, judged_on
+from .batches import flip, simulate
+from .split import Split, validation_kinds
 from .validation import (
-    FIELD,
-    FIELDS,
-    Held,
+    ValidationImages,
     affine_error,
     cut_fields,
-    held,
     kept_row,
     mean_gain,
-    read_judgements,
+    read_validations,
+    stack_pairs,
 )
 
 _WEIGHTS = Path(str(files("microscopygan") / "weights"))
 RESTORER = _WEIGHTS / "generalist.safetensors"
 DEFECTS = _WEIGHTS / "generalist_defects.safetensors"
-_CLEAN = 40.0  # dB to the clean image, above which no defect is to be seen
 
 
 def generalist() -> UNetRestorer | ResNetRestorer:
@@ -50,30 +47,30 @@ def as_generalist(settings: Settings) -> Settings:
     )
 
 
-def generator_for(material: Material) -> DefectGenerator:
-    """Return the CIN-GAN that ships with a row for each defect of the material.
+def generator_for(split: Split) -> DefectGenerator:
+    """Return the CIN-GAN that ships with a row for each defect of the split.
 
     A defect that it knows starts from its own γ and β, another one from the mean of all. Where
-    physics makes a draft of every defect, only the rows are to train, from a gain of 0: each
-    starts as its draft. Rows alone cannot make a defect out of clean images: where one has no
-    draft, all weights are to train, and its gain is 1.
+    physics simulates every defect, only the rows are to train, from a gain of 0: each starts as
+    it is simulated. Rows alone cannot make a defect out of clean images: where one has no
+    physics, all weights are to train, and its gain is 1.
     """
-    generator, known = load_defects(DEFECTS)
-    names = material.defects
-    choose_rows(generator, [known.index(name) if name in known else None for name in names])
-    undrafted = torch.tensor([name not in material.physics for name in names])
-    generator.gain.data[:] = undrafted[:, None]
-    if undrafted.any():
+    generator, shipped = load_defects(DEFECTS)
+    names = split.defects
+    choose_rows(generator, [shipped.index(name) if name in shipped else None for name in names])
+    unknown = torch.tensor([name not in split.physics for name in names])
+    generator.gain.data[:] = unknown[:, None]
+    if unknown.any():
         generator.requires_grad_(True)
     else:
         train_rows(generator)
     return generator
 
 
-def judges(
-    material: Material, settings: Settings, generator: DefectGenerator | None
-) -> dict[str, Held]:
-    """Return the images that judge an adaptation, by defect.
+def validation_images(
+    split: Split, settings: Settings, generator: DefectGenerator | None
+) -> dict[str, ValidationImages]:
+    """Return the images that validate an adaptation, by defect.
 
     They are the held-back pairs of a defect. One without gets its physics, or CIN-GAN's
     `generator` where it has none, put into clean images held back, or into simulated specimens
@@ -85,32 +82,48 @@ def judges(
         A defect has neither held-back pairs nor what could put it into clean images, or CIN-GAN
         has not learned to.
     """
-    rng, found = np.random.default_rng([settings.seed, 6]), {}
-    for number, name in enumerate(material.defects):
-        if pairs := material.validation[name]:
-            fields = cut_fields([[pair.input, pair.target] for pair in pairs], rng)
-            found[name] = held((image, target) for image, target in fields)
+    rng, images = np.random.default_rng([settings.seed, 6]), {}
+    for number, name in enumerate(split.defects):
+        if pairs := split.validation_pairs[name]:
+            planes = [[pair.input, pair.target] for pair in pairs]
+            fields = cut_fields(planes, rng, settings.adaptation)
+            images[name] = stack_pairs((image, target) for image, target in fields)
             continue
-        if generator is None and name not in material.physics:
+        if generator is None and name not in split.physics:
             raise ValueError(
-                f"{name}: expected pairs to judge an adaptation by, got none held back"
+                f"{name}: expected pairs to validate an adaptation by, got none held back"
             )
-        spare = material.spare[name] or [draw_specimen((FIELD, FIELD), rng) for _ in range(FIELDS)]
-        planes = [flip(field, name, rng)[0] for field in cut_fields([[p] for p in spare], rng)]
-        made = held(draft_of(material, name, plane, rng) for plane in planes)
-        if generator is not None and name not in material.physics:
-            noise = torch.Generator().manual_seed(settings.seed)
-            made = made._replace(image=degrade(generator, made.image, number, noise))
-            _check_learned(name, made)
-        found[name] = made
-    return found
+        images[name] = _synthetic_images(split, settings, name, generator, number, rng)
+    return images
 
 
-def _check_learned(name: str, made: Held) -> None:
+def _synthetic_images(
+    split: Split,
+    settings: Settings,
+    name: str,
+    generator: DefectGenerator | None,
+    number: int,
+    rng: np.random.Generator,
+) -> ValidationImages:
+    """Put a defect into clean planes held back, or into specimens."""
+    adaptation = settings.adaptation
+    size, count = (adaptation.field, adaptation.field), adaptation.fields
+    planes = split.validation_planes[name] or [draw_specimen(size, rng) for _ in range(count)]
+    fields = cut_fields([[plane] for plane in planes], rng, adaptation)
+    clean = [flip(field, name, rng)[0] for field in fields]
+    images = stack_pairs(simulate(split, name, plane, rng) for plane in clean)
+    if generator is not None and name not in split.physics:
+        noise = torch.Generator().manual_seed(settings.seed)
+        images = images._replace(image=synthesize(generator, images.image, number, noise))
+        _check_learned(name, images, adaptation.clean_psnr)
+    return images
+
+
+def _check_learned(name: str, images: ValidationImages, clean_psnr: float) -> None:
     """Check that images of CIN-GAN are defective: from others a restorer learns to do nothing."""
-    image, target = (torch.from_numpy(side)[:, None] for side in made)
+    image, target = (torch.from_numpy(side)[:, None] for side in images)
     psnr = float(-10 * affine_error(image, target).log10().mean())
-    if psnr > _CLEAN:
+    if psnr > clean_psnr:
         raise ValueError(
             f"{name}: expected CIN-GAN to learn the defect, got images that are clean (PSNR "
             f"{psnr:.0f} dB); add pairs/{name}/ and set --alpha 0, or give more images or "
@@ -118,15 +131,16 @@ def _check_learned(name: str, made: Held) -> None:
         )
 
 
-def verdict(folder: Path, material: Material) -> dict[str, object] | None:
-    """Say what held-back images said of an adaptation: mean gains over the input, in dB.
+def outcome(folder: Path, split: Split, settings: Settings) -> dict[str, object] | None:
+    """Say what validation said of an adaptation: mean gains over the input, in dB.
 
-    Noisy images rank the states, but are too noisy themselves for a gain to mean anything.
+    Noisy images rank the states, but are too noisy themselves for a gain to mean anything. None
+    where there was no validation.
     """
-    rows = read_judgements(folder)
+    rows = read_validations(folder)
     if not rows:
         return None
-    kept = kept_row(rows)
-    said = {"kept_after_steps": int(kept["step"]), "judged_on": judged_on(material)}
+    kept = kept_row(rows, settings.adaptation.tolerance)
+    said = {"kept_after_steps": int(kept["step"]), "judged_on": validation_kinds(split)}
     gains = {"generalist_gain_db": mean_gain(rows[0]), "kept_gain_db": mean_gain(kept)}
-    return said | ({k: round(v, 2) for k, v in gains.items()} if material.clean else {})
+    return said | ({k: round(v, 2) for k, v in gains.items()} if split.clean else {})

@@ -1,4 +1,4 @@
-"""The one training loop. It drives both GANs and reads top to bottom: `train`.
+"""The one training loop. It drives both GANs and reads top to bottom: `run_loop`.
 
 A batch and all randomness of a step are a function of (seed, step, process) alone. The step
 number is therefore the whole position in the data, and a resumed run repeats an uninterrupted
@@ -45,13 +45,13 @@ class Adversaries(Protocol):
         """Return a grid (rows, columns, Y, X) to look at."""
 
 
-class Judge(Protocol):
-    """What looks at the averaged network every so many steps, in the main process."""
+class Validates(Protocol):
+    """What validates the averaged network every so many steps, in the main process."""
 
     every: int
 
     def __call__(self, network: nn.Module, step: int) -> bool:
-        """Judge the network after `step` steps; True ends the training."""
+        """Validate the network after `step` steps; True ends the training."""
 
 
 def join_processes() -> Accelerator:
@@ -65,7 +65,7 @@ def join_processes() -> Accelerator:
     return accelerator
 
 
-def train(
+def run_loop(
     gan: Adversaries,
     batches: Callable[[int, int], Batch],
     folder: Path,
@@ -73,7 +73,7 @@ def train(
     *,
     seed: int,
     accelerator: Accelerator,
-    judge: Judge | None = None,
+    validation: Validates | None = None,
     resume: bool = False,
     quiet: bool = False,
 ) -> nn.Module:
@@ -93,7 +93,7 @@ def train(
         With step and process number, the seed of all randomness.
     accelerator
         Device and processes.
-    judge
+    validation
         Called after its number of steps and after the last one; may end the training.
     resume
         Go on from ``state.safetensors`` where there is one.
@@ -123,17 +123,18 @@ def train(
             losses = gan.step(tensors, rng, step)
             average.update(gan.networks[gan.product], step)
             done, waited = step + 1, waited + wait
-            if log and (done % settings.log_every == 0 or done == settings.steps):
+            last = done == settings.steps
+            if log and (done % settings.log_every == 0 or last):
                 seconds = time.perf_counter() - begun
                 speed = (done - start) / seconds
                 log.write(done, {"seconds": seconds, "waiting": waited / seconds, **losses})
                 progress.update(bar, figures=f"{speed:.1f} steps/s  {_figures(losses)}")
-            if log and (done % settings.picture_every == 0 or done == settings.steps):
+            if log and (done % settings.picture_every == 0 or last):
                 with torch.no_grad():
                     save_grid(gan.pictures(tensors, rng), folder / "pictures" / f"{done:07d}.png")
-            due = judge is not None and (done % judge.every == 0 or done == settings.steps)
-            ended = main and judge is not None and due and judge(average.network, done)
-            if main and (done % settings.save_every == 0 or done == settings.steps):
+            due = validation is not None and (done % validation.every == 0 or last)
+            ended = main and validation is not None and due and validation(average.network, done)
+            if main and (done % settings.save_every == 0 or last):
                 save_state(state, gan, average, done)
             progress.update(bar, completed=done)
             if due and _agreed(ended, accelerator):
@@ -145,7 +146,7 @@ def train(
 
 
 def _agreed(ended: bool, accelerator: Accelerator) -> bool:
-    """Return the main process's verdict in every process."""
+    """Return what the main process says in every process."""
     said = torch.tensor([float(ended)], device=accelerator.device)
     return bool(accelerator.reduce(said, reduction="sum").item() > 0)
 
@@ -180,13 +181,14 @@ def step_generator(
 
 
 def set_rates(gan: Adversaries, settings: StageSettings, step: int) -> None:
-    """Set the learning rates of a step: 50 steps up, then a cosine down to a hundredth."""
-    warm = min(1.0, (step + 1) / 50)
+    """Set the learning rates of a step: up in a line, then down in a cosine."""
+    warm = min(1.0, (step + 1) / settings.warm_up)
+    last = settings.last_rate
     cosine = 0.5 * (1 + math.cos(math.pi * min(1.0, step / settings.steps)))
     for name, optimizer in gan.optimizers.items():
         peak = settings.learning_rate if name == gan.product else settings.critic_rate
         for group in optimizer.param_groups:
-            group["lr"] = group.get("faster", 1.0) * peak * warm * (0.01 + 0.99 * cosine)
+            group["lr"] = group.get("faster", 1.0) * peak * warm * (last + (1 - last) * cosine)
 
 
 class Average:
@@ -238,13 +240,13 @@ def _under(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
 
 
 def _fill(path: Path, network: nn.Module, tensors: dict[str, Tensor], prefix: str) -> None:
-    found, wanted = _under(tensors, prefix), network.state_dict()
-    if {k: v.shape for k, v in found.items()} != {k: v.shape for k, v in wanted.items()}:
+    saved, wanted = _under(tensors, prefix), network.state_dict()
+    if {k: v.shape for k, v in saved.items()} != {k: v.shape for k, v in wanted.items()}:
         raise ValueError(
             f"{path}: expected the weights of {type(network).__name__} with "
             f"{len(wanted)} tensors, got another architecture; use the settings it was trained with"
         )
-    network.load_state_dict(found)
+    network.load_state_dict(saved)
 
 
 class Log:

@@ -13,29 +13,28 @@ import torch
 from torch import nn
 
 from ..image.intensity import percentile_map
-from .batches import TOLD, crop, flip, hint_for
+from ..settings import Settings
+from .batches import crop, flip, hint_for
 from .loop import Batch, step_seed
-from .validation import Held, cut_fields, held
-
-STEPS = 350  # at most
-WAY = 0.5  # of the way from the generalist to the trained weights
-_CORRELATED = 0.15  # correlation of neighbouring pixels' noise from which they are not independent
+from .validation import ValidationImages, cut_fields, stack_pairs
 
 
-def check_noise(planes: list[np.ndarray], network: nn.Module) -> None:
+def check_noise(planes: list[np.ndarray], network: nn.Module, settings: Settings) -> None:
     """Check that noise, which is what a restorer takes away, differs from pixel to pixel.
 
-    Up to 32 fields of the planes are looked at.
+    As many fields of the planes are looked at as validate an adaptation.
 
     Raises
     ------
     ValueError
         The noise of neighbouring pixels is correlated, which self-supervision would keep.
     """
-    fields = cut_fields([[plane] for plane in planes], np.random.default_rng(0))
+    fields = cut_fields(
+        [[plane] for plane in planes], np.random.default_rng(0), settings.adaptation
+    )
     taken = [field - _restored(field, network) for (field,) in fields]
     together = float(np.mean([_correlation(rest) for rest in taken]))
-    if together > _CORRELATED:
+    if together > settings.self_supervision.correlation:
         raise ValueError(
             "noise: expected noise that differs from pixel to pixel, but that of neighbours "
             f"correlates by {together:.2f}; add clean images or pairs to learn from"
@@ -44,8 +43,8 @@ def check_noise(planes: list[np.ndarray], network: nn.Module) -> None:
 
 @torch.no_grad()
 def _restored(plane: np.ndarray, network: nn.Module) -> np.ndarray:
-    found: torch.Tensor = network(torch.from_numpy(plane.astype(np.float32))[None, None])
-    return found[0, 0].numpy()
+    restored: torch.Tensor = network(torch.from_numpy(plane.astype(np.float32))[None, None])
+    return restored[0, 0].numpy()
 
 
 def _correlation(rest: np.ndarray) -> float:
@@ -73,35 +72,35 @@ def neighbours(plane: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray,
 class NeighbourBatches:
     """Batches of stage two from noisy images alone, with the keys of `PairBatches`."""
 
-    def __init__(
-        self, planes: list[np.ndarray], batch: int, patch: int, seed: int, hints: tuple[str, ...]
-    ) -> None:
-        self.planes, self.batch, self.patch, self.seed = planes, batch, patch, seed
-        self.told = np.array(hint_for("noise", hints), np.float32)
+    def __init__(self, planes: list[np.ndarray], settings: Settings) -> None:
+        self.planes, self.settings = planes, settings
+        hints = settings.restorer.architecture.hints
+        self.hint = np.array(hint_for("noise", hints), np.float32)
 
     def __call__(self, step: int, process: int) -> Batch:
         """Return the batch of one step of one process."""
-        rng = np.random.default_rng(step_seed(self.seed, step, process))
+        rng = np.random.default_rng(step_seed(self.settings.seed, step, process))
+        stage = self.settings.restorer
         drawn = []
-        for _ in range(self.batch):
+        for _ in range(stage.batch):
             plane = self.planes[rng.integers(len(self.planes))]
-            (cut,) = flip(crop([plane], 2 * self.patch, rng), "noise", rng)
+            (cut,) = flip(crop([plane], 2 * stage.patch, rng), "noise", rng)
             drawn.append(neighbours(cut, rng))
         images, targets = (np.stack(side)[:, None] for side in zip(*drawn, strict=True))
-        told = rng.random((self.batch, 1)) < TOLD
+        hinted = rng.random((stage.batch, 1)) < self.settings.sampling.hint_share
         return {
             "input": images.astype(np.float32),
             "target": targets.astype(np.float32),
-            "defect": np.zeros(self.batch, np.int64),
-            "unfinished": np.zeros(self.batch, np.int64),
-            "hint": (self.told * told).astype(np.float32),
+            "defect": np.zeros(stage.batch, np.int64),
+            "corrected": np.zeros(stage.batch, np.int64),
+            "hint": (self.hint * hinted).astype(np.float32),
         }
 
 
-def noisy_judges(spare: list[np.ndarray], seed: int) -> dict[str, Held]:
-    """Return the images that judge a restorer of noise, made of noisy ones."""
-    rng = np.random.default_rng([seed, 6])
-    fields = cut_fields([[plane] for plane in spare], rng)
+def noisy_images(planes: list[np.ndarray], settings: Settings) -> dict[str, ValidationImages]:
+    """Return the images that validate a restorer of noise, made of noisy ones."""
+    rng = np.random.default_rng([settings.seed, 6])
+    fields = cut_fields([[plane] for plane in planes], rng, settings.adaptation)
     drawn = [neighbours(field, rng) for (field,) in fields]
     height, width = (side // 4 * 4 for side in drawn[0][0].shape)  # what the network takes
-    return {"noise": held((a[:height, :width], b[:height, :width]) for a, b in drawn)}
+    return {"noise": stack_pairs((a[:height, :width], b[:height, :width]) for a, b in drawn)}

@@ -10,7 +10,7 @@ from ..defects import Defect, all_defects
 from ..image.atomic import write_text
 from ..settings import STAGES, Settings
 
-_PACE = "steps.json"  # the time that a run has, and the steps that fit it
+_TIME_BUDGET = "steps.json"  # the time that a run has, and the steps that fit it
 
 
 def open_run(run: Path, settings: Settings, stage: str, *, resume: bool, overwrite: bool) -> None:
@@ -75,15 +75,15 @@ def _clear(run: Path, stage: str) -> None:
     names = ["restorer", "restorer.onnx", "evaluation", "report.html"]
     if stage != "restorer":
         names += ["defects", "defects.safetensors", "physics.json", "draws.npz"]
-        names += [_PACE]
+        names += [_TIME_BUDGET]
         names += ["run.json", "settings.json"]
     for name in names:
         path = run / name
         shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
-    if pace := read_pace(run):
-        pace.pop("minutes", None)
-        pace.pop("restorer", None)
-        write_json(run / _PACE, pace)
+    if budget := read_time_budget(run):
+        budget.pop("minutes", None)
+        budget.pop("restorer", None)
+        write_json(run / _TIME_BUDGET, budget)
 
 
 def keep_minutes(run: Path, minutes: float | None) -> None:
@@ -94,31 +94,59 @@ def keep_minutes(run: Path, minutes: float | None) -> None:
     ValueError
         It was begun with another one.
     """
-    pace = read_pace(run)
-    known = pace.get("minutes")
-    if known is not None and minutes is not None and minutes != known:
+    budget = read_time_budget(run)
+    begun_with = budget.get("minutes")
+    if begun_with is not None and minutes is not None and minutes != begun_with:
         raise ValueError(
-            f"{run}: expected the {known:g} minutes that it was begun with, got {minutes:g}; "
+            f"{run}: expected the {begun_with:g} minutes that it was begun with, got {minutes:g}; "
             "leave --minutes out, or give another run folder"
         )
-    if known is None and minutes is not None:
-        write_json(run / _PACE, pace | {"minutes": minutes})
+    if begun_with is None and minutes is not None:
+        write_json(run / _TIME_BUDGET, budget | {"minutes": minutes})
 
 
 def keep_steps(run: Path, stage: str, steps: int) -> None:
     """Keep how many steps of a stage fit a run's time."""
-    write_json(run / _PACE, read_pace(run) | {stage: steps})
+    write_json(run / _TIME_BUDGET, read_time_budget(run) | {stage: steps})
 
 
-def read_pace(run: Path) -> dict[str, float]:
+def read_time_budget(run: Path) -> dict[str, float]:
     """Return the minutes and the steps of each stage that a run's time was set to."""
-    path = run / _PACE
+    path = run / _TIME_BUDGET
     return json.loads(path.read_text()) if path.exists() else {}
+
+
+def summary(run: Path) -> list[str]:
+    """Return what a user should know of a training: a line for each."""
+    about = json.loads((run / "run.json").read_text())
+    adaptation = about["adaptation"]
+    if adaptation is None:
+        return []
+    kept, gains = adaptation["kept_after_steps"], ""
+    if "kept_gain_db" in adaptation:
+        gains = ", {kept_gain_db} dB over the input, the generalist {generalist_gain_db} dB"
+    first = "The generalist was kept, no adaptation did better" if not kept else "Adapted"
+    lines = [first + gains.format(**adaptation) + "."]
+    defects: dict[str, list[str]] = {}
+    for defect, kind in adaptation["judged_on"].items():
+        defects.setdefault(kind, []).append(defect)
+    kinds = ", ".join(f"{kind} ({', '.join(names)})" for kind, names in defects.items())
+    lines.append(f"Validated on {kinds}.")
+    if not about["dataset"]["clean"]:
+        lines.append("No clean image was given: the noise was learned from itself.")
+    unknown = [name for name in adaptation["judged_on"] if name not in all_defects()]
+    if unknown and about["dataset"]["alpha"] > 0:
+        lines.append(
+            f"No physics is known of {', '.join(unknown)}: CIN-GAN learned it from the images, and "
+            "makes what it is validated on, held-back pairs apart. "
+            f"If it is one of {', '.join(all_defects())}, name its folder so."
+        )
+    return lines
 
 
 def write_physics(run: Path, physics: dict[str, list[Defect]]) -> None:
     """Write the calibrated physical parameters of a run."""
-    content = {name: [p.model_dump() for p in known] for name, known in physics.items()}
+    content = {name: [drawn.model_dump() for drawn in sets] for name, sets in physics.items()}
     write_json(run / "physics.json", content)
 
 
@@ -127,8 +155,8 @@ def read_physics(run: Path) -> dict[str, list[Defect]]:
     path = run / "physics.json"
     saved = json.loads(path.read_text()) if path.exists() else {}
     return {
-        name: [all_defects()[name].model_validate(fields) for fields in known]
-        for name, known in saved.items()
+        name: [all_defects()[name].model_validate(fields) for fields in sets]
+        for name, sets in saved.items()
     }
 
 

@@ -1,4 +1,10 @@
-"""A whole run, stage after stage: `train` reads as the list of what happens."""
+"""A training, stage after stage.
+
+`train` is the list of the stages: it splits the dataset, calibrates physics, trains CIN-GAN where
+it is needed, then the restorer, and validates it. Each stage is a function that returns what it
+found or trained, so that anyone can call one and look. A further defect for a CIN-GAN, the
+pre-training of what ships, and the benchmark call the same stages.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +13,7 @@ import os
 import platform
 import time
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -16,71 +22,152 @@ from accelerate import Accelerator
 from torch import nn
 
 from .. import __version__
-from ..datasets.folder import Dataset
+from ..datasets.folder import Dataset, load_dataset
 from ..defects import all_defects
 from ..gan.cgan import CGan
 from ..gan.cin_gan import CinGan, load_defects, save_defects
-from ..gan.networks import DefectGenerator, build_restorer, place
+from ..gan.networks import (
+    DefectGenerator,
+    ResNetRestorer,
+    UNetRestorer,
+    build_restorer,
+    choose_rows,
+    place,
+    train_rows,
+)
 from ..model_card import ModelCard
-from ..settings import Settings
+from ..settings import RestorerArchitecture, Settings, Stage, make_settings
 from . import neighbor2neighbor
 from .batches import DefectBatches, PairBatches
 from .export_onnx import export_restorer, receptive_field
-from .fine_tuning import as_generalist, generalist, generator_for, judges, verdict
-from .loop import Batch, join_processes
-from .loop import train as run_loop
+from .fine_tuning import as_generalist, generalist, generator_for, outcome, validation_images
+from .loop import Batch, join_processes, run_loop
 from .run_folder import (
+    begun,
     keep_minutes,
     keep_steps,
     open_run,
-    read_pace,
     read_physics,
+    read_run_settings,
+    read_time_budget,
     write_json,
     write_physics,
 )
-from .split import Material, calibrate_physics, gather
+from .split import Split, calibrate_physics, split_dataset
 from .synthesis import save_draws
 from .time_budget import Clock, fit_defects, fit_restorer, with_steps
-from .validation import Held, HeldBack
+from .validation import Validation, ValidationImages
 
-_WAY = 0.85  # from the generalist to the trained weights, where what is kept lies
-_JUDGEMENTS = 10  # by held-back images, in an adaptation
-_PATIENCE = 5  # judgements that end it where none of them is to be kept
+Restorer = UNetRestorer | ResNetRestorer
+Batches = Callable[[int, int], Batch]
+
+
+@dataclass(frozen=True)
+class Training:
+    """What all stages of a training share.
+
+    Attributes
+    ----------
+    folder
+        The run's; see `train` for what it gets.
+    settings
+        All settings.
+    accelerator
+        Device and processes.
+    clock
+        Of a limited time; None where there is no limit.
+    resume
+        Whether stages go on from their saved states.
+    quiet
+        Whether no progress is shown.
+    """
+
+    folder: Path
+    settings: Settings
+    accelerator: Accelerator
+    clock: Clock | None = None
+    resume: bool = False
+    quiet: bool = False
+
+    @property
+    def main(self) -> bool:
+        """Whether this is the process that writes files."""
+        return bool(self.accelerator.is_main_process)
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What a training made, stage by stage; None is what it left out.
+
+    Attributes
+    ----------
+    folder
+        The run's.
+    settings
+        All settings, with the steps that were to be taken.
+    split
+        Which images served what, and the calibrated physics.
+    generator
+        CIN-GAN's, and in ``defects.safetensors``.
+    restorer
+        The one that is kept, and in ``restorer.onnx``.
+    outcome
+        What validation said of an adaptation, as in ``run.json``.
+    seconds
+        Of each stage that was run.
+    """
+
+    folder: Path
+    settings: Settings
+    split: Split
+    generator: DefectGenerator | None
+    restorer: Restorer | None
+    outcome: dict[str, object] | None
+    seconds: dict[str, float]
+
+    @property
+    def model(self) -> Path:
+        """The file that `restore` takes."""
+        return self.folder / "restorer.onnx"
 
 
 def train(
-    dataset: Dataset,
-    run: Path,
-    settings: Settings,
+    dataset: Dataset | Path | str,
+    run: Path | str,
+    settings: Settings | None = None,
     *,
-    stage: str = "all",
+    stage: Stage = "all",
     minutes: float | None = None,
+    add_to: Path | str | None = None,
     resume: bool = False,
     overwrite: bool = False,
     quiet: bool = False,
-) -> None:
+) -> Trained:
     """Train CIN-GAN, where it is needed, then the restorer, into the folder `run`.
 
     Physics makes the synthetic pairs of the defects that it describes, CIN-GAN those of others,
     and of all in a share ``settings.cin_gan``. Where ``settings.start`` is ``generalist``, the
     networks that ship are adapted: of CIN-GAN the rows of the dataset's defects only. Weights
-    between the restorer that ships and its states on the way are judged by held-back images, which
-    say what is kept, be it those that ship. From noisy images alone, without a clean one, the
+    between the restorer that ships and its states on the way are validated on images held back,
+    which say what is kept, be it those that ship. From noisy images alone, without a clean one, the
     restorer is adapted by self-supervision.
 
     Parameters
     ----------
     dataset
-        The images.
+        The images, or their folder.
     run
         Gets ``settings.json``, ``run.json``, ``defects/``, ``defects.safetensors``,
         ``restorer/`` and ``restorer.onnx``.
     settings
-        All settings.
+        All settings; those of the preset ``default`` where not given.
     stage
         ``all``, ``defects`` (CIN-GAN, needed or not) or ``restorer`` (takes the run's CIN-GAN).
     minutes
         Both stages' steps are lowered so that they take this long at most, in all.
+    add_to
+        Another run, whose CIN-GAN learns the defects of this dataset as well: only their rows are
+        trained, and all others, as every shared weight, stay bit-equal. No restorer is trained.
     resume
         Go on with an interrupted run of the same settings; without a saved state, start.
     overwrite
@@ -93,49 +180,137 @@ def train(
     FileExistsError
         The run exists, and neither `resume` nor `overwrite` is set.
     ValueError
-        Unknown stage, unfit dataset, or settings other than those of the run to resume.
+        Unknown stage, unfit dataset, settings other than those of the run to resume, or a defect
+        that the CIN-GAN to add to has already.
     FileNotFoundError
-        Stage ``restorer`` without a trained CIN-GAN.
+        Stage ``restorer``, or `add_to`, without a trained CIN-GAN.
     """
-    accelerator, begun = join_processes(), time.perf_counter()
+    started, run = time.perf_counter(), Path(run)
+    data = dataset if isinstance(dataset, Dataset) else load_dataset(dataset)
+    settings = make_settings() if settings is None else settings
+    how = {"resume": resume, "overwrite": overwrite, "quiet": quiet}
+    if add_to is not None:
+        return _extend(Path(add_to), data, run, settings, **how)
+    settings = as_generalist(settings) if settings.start == "generalist" else settings
+    split = split_dataset(data, settings)
+    return train_split(split, run, settings, stage=stage, minutes=minutes, started=started, **how)
+
+
+def train_split(
+    split: Split,
+    run: Path,
+    settings: Settings,
+    *,
+    stage: Stage = "all",
+    minutes: float | None = None,
+    started: float | None = None,
+    resume: bool = False,
+    overwrite: bool = False,
+    quiet: bool = False,
+) -> Trained:
+    """Train on images whose roles are set; as `train`, whose time began at `started`."""
     if settings.start == "generalist":
         settings = as_generalist(settings)
-    material = gather(dataset, settings)
-    synthetic = needs_defects(material, settings)
-    if stage == "defects" and not (material.clean and settings.alpha > 0):
+    _check_stage(split, run, settings, stage)
+    training = begin(
+        run, settings, stage, minutes, started, resume=resume, overwrite=overwrite, quiet=quiet
+    )
+    split = with_physics(split, training)
+    generator, restorer, seconds = None, None, {}
+    if stage == "defects" or (stage == "all" and needs_defects(split, settings)):
+        begun_at = time.perf_counter()
+        start = generator_for(split) if settings.start == "generalist" else None
+        fit = partial(fit_defects, settings, split, training.accelerator)
+        training = with_fitting_steps(training, "defects", fit)
+        generator = train_defects(split, training, start=start)
+        seconds["defects"] = time.perf_counter() - begun_at
+    elif stage == "all" and split.physics and training.main:
+        save_draws(run / "draws.npz", None, split, settings)
+    if stage != "defects":
+        begun_at = time.perf_counter()
+        generator = load_generator(split, training) if needs_defects(split, settings) else None
+        training, restorer = train_restorer(split, training, generator)
+        seconds["restorer"] = time.perf_counter() - begun_at
+    validated = outcome(run / "restorer", split, settings)
+    trained = Trained(run, training.settings, split, generator, restorer, validated, seconds)
+    if training.main:
+        describe(trained)
+    return trained
+
+
+def _extend(other: Path, data: Dataset, run: Path, settings: Settings, **how: bool) -> Trained:
+    """Add the defects of a dataset to the CIN-GAN of another run; see `train`."""
+    saved = other / "defects.safetensors"
+    if not saved.exists():
+        raise FileNotFoundError(f"{saved} is missing: train with --stage defects first")
+    generator, names = load_defects(saved)
+    settings = _as_trained(settings, other, generator)
+    split = split_dataset(data, settings.model_copy(update={"start": "scratch"}))
+    twice = sorted(set(names) & set(split.defects))
+    if twice:
+        raise ValueError(f"{other} has {', '.join(twice)} already; leave only new defects in")
+    training = begin(run, settings, "defects", **how)
+    split = with_physics(split, training)
+    choose_rows(generator, [*range(len(names)), *(None for _ in split.defects)])
+    train_rows(generator)
+    begun_at = time.perf_counter()
+    generator = train_defects(split, training, before=names, start=generator)
+    seconds = {"defects": time.perf_counter() - begun_at}
+    trained = Trained(run, settings, split, generator, None, None, seconds)
+    if training.main:
+        write_physics(run, {**read_physics(other), **read_physics(run)})
+        describe(trained)
+    return trained
+
+
+def _as_trained(settings: Settings, other: Path, generator: DefectGenerator) -> Settings:
+    """Return settings with a generator's architecture, and what its run starts it from."""
+    changes: dict[str, object] = {"defects.architecture": generator.architecture.model_dump()}
+    if begun(other):
+        changes["defects.physics"] = read_run_settings(other).defects.physics
+    return settings.changed(changes)
+
+
+def _check_stage(split: Split, run: Path, settings: Settings, stage: Stage) -> None:
+    """Check that a stage can be run, before anything is written."""
+    if stage == "defects" and not (split.clean and settings.alpha > 0):
         raise ValueError("CIN-GAN needs clean images and alpha above 0; leave --stage out")
     saved = run / "defects.safetensors"
-    if stage == "restorer" and synthetic and not saved.exists():
+    if stage == "restorer" and needs_defects(split, settings) and not saved.exists():
         raise FileNotFoundError(f"{saved} is missing: run --stage defects first, or set --alpha 0")
+
+
+def begin(
+    run: Path,
+    settings: Settings,
+    stage: Stage = "all",
+    minutes: float | None = None,
+    started: float | None = None,
+    *,
+    resume: bool = False,
+    overwrite: bool = False,
+    quiet: bool = False,
+) -> Training:
+    """Join the processes, open the run's folder and start its clock.
+
+    The time counts from `started` (of ``time.perf_counter``), or from now.
+    """
+    started = time.perf_counter() if started is None else started
+    accelerator = join_processes()
     if accelerator.is_main_process:
         open_run(run, settings, stage, resume=resume, overwrite=overwrite)
         keep_minutes(run, minutes)
     accelerator.wait_for_everyone()
-    minutes = read_pace(run).get("minutes")
-    clock = None if minutes is None else Clock(60 * minutes - time.perf_counter() + begun)
-    material = with_physics(material, settings, run, accelerator)
-    seconds = {}
-    if stage == "defects" or (stage == "all" and synthetic):
-        begun = time.perf_counter()
-        fit = partial(fit_defects, settings.defects, material, accelerator)
-        settings = _fitted(run, "defects", settings, fit, accelerator, clock)
-        start = generator_for(material) if settings.start == "generalist" else None
-        train_defects(material, run, settings, accelerator, start=start, resume=resume, quiet=quiet)
-        seconds["defects"] = time.perf_counter() - begun
-    elif stage == "all" and material.physics and accelerator.is_main_process:
-        save_draws(run / "draws.npz", None, material, settings.seed)
-    if stage in ("all", "restorer"):
-        begun = time.perf_counter()
-        train_restorer(material, run, settings, accelerator, clock, resume=resume, quiet=quiet)
-        seconds["restorer"] = time.perf_counter() - begun
-    if accelerator.is_main_process:
-        _describe(run, dataset, material, settings, seconds)
+    minutes = read_time_budget(run).get("minutes")
+    seconds = None if minutes is None else 60 * minutes - (time.perf_counter() - started)
+    clock = None if seconds is None else Clock(seconds)
+    return Training(run, settings, accelerator, clock, resume, quiet)
 
 
-def needs_defects(material: Material, settings: Settings) -> bool:
+def needs_defects(split: Split, settings: Settings) -> bool:
     """Tell whether a restorer needs CIN-GAN: for synthetic pairs, unless physics makes them all."""
-    known = settings.defects.physics and all(name in all_defects() for name in material.defects)
-    return bool(material.clean) and settings.alpha > 0 and not (known and settings.cin_gan == 0)
+    physical = settings.defects.physics and all(name in all_defects() for name in split.defects)
+    return bool(split.clean) and settings.alpha > 0 and not (physical and settings.cin_gan == 0)
 
 
 def needs_physics(settings: Settings) -> bool:
@@ -143,166 +318,201 @@ def needs_physics(settings: Settings) -> bool:
     return settings.alpha > 0 and settings.defects.physics
 
 
-def _fitted(
-    run: Path,
-    stage: str,
-    settings: Settings,
-    fit: Callable[[Clock], int],
-    accelerator: Accelerator,
-    clock: Clock | None,
-) -> Settings:
-    """Lower the steps of a stage to what fits: timed once a run, the same for every process."""
-    if clock is not None and stage not in read_pace(run) and accelerator.is_main_process:
+def with_fitting_steps(training: Training, stage: str, fit: Callable[[Clock], int]) -> Training:
+    """Lower the steps of a stage to what fits the time left.
+
+    They are timed once a run, and are the same for every process.
+    """
+    run, settings, clock = training.folder, training.settings, training.clock
+    if clock is not None and stage not in read_time_budget(run) and training.main:
         keep_steps(run, stage, min(fit(clock), getattr(settings, stage).steps))
-    accelerator.wait_for_everyone()
-    steps = read_pace(run).get(stage)
-    return settings if steps is None else with_steps(settings, stage, int(steps))
+    training.accelerator.wait_for_everyone()
+    steps = read_time_budget(run).get(stage)
+    if steps is None:
+        return training
+    return replace(training, settings=with_steps(settings, stage, int(steps)))
 
 
-def with_physics(
-    material: Material, settings: Settings, run: Path, accelerator: Accelerator
-) -> Material:
-    """Return the material with its physics, calibrated once a run: all processes read the same."""
-    if not (needs_physics(settings) and material.clean):
-        return material
-    path = run / "physics.json"
-    if accelerator.is_main_process and not path.exists():
-        write_physics(run, calibrate_physics(material, settings.seed))
-    accelerator.wait_for_everyone()
-    return replace(material, physics=read_physics(run))
+def with_physics(split: Split, training: Training) -> Split:
+    """Return the split with its physics, calibrated once a run: all processes read the same."""
+    settings, run = training.settings, training.folder
+    if not (needs_physics(settings) and split.clean):
+        return split
+    if training.main and not (run / "physics.json").exists():
+        write_physics(run, calibrate_physics(split, settings))
+    training.accelerator.wait_for_everyone()
+    return replace(split, physics=read_physics(run))
 
 
 def train_defects(
-    material: Material,
-    run: Path,
-    settings: Settings,
-    accelerator: Accelerator,
+    split: Split,
+    training: Training,
     *,
-    known: tuple[str, ...] = (),
+    before: tuple[str, ...] = (),
     start: DefectGenerator | None = None,
-    resume: bool = False,
-    quiet: bool = False,
-) -> None:
-    """Stage one: train CIN-GAN and keep its averaged generator and some of its draws.
+) -> DefectGenerator:
+    """Stage one: train CIN-GAN; keep its averaged generator and some of its draws.
 
-    `start` is a trained generator with rows for the defects `known`, which stay as they are, and
-    for the material's; see `CinGan`.
+    Parameters
+    ----------
+    split
+        Clean and defective images, and physics.
+    training
+        Settings and folder.
+    before
+        Names of the defects whose rows `start` has before those of the split.
+    start
+        A trained generator to go on from, see `CinGan`; random weights where not given.
     """
-    stage, names = settings.defects, known + material.defects
-    gan = CinGan(stage, names, accelerator, settings.seed, start=start)
-    batches = DefectBatches(material, stage.batch, stage.patch, settings.seed, first=len(known))
+    settings, accelerator, run = training.settings, training.accelerator, training.folder
+    names = before + split.defects
     generator = run_loop(
-        gan,
-        batches,
+        CinGan(settings.defects, names, accelerator, settings.seed, start=start),
+        DefectBatches(split, settings, first=len(before)),
         run / "defects",
-        stage,
+        settings.defects,
         seed=settings.seed,
         accelerator=accelerator,
-        resume=resume,
-        quiet=quiet,
+        resume=training.resume,
+        quiet=training.quiet,
     )
-    if accelerator.is_main_process:
-        assert isinstance(generator, DefectGenerator)
+    assert isinstance(generator, DefectGenerator)
+    if training.main:
         save_defects(run / "defects.safetensors", generator, names)
-        save_draws(run / "draws.npz", generator, material, settings.seed, first=len(known))
+        save_draws(run / "draws.npz", generator, split, settings, first=len(before))
     accelerator.wait_for_everyone()  # the others read what was saved
+    return generator
 
 
-def train_restorer(
-    material: Material,
-    run: Path,
-    settings: Settings,
-    accelerator: Accelerator,
-    clock: Clock | None = None,
-    *,
-    resume: bool = False,
-    quiet: bool = False,
-) -> None:
-    """Stage two: train the restorer on real and synthetic pairs and export it.
+def load_generator(split: Split, training: Training) -> DefectGenerator:
+    """Return the run's CIN-GAN.
 
-    With a `clock`, its steps are lowered to what is left of the time.
+    Raises
+    ------
+    ValueError
+        It was trained for other defects than the split's.
     """
-    way = _WAY if material.clean else neighbor2neighbor.WAY
-    if not material.clean:
-        settings = with_steps(
-            settings, "restorer", min(neighbor2neighbor.STEPS, settings.restorer.steps)
-        )
-    stage = settings.restorer
-    generator = _generator(run, material) if needs_defects(material, settings) else None
-    start = generalist() if settings.start == "generalist" else None
-    batches, held = _pairs(material, settings, start, generator)
-    judge = None
-    if start is not None:
-        judge = HeldBack(held, run / "restorer", patience=_PATIENCE, start=start, way=way)
-        if accelerator.is_main_process and judge.kept_step is None:
-            judge(place(start, accelerator.device), 0)
-        if clock is not None:
-            clock.reserve(_JUDGEMENTS * judge.seconds)
-    fit = partial(fit_restorer, stage, batches, accelerator, generator)
-    stage = _fitted(run, "restorer", settings, fit, accelerator, clock).restorer
-    if judge is not None:
-        judge.every = max(1, stage.steps // _JUDGEMENTS)
-    restorer = run_loop(
-        CGan(stage, accelerator, settings.seed, generator, start),
-        batches,
-        run / "restorer",
-        stage,
-        seed=settings.seed + 1,
-        accelerator=accelerator,
-        judge=judge,
-        resume=resume,
-        quiet=quiet,
-    )
-    if accelerator.is_main_process:
-        steps = stage.steps
-        if judge is not None:
-            restorer, steps = judge.with_kept(restorer), judge.kept_step or 0
-        export_restorer(restorer, run / "restorer.onnx", model_card(material, settings, steps))
-
-
-def _generator(run: Path, material: Material) -> DefectGenerator:
-    """Return the run's CIN-GAN."""
-    saved = run / "defects.safetensors"
-    generator, known = load_defects(saved)
-    if known != material.defects:
+    saved = training.folder / "defects.safetensors"
+    generator, names = load_defects(saved)
+    if names != split.defects:
         raise ValueError(
-            f"{saved}: knows the defects {', '.join(known)}, but the dataset has "
-            f"{', '.join(material.defects)}; run --stage defects on this dataset first"
+            f"{saved}: has the defects {', '.join(names)}, but the dataset has "
+            f"{', '.join(split.defects)}; run --stage defects on this dataset first"
         )
     return generator
 
 
-def _pairs(
-    material: Material,
+def train_restorer(
+    split: Split, training: Training, generator: DefectGenerator | None
+) -> tuple[Training, Restorer]:
+    """Stage two: train the restorer on real and synthetic pairs, validate and export it.
+
+    Within a limited time its steps are lowered to what is left of it.
+
+    Parameters
+    ----------
+    split
+        Pairs, clean images and physics.
+    training
+        Settings and folder.
+    generator
+        CIN-GAN's, see `CGan`.
+
+    Returns
+    -------
+    tuple
+        The training with the steps that were to be taken, and the restorer that is kept.
+    """
+    if not split.clean:
+        settings = training.settings
+        steps = min(settings.self_supervision.steps, settings.restorer.steps)
+        training = replace(training, settings=with_steps(settings, "restorer", steps))
+    start = generalist() if training.settings.start == "generalist" else None
+    batches, images = restorer_images(split, training.settings, start, generator)
+    validation = None if start is None else begin_validation(split, training, images, start)
+    stage, accelerator = training.settings.restorer, training.accelerator
+    fit = partial(fit_restorer, stage, batches, accelerator, generator)
+    training = with_fitting_steps(training, "restorer", fit)
+    if validation is not None:
+        steps = training.settings.restorer.steps
+        validation.every = max(1, steps // training.settings.adaptation.validations)
+    restorer = run_restorer(training, batches, generator, start, validation)
+    steps = training.settings.restorer.steps
+    if training.main:
+        if validation is not None:
+            validation.with_kept(restorer)
+            steps = validation.kept_step or 0
+        card = model_card(split, training.settings, steps)
+        export_restorer(restorer, training.folder / "restorer.onnx", card)
+    accelerator.wait_for_everyone()
+    return training, restorer
+
+
+def restorer_images(
+    split: Split,
     settings: Settings,
     start: nn.Module | None,
     generator: DefectGenerator | None,
-) -> tuple[Callable[[int, int], Batch], dict[str, Held]]:
-    """Return the batches of the restorer and, to adapt the network `start`, what judges it."""
-    stage, seed = settings.restorer, settings.seed
-    if start is not None and not material.clean:
-        train, spare = material.defective["noise"], material.spare["noise"]
-        neighbor2neighbor.check_noise([*train, *spare], start)
+) -> tuple[Batches, dict[str, ValidationImages]]:
+    """Return the batches of the restorer and, to adapt the network `start`, validation images."""
+    if start is not None and not split.clean:
+        planes, validation_planes = split.defective["noise"], split.validation_planes["noise"]
+        neighbor2neighbor.check_noise([*planes, *validation_planes], start, settings)
         return (
-            neighbor2neighbor.NeighbourBatches(
-                train, stage.batch, stage.patch, seed, stage.architecture.hints
-            ),
-            neighbor2neighbor.noisy_judges(spare, seed),
+            neighbor2neighbor.NeighbourBatches(planes, settings),
+            neighbor2neighbor.noisy_images(validation_planes, settings),
         )
-    held = {} if start is None else judges(material, settings, generator)
-    batches = PairBatches(
-        material,
-        stage.batch,
-        stage.patch,
-        settings.alpha,
-        seed,
-        stage.architecture.hints,
-        settings.cin_gan,
+    images = {} if start is None else validation_images(split, settings, generator)
+    return PairBatches(split, settings), images
+
+
+def begin_validation(
+    split: Split, training: Training, images: dict[str, ValidationImages], start: Restorer
+) -> Validation:
+    """Validate the network that an adaptation starts from, and keep time for the others."""
+    settings, clock = training.settings, training.clock
+    adaptation = settings.adaptation
+    validation = Validation(
+        images,
+        training.folder / "restorer",
+        patience=adaptation.patience,
+        start=start,
+        mixing_weight=(adaptation if split.clean else settings.self_supervision).mixing_weight,
+        tolerance=adaptation.tolerance,
     )
-    return batches, held
+    if training.main and validation.kept_step is None:
+        validation(place(start, training.accelerator.device), 0)
+    if clock is not None:
+        clock.reserve(adaptation.validations * validation.seconds)
+        validation.clock = clock
+    return validation
 
 
-def model_card(material: Material, settings: Settings, steps: int) -> ModelCard:
+def run_restorer(
+    training: Training,
+    batches: Batches,
+    generator: DefectGenerator | None,
+    start: Restorer | None,
+    validation: Validation | None,
+) -> Restorer:
+    """Train a restorer and return its average over the last steps."""
+    settings, accelerator = training.settings, training.accelerator
+    restorer = run_loop(
+        CGan(settings.restorer, accelerator, settings.seed, generator, start),
+        batches,
+        training.folder / "restorer",
+        settings.restorer,
+        seed=settings.seed + 1,
+        accelerator=accelerator,
+        validation=validation,
+        resume=training.resume,
+        quiet=training.quiet,
+    )
+    assert isinstance(restorer, UNetRestorer | ResNetRestorer)
+    return restorer
+
+
+def model_card(split: Split, settings: Settings, steps: int) -> ModelCard:
     """Return what a restorer's file says of itself; `steps` it has been trained for."""
     network = build_restorer(settings.restorer.architecture)
     halo = receptive_field(network, network.multiple) if network.tileable else (0, 0)
@@ -311,7 +521,7 @@ def model_card(material: Material, settings: Settings, steps: int) -> ModelCard:
         halo=halo,
         multiple=network.multiple,
         tileable=network.tileable,
-        defects=material.defects,
+        defects=split.defects,
         hints=settings.restorer.architecture.hints,
         training={
             "preset": settings.preset,
@@ -320,18 +530,17 @@ def model_card(material: Material, settings: Settings, steps: int) -> ModelCard:
             "cin_gan": settings.cin_gan,
             "steps": steps,
             "seed": settings.seed,
-            "pairs": {name: len(pairs) for name, pairs in material.pairs.items()},
-            "unpaired": {name: len(planes) for name, planes in material.defective.items()},
+            "pairs": {name: len(pairs) for name, pairs in split.pairs.items()},
+            "unpaired": {name: len(planes) for name, planes in split.defective.items()},
         },
     )
 
 
-def _describe(
-    run: Path, dataset: Dataset, material: Material, settings: Settings, seconds: dict[str, float]
-) -> None:
+def describe(trained: Trained) -> None:
     """Write ``run.json``: what was trained on what, with which versions, for how long."""
-    path = run / "run.json"
-    before = json.loads(path.read_text()) if path.exists() else {}
+    path, split, settings = trained.folder / "run.json", trained.split, trained.settings
+    seconds = {name: round(value, 1) for name, value in trained.seconds.items()}
+    earlier = json.loads(path.read_text()) if path.exists() else {}
     libraries = ("torch", "numpy", "onnxruntime", "accelerate")
     about = {
         "program": {"microscopygan": __version__, "python": platform.python_version()}
@@ -339,25 +548,26 @@ def _describe(
         "machine": f"{platform.machine()}, {os.cpu_count()} cores",
         "seed": settings.seed,
         "dataset": {
-            "clean": len(material.clean),
+            "clean": len(split.clean),
             "alpha": settings.alpha,
             "cin_gan": settings.cin_gan,
             "defects": {
                 name: {
-                    "unpaired": len(material.defective[name]),
-                    "pairs": len(material.pairs[name]),
-                    "validation": len(material.validation[name]),
-                    "test": len(dataset.test.get(name, [])),
+                    "unpaired": len(split.defective[name]),
+                    "pairs": len(split.pairs[name]),
+                    "validation": len(split.validation_pairs[name]),
+                    "test": len(split.test.get(name, [])),
                 }
-                for name in material.defects
+                for name in split.defects
             },
         },
-        "parameters": {
-            "restorer": sum(
-                p.numel() for p in build_restorer(settings.restorer.architecture).parameters()
-            )
-        },
-        "adaptation": verdict(run / "restorer", material),
-        "seconds": before.get("seconds", {}) | {k: round(v, 1) for k, v in seconds.items()},
+        "parameters": {"restorer": parameter_count(settings.restorer.architecture)},
+        "adaptation": trained.outcome,
+        "seconds": earlier.get("seconds", {}) | seconds,
     }
     write_json(path, about)
+
+
+def parameter_count(architecture: RestorerArchitecture) -> int:
+    """Return how many weights a restorer has."""
+    return sum(p.numel() for p in build_restorer(architecture).parameters())

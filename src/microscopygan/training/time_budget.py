@@ -16,12 +16,11 @@ from torch import nn
 
 from ..gan.cgan import CGan
 from ..gan.cin_gan import CinGan
-from ..settings import DefectSettings, RestorerSettings, Settings
+from ..settings import RestorerSettings, Settings
 from .batches import DefectBatches
 from .loop import Adversaries, Average, Batch, prefetch, step_generator
-from .split import Material
+from .split import Split
 
-SHARE = 0.25  # of the time, at most, for CIN-GAN
 _TIMING = 0.03  # of the time, for timing steps
 _WARM_UP, _TIMED = 2, 40  # steps
 _WRITING = 3.0  # seconds, for measuring the halo and writing the model
@@ -50,16 +49,20 @@ class Clock:
         """Keep some seconds for what is to come."""
         self._end -= seconds
 
+    def spend(self, seconds: float) -> float:
+        """Take from what is reserved; return the seconds that are left beside it."""
+        self._end += seconds
+        return self.left
 
-def fit_defects(
-    stage: DefectSettings, material: Material, accelerator: Accelerator, clock: Clock
-) -> int:
+
+def fit_defects(settings: Settings, split: Split, accelerator: Accelerator, clock: Clock) -> int:
     """Return how many steps of CIN-GAN fit its share of the time left."""
-    own, alone = Clock(SHARE * clock.left), cast(Accelerator, _Alone(accelerator.device))
-    gan = CinGan(stage, material.defects, alone, 0)
-    batches = DefectBatches(material, stage.batch, stage.patch, 0)
-    pace = seconds_per_step(gan, batches, accelerator.device, 0, _TIMING * clock.left)
-    return max(1, int(own.left / pace))
+    stage, alone = settings.defects, cast(Accelerator, _Alone(accelerator.device))
+    own = Clock(stage.time_share * clock.left)
+    gan = CinGan(stage, split.defects, alone, 0)
+    batches = DefectBatches(split, settings.model_copy(update={"seed": 0}))
+    seconds = seconds_per_step(gan, batches, accelerator.device, 0, _TIMING * clock.left)
+    return max(1, int(own.left / seconds))
 
 
 def fit_restorer(
@@ -76,13 +79,13 @@ def fit_restorer(
     gan = CGan(stage, cast(Accelerator, _Alone(accelerator.device)), 0, generator)
     first = stage.adversarial_start if stage.adversarial_weight > 0 else 1.0
     start, limit = int(first * stage.steps), _TIMING * clock.left
-    pace = 0.0
+    seconds = 0.0
     if first > 0:
-        pace += first * seconds_per_step(gan, batches, accelerator.device, 0, limit)
+        seconds += first * seconds_per_step(gan, batches, accelerator.device, 0, limit)
     if first < 1:
-        pace += (1 - first) * seconds_per_step(gan, batches, accelerator.device, start, limit)
+        seconds += (1 - first) * seconds_per_step(gan, batches, accelerator.device, start, limit)
     writing = min(_WRITING, _TIMING * clock.left)
-    return max(1, int((clock.left - writing) / pace))
+    return max(1, int((clock.left - writing) / seconds))
 
 
 def seconds_per_step(
@@ -107,5 +110,4 @@ def seconds_per_step(
 
 def with_steps(settings: Settings, stage: str, steps: int) -> Settings:
     """Return settings with the steps of a stage."""
-    changed = getattr(settings, stage).model_copy(update={"steps": steps})
-    return settings.model_copy(update={stage: changed})
+    return settings.changed({f"{stage}.steps": steps})

@@ -1,4 +1,4 @@
-"""Held-back images judge a restorer while it trains, and say which state is kept."""
+"""Images held back validate a restorer while it trains, and say which state is kept."""
 
 from __future__ import annotations
 
@@ -14,87 +14,104 @@ import torch
 from torch import Tensor, nn
 
 from ..gan.cgan import load_restorer, save_restorer
+from ..gan.losses import affine_fit
 from ..gan.networks import ResNetRestorer, UNetRestorer, fast_arithmetic
 from ..image.atomic import whole
+from ..settings import AdaptationSettings
 from .batches import crop
+from .time_budget import Clock
 
-FIELD = 128  # side of the fields that are judged, in pixels
-FIELDS = 32  # of each defect
-_CHANCE = 0.1  # dB of a mean gain that held-back images, which are few, cannot tell
 _PART = 16  # planes that go through the network at a time
 
 
-class Held(NamedTuple):
-    """Held-back pairs of one defect: planes (N, Y, X), about 0..1, sides multiples of 4."""
+class ValidationImages(NamedTuple):
+    """Validation pairs of one defect: planes (N, Y, X), about 0..1, sides multiples of 4."""
 
     image: np.ndarray
     target: np.ndarray
 
 
-def held(drawn: Iterable[tuple[np.ndarray, np.ndarray]]) -> Held:
+def stack_pairs(drawn: Iterable[tuple[np.ndarray, np.ndarray]]) -> ValidationImages:
     """Stack pairs (defective, clean) of planes of one size, float32."""
     image, target = (np.stack(side).astype(np.float32) for side in zip(*drawn, strict=True))
-    return Held(image, target)
+    return ValidationImages(image, target)
 
 
 def cut_fields(
-    images: Sequence[Sequence[np.ndarray]], rng: np.random.Generator
+    images: Sequence[Sequence[np.ndarray]],
+    rng: np.random.Generator,
+    settings: AdaptationSettings,
 ) -> list[list[np.ndarray]]:
-    """Cut up to 32 fields of one size, a multiple of 4, as many from each image.
-
-    `images` are lists of planes (Y, X) of one shape, which are cut alike; of more than 32, so
-    many are taken at even steps.
-    """
-    shortest = min(min(planes[0].shape) for planes in images)
-    side = min(FIELD, shortest // 4 * 4)
-    if len(images) > FIELDS:
-        images = [images[k] for k in np.linspace(0, len(images) - 1, FIELDS).astype(int)]
-    each = FIELDS // len(images)
-    return [crop(planes, side, rng) for planes in images for _ in range(each)]
-
-
-class HeldBack:
-    """The judge of a training: how much closer to the target than the input, in dB.
+    """Cut fields of one size, a multiple of 4, as many from each image.
 
     Parameters
     ----------
-    pairs
+    images
+        Lists of planes (Y, X) of one shape, which are cut alike; of more images than there are
+        fields to cut, so many are taken at even steps.
+    rng
+        Of the places.
+    settings
+        Number of fields, at most, and their side, at most.
+    """
+    count = settings.fields
+    shortest = min(min(planes[0].shape) for planes in images)
+    side = min(settings.field, shortest // 4 * 4)
+    if len(images) > count:
+        images = [images[k] for k in np.linspace(0, len(images) - 1, count).astype(int)]
+    each = count // len(images)
+    return [crop(planes, side, rng) for planes in images for _ in range(each)]
+
+
+class Validation:
+    """How much closer to the target a restorer comes than its input, in dB, as it trains.
+
+    Parameters
+    ----------
+    images
         By the name of their defect.
     folder
-        Gets ``judged.csv``, a row for each judgement, and ``kept.safetensors``.
+        Gets ``judged.csv``, a row for each validation, and ``kept.safetensors``.
     every
-        Steps between two judgements.
+        Steps between two validations.
     patience
-        Judgements in a row, none of which is to be kept, that end the training; None: it goes on.
+        Validations in a row, none of which is to be kept, that end the training; None: it goes on.
     start
         The network that the training started from.
-    way
-        What is judged, and kept, lies so far on the way from the start, where given, to the
-        trained network: it generalises better where images are few (Wortsman et al. 2022,
+    mixing_weight
+        What is validated, and kept, lies so far from the start, where given, to the trained
+        network: it generalises better where images are few (Wortsman et al. 2022,
         arXiv 2109.01903).
+    tolerance
+        dB below the best that the last state may be to be kept, see `kept_row`.
 
     Attributes
     ----------
     seconds
-        That the last judgement took.
+        That the last validation took.
+    clock
+        Of a limited time, in which validations are reserved; once it is over, the training ends.
     """
 
     def __init__(
         self,
-        pairs: dict[str, Held],
+        images: dict[str, ValidationImages],
         folder: Path,
         every: int = 1,
         patience: int | None = None,
         start: nn.Module | None = None,
-        way: float = 1.0,
+        mixing_weight: float = 1.0,
+        tolerance: float = 0.1,
     ) -> None:
-        self.pairs, self.folder, self.every, self.patience = pairs, folder, every, patience
-        self._start, self._way = copy.deepcopy(start), way
+        self.images, self.folder, self.every, self.patience = images, folder, every, patience
+        self._start, self._weight = copy.deepcopy(start), mixing_weight
+        self._tolerance = tolerance
         self.seconds = 0.0
-        self._rows = read_judgements(folder)
+        self.clock: Clock | None = None
+        self._rows = read_validations(folder)
 
     def __call__(self, network: nn.Module, step: int) -> bool:
-        """Judge `network`, keep it if it is good enough, and tell whether patience has ended."""
+        """Validate `network`, keep it if it is good enough, and tell whether training ends."""
         begun = time.perf_counter()
         network = self._between(network)
         gains = self.gains(network)
@@ -107,7 +124,8 @@ class HeldBack:
             save_restorer(self.folder / "kept.safetensors", network)
         self._write()
         since = [row for row in self._rows if int(row["step"]) > (self.kept_step or 0)]
-        return self.patience is not None and len(since) >= self.patience
+        late = self.clock is not None and self.clock.spend(self.seconds) < 0
+        return late or (self.patience is not None and len(since) >= self.patience)
 
     @torch.no_grad()
     def _between(self, network: nn.Module) -> nn.Module:
@@ -116,26 +134,26 @@ class HeldBack:
             return network
         mixed, start = copy.deepcopy(network).eval(), self._start.state_dict()
         for name, weights in mixed.state_dict().items():
-            weights.lerp_(start[name].to(weights.device), 1 - self._way)
+            weights.lerp_(start[name].to(weights.device), 1 - self._weight)
         return mixed
 
     @property
     def kept_step(self) -> int | None:
         """After how many steps the network was what is kept; see `kept_row`."""
-        return int(kept_row(self._rows)["step"]) if self._rows else None
+        return int(kept_row(self._rows, self._tolerance)["step"]) if self._rows else None
 
     def gains(self, network: nn.Module) -> dict[str, float]:
         """Return the mean gain over the input, by defect, in dB (affine-fit PSNR)."""
         device = next(network.parameters()).device
-        found = {}
-        for name, pairs in self.pairs.items():
-            image, target = (torch.from_numpy(a)[:, None].to(device) for a in pairs)
+        gains = {}
+        for name, images in self.images.items():
+            image, target = (torch.from_numpy(a)[:, None].to(device) for a in images)
             with torch.no_grad(), fast_arithmetic(device):
                 parts = torch.split(image, _PART)
                 restored = torch.cat([network(part) for part in parts])
             gain = affine_error(image, target).log10() - affine_error(restored, target).log10()
-            found[name] = float(10 * gain.mean())
-        return found
+            gains[name] = float(10 * gain.mean())
+        return gains
 
     def with_kept(self, network: nn.Module) -> nn.Module:
         """Return `network` with the weights that are kept."""
@@ -146,12 +164,12 @@ class HeldBack:
         self.folder.mkdir(parents=True, exist_ok=True)
         path = self.folder / "judged.csv"
         with whole(path) as part, part.open("w", newline="") as file:
-            writer = csv.DictWriter(file, ["step", *self.pairs])
+            writer = csv.DictWriter(file, ["step", *self.images])
             writer.writeheader()
             writer.writerows(self._rows)
 
 
-def read_judgements(folder: Path) -> list[dict[str, str]]:
+def read_validations(folder: Path) -> list[dict[str, str]]:
     """Return the rows of a training's ``judged.csv``, the first one first; none if it has none."""
     path = folder / "judged.csv"
     if not path.exists():
@@ -160,15 +178,15 @@ def read_judgements(folder: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-def kept_row(rows: list[dict[str, str]]) -> dict[str, str]:
-    """Return the judgement of what is kept: the last one close to the best.
+def kept_row(rows: list[dict[str, str]], tolerance: float) -> dict[str, str]:
+    """Return the validation of what is kept: the last one close to the best.
 
-    Held-back images are few. What they like best is often an early state by chance, while the
-    later ones, trained at lower rates, are better. So the last state within 0.1 dB of the best is
-    kept, but none that does worse than the first.
+    Validation images are few. What they like best is often an early state by chance, while the
+    later ones, trained at lower rates, are better. So the last state within `tolerance` dB of the
+    best is kept, but none that does worse than the first.
     """
     gains = [mean_gain(row) for row in rows]
-    least = max(max(gains) - _CHANCE, gains[0])
+    least = max(max(gains) - tolerance, gains[0])
     return [row for row, gain in zip(rows, gains, strict=True) if gain >= least][-1]
 
 
@@ -183,6 +201,5 @@ def affine_error(image: Tensor, target: Tensor) -> Tensor:
     Both (B, 1, Y, X); returns (B,), not below 1e-8.
     """
     x, y = image.flatten(1), target.flatten(1)
-    x, y = x - x.mean(1, keepdim=True), y - y.mean(1, keepdim=True)
-    gain = (x * y).sum(1, keepdim=True) / x.pow(2).sum(1, keepdim=True).clamp(min=1e-12)
-    return (gain * x - y).pow(2).mean(1).clamp(min=1e-8)
+    gain, x_mean, y_mean = affine_fit(x, y)
+    return (gain * (x - x_mean) - (y - y_mean)).pow(2).mean(1).clamp(min=1e-8)

@@ -1,4 +1,4 @@
-"""MicroscopyGAN within a budget of seconds: the stages of `gan.training`, their steps set to fit.
+"""MicroscopyGAN within a budget of seconds: the stages that `microscopygan train` runs.
 
 Timing the steps counts, as do calibrating the physics and writing the model.
 """
@@ -9,64 +9,54 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from accelerate import Accelerator
 
 from microscopygan.datasets.folder import Dataset, Pair, Sample
-from microscopygan.gan.networks import build_restorer
 from microscopygan.restoration.model import Restorer
 from microscopygan.settings import Settings
-from microscopygan.training.fine_tuning import as_generalist, generator_for
-from microscopygan.training.run_folder import read_pace
-from microscopygan.training.split import Material, calibrate_physics, gather
-from microscopygan.training.stages import (
-    needs_defects,
-    needs_physics,
-    train_defects,
-    train_restorer,
-)
-from microscopygan.training.time_budget import Clock, fit_defects, with_steps
-from microscopygan.training.validation import read_judgements
+from microscopygan.training.split import Split, split_dataset
+from microscopygan.training.stages import parameter_count, train_split
+from microscopygan.training.validation import read_validations
 from microscopygan_bench.peers.job import Arrays, Job, Trained
 
 _SIDES = ("input", "target")
-_STAGES = ("defects", "restorer")
 _WITHOUT_END = 10_000_000  # steps
 
 
 def train_ours(job: Job, given: Arrays, work: Path) -> Trained:
     """Train one network for all the tasks of a job and export it."""
-    chosen = Settings.model_validate(job["settings"])
-    run = work / "run"
-    run.mkdir(exist_ok=True)
-    material = gather_given(job, given, chosen)
-    steps = train_within(material, chosen, run, job["seconds"])
+    settings, run = Settings.model_validate(job["settings"]), work / "run"
+    steps = train_within(split_images(job, given, settings), settings, run, job["seconds"])
     restorer = Restorer(run / "restorer.onnx", threads=job["threads"])
     return Trained(
         lambda planes: np.stack([restorer.restore_plane(plane) for plane in planes]),
-        sum(p.numel() for p in build_restorer(chosen.restorer.architecture).parameters()),
+        parameter_count(settings.restorer.architecture),
         steps,
     )
 
 
-def gather_given(job: Job, given: Arrays, chosen: Settings) -> Material:
+def split_images(job: Job, given: Arrays, settings: Settings) -> Split:
     """Give each image of a job its role in training.
 
-    Unpaired clean images are known to be of their task's kind, as the halves of `gather` are.
+    Unpaired clean images are known to be of their task's kind, as the halves of `split_dataset`
+    are.
     """
     inputs, targets = ({t: given[f"{t}/{side}"] for t in job["tasks"]} for side in _SIDES)
     if job["setting"] == "A":
         pairs = {t: _pairs(t, inputs[t], targets[t]) for t in job["tasks"]}
-        return gather(Dataset([], {}, pairs, {}), chosen)
+        return split_dataset(Dataset([], {}, pairs, {}), settings)
     clean = {t: _samples(t, targets[t]) for t in job["tasks"]}
     defective = {t: _samples(t, inputs[t]) for t in job["tasks"]}
     every = [sample for some in clean.values() for sample in some]
-    material = gather(Dataset(every, defective, {}, {}), chosen)
-    held = {id(plane) for some in material.spare.values() for plane in some}
-    own, spare = (
-        {t: [s.plane for s in some if (id(s.plane) in held) == back] for t, some in clean.items()}
+    split = split_dataset(Dataset(every, defective, {}, {}), settings)
+    validation = {id(plane) for some in split.validation_planes.values() for plane in some}
+    own, planes = (
+        {
+            t: [s.plane for s in some if (id(s.plane) in validation) == back]
+            for t, some in clean.items()
+        }
         for back in (False, True)
     )
-    return replace(material, own_clean=own, spare=spare)
+    return replace(split, own_clean=own, validation_planes=planes)
 
 
 def _pairs(task: str, inputs: np.ndarray, targets: np.ndarray) -> list[Pair]:
@@ -78,28 +68,15 @@ def _samples(task: str, planes: np.ndarray) -> list[Sample]:
     return [Sample(plane, f"{task}#{k}", f"{task}#{k}") for k, plane in enumerate(planes)]
 
 
-def train_within(material: Material, chosen: Settings, run: Path, seconds: float) -> int:
+def train_within(split: Split, settings: Settings, run: Path, seconds: float) -> int:
     """Train both stages in about so many seconds; return the steps of the restorer.
 
     From scratch the restorer takes all the time that is left; an adaptation ends by itself.
     """
-    clock, accelerator = Clock(seconds), Accelerator()
-    adapted = chosen.start == "generalist"
-    chosen = as_generalist(chosen) if adapted else with_steps(chosen, "restorer", _WITHOUT_END)
-    if needs_physics(chosen):
-        material = replace(material, physics=calibrate_physics(material, chosen.seed))
-    if needs_defects(material, chosen):
-        count = fit_defects(chosen.defects, material, accelerator, clock)
-        some = with_steps(chosen, "defects", min(count, chosen.defects.steps))
-        start = generator_for(material) if adapted else None
-        train_defects(material, run, _quiet(some), accelerator, start=start, quiet=True)
-    train_restorer(material, run, _quiet(chosen), accelerator, clock, quiet=True)
-    taken = read_judgements(run / "restorer")
-    return int(taken[-1]["step"] if taken else read_pace(run)["restorer"])
-
-
-def _quiet(chosen: Settings) -> Settings:
-    """Return settings that keep states and pictures at the end of a stage only."""
-    end = {"save_every": _WITHOUT_END, "picture_every": _WITHOUT_END}
-    stages = {name: getattr(chosen, name).model_copy(update=end) for name in _STAGES}
-    return chosen.model_copy(update=stages)
+    end = {"save_every": _WITHOUT_END, "picture_every": _WITHOUT_END}  # at the end of a stage only
+    changes: dict[str, object] = {"defects": end, "restorer": end}
+    if settings.start == "scratch":
+        changes["restorer"] = end | {"steps": _WITHOUT_END}
+    trained = train_split(split, run, settings.changed(changes), minutes=seconds / 60, quiet=True)
+    validations = read_validations(run / "restorer")
+    return int(validations[-1]["step"] if validations else trained.settings.restorer.steps)

@@ -8,7 +8,6 @@ from microscopygan.datasets.folder import Dataset, load_dataset
 from microscopygan.gan.cin_gan import load_defects
 from microscopygan.gan.networks import defect_rows
 from microscopygan.settings import Settings
-from microscopygan.training.extending import extend_defects
 from microscopygan.training.stages import train
 
 
@@ -19,7 +18,7 @@ def test_a_new_defect_leaves_the_trained_run_bit_equal(
     train(data, tmp_path / "old", tiny, stage="defects", quiet=True)
     new = Dataset(data.clean, {"unheard": data.defective["noise"]}, {}, {})
     wider = tiny.changed({"defects.architecture.channels": 8})
-    extend_defects(tmp_path / "old", new, tmp_path / "new", wider, quiet=True)
+    train(new, tmp_path / "new", wider, add_to=tmp_path / "old", quiet=True)
     before, names = load_defects(tmp_path / "old" / "defects.safetensors")
     after, more = load_defects(tmp_path / "new" / "defects.safetensors")
     assert more == (*names, "unheard")
