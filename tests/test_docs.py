@@ -19,6 +19,7 @@ import pytest
 import typer
 
 from microscopygan.apps import cli
+from microscopygan.defects import all_defects
 from microscopygan.image.formats import Image, read, write
 from microscopygan.settings import make_settings
 
@@ -197,6 +198,15 @@ def test_every_link_leads_somewhere(page: Path) -> None:
         assert target.exists(), link
         if anchor:
             assert anchor in anchors(target), link
+
+
+def test_the_names_of_defects_say_what_they_are() -> None:
+    text = (REPOSITORY / "docs" / "training.md").read_text(encoding="utf-8")
+    table = text[text.index("<!-- defects -->") : text.index("<!-- /defects -->")]
+    rows = re.findall(r"^\| `(\w+)` \| (.+) \|$", table, re.MULTILINE)
+    assert len(rows) > 10
+    for name, words in rows:
+        assert all_defects()[name].__doc__.splitlines()[0] == f"{words}."
 
 
 def test_contributing_names_existing_paths() -> None:

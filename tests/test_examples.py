@@ -16,7 +16,7 @@ SCRIPTS = {
     "no_pairs.py": (["0.1"], ["no_pairs_run/restorer.onnx", "no_pairs_restored.tif"]),
     "axial_stack.py": ([], ["isotropic.ome.tif"]),
     "score.py": ([], ["scores.csv"]),
-    "add_defect.py": ([], ["hot.tif", "both.tif"]),
+    "add_defect.py": ([], ["dusty.tif", "both.tif"]),
 }
 
 
