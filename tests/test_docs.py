@@ -19,6 +19,7 @@ import pytest
 import typer
 
 from microscopygan.apps import cli
+from microscopygan.apps.restore_options import RestoreOptions
 from microscopygan.defects import all_defects
 from microscopygan.image.formats import Image, read, write
 from microscopygan.settings import make_settings
@@ -47,7 +48,7 @@ class Block(NamedTuple):
 
 def blocks(page: Path) -> list[Block]:
     """Return the sh, python and toml blocks of a page."""
-    pattern = r"(?:<!-- not run: ([^>]+?) -->\n)?^```(sh|python|toml)\n(.*?)^```$"
+    pattern = r"(?:<!-- (?:not run: )?([^>]+?) -->\n)?^```(sh|python|toml)\n(.*?)^```$"
     text = page.read_text(encoding="utf-8")
     return [
         Block(page, text[: found.start(2)].count("\n") + 1, found[2], found[3], found[1])
@@ -92,13 +93,22 @@ def check_other(words: list[str]) -> None:
         assert (REPOSITORY / words[1]).exists(), words[1]
 
 
+def check_settings(block: Block) -> None:
+    """Check a file of settings: of a training, or of restoring where the comment above says so."""
+    content = tomllib.loads(block.text)
+    if block.why_not == "options of restore":
+        RestoreOptions(**content)
+    else:
+        make_settings().changed(content)
+
+
 @pytest.mark.parametrize("block", ALL, ids=lambda block: block.name)
 def test_every_block_is_valid(block: Block) -> None:
     if block.language == "python":
         compile(block.text, block.name, "exec")
         return
     if block.language == "toml":
-        make_settings().changed(tomllib.loads(block.text))
+        check_settings(block)
         return
     shell = ["bash", "-n", "-c", block.text]
     assert subprocess.run(shell, capture_output=True, check=False).returncode == 0

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from microscopygan.apps import batch
+from microscopygan.apps.restore_options import parse_bytes
 from microscopygan.image.formats import Image, read, write
 from microscopygan.restoration import api
 from microscopygan.restoration.models import GENERALIST, MODELS
@@ -169,4 +169,4 @@ def test_a_model_is_named_or_a_file(run_command, plate: Path, tmp_path: Path) ->
     ("text", "number"), [("2GB", 2 * 10**9), (" 1500 mb", 1_500_000_000), ("700", 700)]
 )
 def test_sizes_of_memory(text: str, number: int) -> None:
-    assert batch.parse_bytes(text) == number
+    assert parse_bytes(text) == number

@@ -44,7 +44,7 @@ def test_one_tiff_crosses_at_most_18_modules(run_command, tmp_path: Path) -> Non
     command = ("restore", SAMPLE, "-o", tmp_path / "out.tif", "--overwrite")
     assert run_command(*command)[0] == 0  # imports what is imported on demand
     modules = crossed(lambda: run_command(*command))
-    assert modules[:2] == ["apps/cli.py", "apps/batch.py"]
+    assert modules[:3] == ["apps/cli.py", "apps/restore_options.py", "apps/batch.py"]
     assert {"image/formats/tiff.py", "restoration/model.py", "model_card.py"} <= set(modules)
     assert len(modules) <= 18, "\n".join(modules)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -24,7 +23,6 @@ if TYPE_CHECKING:
 _FAILURES = (ValueError, OSError, MemoryError, ModuleNotFoundError)  # of an image or its output
 _OF_MODEL = {"device", "defect", "strength"}
 _TILE = 256  # pixels; side of the plane by which the speed of a model is measured
-_UNITS = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
 
 
 def restore_batch(
@@ -197,56 +195,6 @@ def outputs_of(
 
 def _is_folder(image: Path | str) -> bool:
     return Path(image).is_dir() and not is_zarr(Path(image))
-
-
-def parse_bytes(text: str) -> int:
-    """Read a size of memory such as ``2GB``, ``1500 MB`` or a number of bytes.
-
-    Examples
-    --------
-    >>> parse_bytes("1.5GB")
-    1500000000
-    """
-    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([KMGT]?B?)\s*", text.upper())
-    unit = "" if found is None else found[2].rstrip("B") + "B"
-    if found is None or float(found[1]) <= 0:
-        raise ValueError(f"memory: expected a size such as 2GB or 1500MB, got {text!r}")
-    return int(float(found[1]) * _UNITS[unit])
-
-
-def parse_channels(text: str) -> tuple[int, ...]:
-    """Read channel numbers such as ``0,2``.
-
-    Examples
-    --------
-    >>> parse_channels("0,2")
-    (0, 2)
-    """
-    try:
-        return tuple(int(part) for part in text.split(","))
-    except ValueError:
-        raise ValueError(
-            f"channels: expected numbers from 0 on such as 0,2, got {text!r}"
-        ) from None
-
-
-def parse_voxel_size(text: str) -> dict[str, float]:
-    """Read pixel sizes in µm, ``z,y,x`` or ``y,x``.
-
-    Examples
-    --------
-    >>> parse_voxel_size("0.5,0.1,0.1")
-    {'Z': 0.5, 'Y': 0.1, 'X': 0.1}
-    """
-    try:
-        sizes = [float(part) for part in text.split(",")]
-    except ValueError:
-        sizes = []
-    if len(sizes) not in (2, 3) or not all(0 < size < float("inf") for size in sizes):
-        raise ValueError(
-            f"voxel size: expected positive z,y,x (or y,x) in µm such as 0.5,0.1,0.1, got {text!r}"
-        )
-    return dict(zip("ZYX"[-len(sizes) :], sizes, strict=True))
 
 
 @contextmanager

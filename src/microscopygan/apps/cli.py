@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import os
-import re
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -18,6 +17,7 @@ from ..restoration import Device, DtypeName, Scope, TaskName
 from ..restoration.models import GENERALIST
 from ..settings import Preset, Stage, Start
 from .extras import need, one_line
+from .restore_options import RestoreOptions, combine_options
 
 app = typer.Typer(
     help="Restore microscopy images when there is hardly any training data.",
@@ -221,6 +221,10 @@ Workers = Annotated[int, typer.Option(min=1, help="Processes; several need a Zar
 Scheduler = Annotated[
     str | None, typer.Option(help="tcp://... of a Dask cluster; needs a Zarr output.")
 ]
+OptionsFile = Annotated[
+    Path | None,
+    typer.Option(help="TOML file of the options above by their names; what is given here wins."),
+]
 KeepDone = Annotated[
     bool, typer.Option("--resume", help="Go on with an interrupted run; keep what is done.")
 ]
@@ -232,6 +236,7 @@ Json = Annotated[bool, typer.Option("--json", help="One JSON object a line for e
 
 @app.command()
 def restore(
+    context: typer.Context,
     images: Images,
     output: Annotated[
         Path, typer.Option("-o", "--output", help="File, or folder for several.")
@@ -251,6 +256,7 @@ def restore(
     threads: Threads = None,
     workers: Workers = 1,
     scheduler: Scheduler = None,
+    settings: OptionsFile = None,
     resume: KeepDone = False,
     overwrite: Overwrite = False,
     strict: Strict = False,
@@ -262,26 +268,13 @@ def restore(
     A batch goes on after an image that cannot be restored. Exit code 0: all are restored; 1: some
     of several are not; 2: wrong usage, or the only image is not.
     """
-    from .batch import parse_bytes, parse_channels, parse_voxel_size, restore_batch
+    from .batch import restore_batch
 
+    options = combine_options(settings, *_given(context))
     failures = restore_batch(
         images,
         output,
-        model,
-        defect=() if defect is None else tuple(re.split(r"\s*[,+]\s*", defect.strip())),
-        strength=strength,
-        task=task,
-        axes=axes,
-        pixel_size=None if voxel_size is None else parse_voxel_size(voxel_size),
-        channels=None if channels is None else parse_channels(channels),
-        intensity=intensity,
-        dtype=dtype,
-        keep_sampling=keep_sampling,
-        memory=None if memory is None else parse_bytes(memory),
-        device=device,
-        threads=threads,
-        workers=workers,
-        scheduler=scheduler,
+        **options.arguments(),
         resume=resume,
         overwrite=overwrite,
         strict=strict,
@@ -290,6 +283,16 @@ def restore(
     )
     if failures:
         raise typer.Exit(1)
+
+
+def _given(context: typer.Context) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return what was given on the command line, and what the environment says besides."""
+    by_source: dict[str, dict[str, Any]] = {"COMMANDLINE": {}, "ENVIRONMENT": {}}
+    for name, value in context.params.items():
+        source = context.get_parameter_source(name)
+        if source is not None and name in RestoreOptions.model_fields:
+            by_source.setdefault(source.name, {})[name] = value
+    return by_source["COMMANDLINE"], by_source["ENVIRONMENT"]
 
 
 @app.command()
