@@ -34,11 +34,9 @@ def make_dataset(folder: Path) -> None:
 
 def main() -> None:
     make_dataset(Path("no_pairs"))
-    dataset = microscopygan.load_dataset("no_pairs")
-    settings = microscopygan.make_settings(seed=0)
-    microscopygan.train(dataset, Path("no_pairs_run"), settings, minutes=MINUTES)
+    trained = microscopygan.train("no_pairs", "no_pairs_run", minutes=MINUTES)
     noisy = next(Path("no_pairs/noise").iterdir())
-    microscopygan.restore_file(noisy, "no_pairs_restored.tif", "no_pairs_run/restorer.onnx")
+    microscopygan.restore_file(noisy, "no_pairs_restored.tif", trained.model)
 
 
 if __name__ == "__main__":

@@ -36,12 +36,13 @@ def main() -> None:
     make_pairs(Path("ten_pairs"))
     dataset = microscopygan.load_dataset("ten_pairs")
     settings = microscopygan.make_settings(seed=0)
-    microscopygan.train(dataset, Path("ten_pairs_run"), settings, minutes=MINUTES)
+    trained = microscopygan.train(dataset, "ten_pairs_run", settings, minutes=MINUTES)
+    print(trained.outcome)  # what validation said, and what was kept
 
     pair = dataset.test["noise"][0]
     for name, model in (
         ("out of the box", microscopygan.load()),
-        ("adapted", microscopygan.load("ten_pairs_run/restorer.onnx")),
+        ("adapted", microscopygan.load(trained.model)),
     ):
         restored = microscopygan.restore(pair.input, model=model, axes="YX")
         error = np.sqrt(np.mean((restored - pair.target) ** 2))
