@@ -14,10 +14,10 @@ from microscopygan.gan.losses import (
     RESTORER_TERMS,
     Restored,
     VGGFeatures,
-    affine_fit,
     content_loss,
     critic_loss,
     diff_augment,
+    fit_affine,
     generator_loss,
     gradient_penalty,
     gram,
@@ -158,12 +158,12 @@ def test_a_loss_without_a_term_is_refused() -> None:
         measure(RESTORER_TERMS, restored(RestorerSettings(pixel_weight=0.0)))
 
 
-def test_affine_fit_equals_least_squares() -> None:
+def test_fit_affine_equals_least_squares() -> None:
     x, y = torch.rand(2, 50, dtype=torch.float64), torch.rand(2, 50, dtype=torch.float64)
-    gain, x_mean, y_mean = affine_fit(x, y)
+    gain, x_mean, y_mean = fit_affine(x, y)
     for k in range(2):
         slope, intercept = np.polyfit(x[k].numpy(), y[k].numpy(), 1)
         assert gain[k].item() == pytest.approx(slope)
         assert (y_mean - gain * x_mean)[k].item() == pytest.approx(intercept)
     constant = torch.full((1, 50), 0.3)
-    assert affine_fit(constant, torch.rand(1, 50), prior=1e-3)[0].item() == pytest.approx(1)
+    assert fit_affine(constant, torch.rand(1, 50), prior=1e-3)[0].item() == pytest.approx(1)

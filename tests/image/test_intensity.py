@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from microscopygan.image.intensity import AffineMap, percentile_map, to_dtype
+from microscopygan.image.intensity import AffineMap, fit_affine, percentile_map, to_dtype
 
 DTYPES = ["uint8", "int8", "uint16", "int32", "uint32", "int64", "float16", "float32", "float64"]
 
@@ -88,3 +88,27 @@ def test_integers_take_no_nan_and_booleans_nothing():
     with pytest.raises(ValueError, match="expected an integer or float dtype"):
         to_dtype(np.array([1.0]), bool)
     assert to_dtype(np.array([1.25]), "float16").dtype == np.float16
+
+
+@given(
+    gain=st.floats(-5, 5),
+    offset=st.floats(-1e3, 1e3),
+    seed=st.integers(0, 99),
+    noise=st.floats(0, 1),
+)
+@settings(max_examples=30, deadline=None)
+def test_an_affine_fit_is_least_squares(
+    gain: float, offset: float, seed: int, noise: float
+) -> None:
+    rng = np.random.default_rng(seed)
+    x = rng.random(200)
+    y = gain * x + offset + noise * rng.standard_normal(200)
+    fit, (slope, intercept) = fit_affine(x, y), np.polyfit(x, y, 1)
+    np.testing.assert_allclose(fit.apply(x), slope * x + intercept, atol=1e-8)
+    np.testing.assert_allclose(fit.residual(x, y), y - slope * x - intercept, atol=1e-8)
+
+
+def test_a_flat_image_has_no_gain_to_fit() -> None:
+    flat, y = np.full(9, 3.0), np.arange(9.0)
+    assert fit_affine(flat, y).apply(flat) == pytest.approx(np.full(9, 4.0))
+    assert fit_affine(flat, y, flat=1.0).gain == 1

@@ -12,6 +12,7 @@ import torch
 from accelerate import Accelerator
 
 from microscopygan.gan.cgan import CGan, match_coarse
+from microscopygan.gan.checkpoints import read_tensors, write_tensors
 from microscopygan.gan.cin_gan import CinGan
 from microscopygan.gan.step import update
 from microscopygan.settings import DefectSettings, Settings
@@ -274,3 +275,30 @@ def test_two_processes_train_one_network(tmp_path: Path, tiny: Settings, launch)
     totals = [json.loads(p.read_text()) for p in sorted((tmp_path / "run").glob("*-of-2.json"))]
     assert len(totals) == 2
     assert totals[0] == totals[1]
+
+
+def test_states_of_earlier_versions_are_read(tmp_path: Path, tiny: Settings) -> None:
+    """They number what an optimiser remembers by the place of its weight."""
+    settings = stage(tiny, 2)
+    gan = CinGan(settings, ("a", "b"), Accelerator(cpu=True), seed=3)
+    average = Average(gan.networks["generator"], 0.9)
+    set_rates(gan, settings, 1)
+    batch = {k: torch.from_numpy(v) for k, v in batches(0, 0).items()}
+    gan.step(batch, torch.Generator().manual_seed(0), 0)
+    save_state(tmp_path / "state.safetensors", gan, average, 1)
+    about, tensors = read_tensors(tmp_path / "state.safetensors")
+    for network in ("generator", "critic"):
+        for number, (name, _) in enumerate(gan.networks[network].named_parameters()):
+            for slot in ("step", "exp_avg", "exp_avg_sq"):
+                moved = tensors.pop(f"optimizer.{network}.{name}.{slot}")
+                tensors[f"optimizer.{network}.{number}.{slot}"] = moved
+    write_tensors(tmp_path / "earlier.safetensors", tensors, {"step": about["step"]})
+    again = CinGan(settings, ("a", "b"), Accelerator(cpu=True), seed=4)
+    assert load_state(tmp_path / "earlier.safetensors", again, average) == 1
+    for network, optimizer in gan.optimizers.items():
+        pairs = zip(
+            gan.networks[network].parameters(), again.networks[network].parameters(), strict=True
+        )
+        for before, after in pairs:
+            for slot, value in optimizer.state[before].items():
+                assert torch.equal(again.optimizers[network].state[after][slot], value)

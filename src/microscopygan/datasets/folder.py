@@ -17,7 +17,7 @@ import numpy as np
 
 from ..image.axes import to_volumes
 from ..image.formats import Image, check_pixels, list_images, read
-from ..image.intensity import percentile_map
+from ..image.intensity import fit_affine, percentile_map
 from .names import folders_in, images_in, matched, stem_of
 from .published import PublishedPair, evenly, find_published, thinned
 from .published_pixels import scanned_along_x
@@ -217,17 +217,13 @@ def match_intensity(target: np.ndarray, reference: np.ndarray, sigma: float = 6.
         )
     exact = np.asarray(target, np.float64)
     x, y = (_blur(v, sigma) for v in (exact, np.asarray(reference, np.float64)))
-    x_mean, y_mean = x.mean(), y.mean()
-    variance = np.mean((x - x_mean) ** 2)
-    gain = 1.0
-    if variance > 1e-20 * max(1e-100, float(np.mean(x**2))):
-        gain = float(np.mean((x - x_mean) * (y - y_mean)) / variance)
-    if gain <= 0:
+    fit = fit_affine(x, y, flat=1.0)
+    if fit.gain <= 0:
         raise ValueError(
             "expected input and target of one field, but where one is bright the other is dark "
-            f"(fitted gain {gain:.3g}); check that they belong together"
+            f"(fitted gain {fit.gain:.3g}); check that they belong together"
         )
-    return np.asarray(gain * (exact - x_mean) + y_mean, dtype=np.float32)
+    return fit.apply(exact).astype(np.float32)
 
 
 def _load_folders(folder: Path, folders: list[Path], match_pairs: bool, min_size: int) -> Dataset:

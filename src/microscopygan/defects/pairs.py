@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from microscopygan.image.intensity import percentile_map
+from microscopygan.image.intensity import fit_affine, percentile_map
 
 Plane = NDArray[np.float32]
 Pairs = Sequence[tuple[NDArray[np.generic], NDArray[np.generic]]]
@@ -38,9 +38,7 @@ def comparable_crops(pairs: Pairs, rng: np.random.Generator) -> list[tuple[Plane
 
 def residual(image: Plane, model: Plane) -> Plane:
     """What the model, fitted by gain and offset, leaves of an image."""
-    x, y = model - model.mean(), image - image.mean()
-    gain = float((x * y).mean()) / max(float((x * x).mean()), 1e-12)
-    return np.asarray(y - gain * x, np.float32)
+    return fit_affine(model, image).residual(model, image)
 
 
 def share_left(image: Plane, model: Plane) -> float:

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import fft, ndimage
 
-from microscopygan.image.intensity import percentile_map
+from microscopygan.image.intensity import fit_affine, percentile_map
 
 Floats = NDArray[np.float64]
 Plane = NDArray[np.float32]
@@ -198,8 +198,7 @@ def noise_curve_from_pairs(
     means, residuals = [], []
     for noisy, clean in zip(inputs, targets, strict=True):
         y, x = (np.asarray(a, dtype=np.float64).ravel() for a in (noisy, clean))
-        gain = np.mean((x - x.mean()) * (y - y.mean())) / max(float(x.var()), 1e-12)
-        means.append(gain * (x - x.mean()) + y.mean())
+        means.append(fit_affine(x, y).apply(x))
         residuals.append(y - means[-1])
     return _curve(np.concatenate(means), np.concatenate(residuals), bins, robust=False)
 

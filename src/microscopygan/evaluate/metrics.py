@@ -20,6 +20,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from skimage.metrics import structural_similarity
 
+from microscopygan.image.intensity import fit_affine
+
 Plane = NDArray[np.float64]
 
 SSIM_WINDOW = 7
@@ -80,10 +82,7 @@ def affine_fit(target: ArrayLike, restored: ArrayLike) -> Plane:
     array([[1., 3.]])
     """
     a, b = _pair(target, restored)
-    centred = b - b.mean()
-    power = float((centred**2).sum())
-    gain = float((centred * (a - a.mean())).sum()) / power if power > 0 else 0.0
-    return np.asarray(gain * centred + a.mean())
+    return fit_affine(b, a).apply(b)
 
 
 def _psnr(a: Plane, b: Plane, data_range: float) -> float:

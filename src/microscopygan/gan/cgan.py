@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from ..settings import RestorerArchitecture, RestorerSettings, from_saved
 from .checkpoints import read_network, write_tensors
-from .losses import RESTORER_TERMS, Restored, affine_fit, critic_loss, measure, weight_of
+from .losses import RESTORER_TERMS, Restored, critic_loss, fit_affine, measure, weight_of
 from .networks import (
     ResNetRestorer,
     UNetRestorer,
@@ -141,7 +141,7 @@ def match_coarse(target: Tensor, reference: Tensor, scale: int) -> Tensor:
     the restorer learns to keep the scale of its input. (B, 1, Y, X) to the same.
     """
     x, y = (F.avg_pool2d(planes, scale).flatten(1) for planes in (target, reference))
-    gain, x_mean, y_mean = (v[:, :, None, None] for v in affine_fit(x, y, prior=1e-3))
+    gain, x_mean, y_mean = (v[:, :, None, None] for v in fit_affine(x, y, prior=1e-3))
     return gain.clamp(0.5, 2.0) * (target - x_mean) + y_mean
 
 

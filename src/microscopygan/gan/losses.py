@@ -210,7 +210,7 @@ def _mirror(index: Tensor, size: int) -> Tensor:
     return torch.where(index >= size, 2 * (size - 1) - index, index)
 
 
-def affine_fit(x: Tensor, y: Tensor, prior: float = 0.0) -> tuple[Tensor, Tensor, Tensor]:
+def fit_affine(x: Tensor, y: Tensor, prior: float = 0.0) -> tuple[Tensor, Tensor, Tensor]:
     """Fit ``gain · (x − x_mean) + y_mean`` to y, sample by sample, by least squares.
 
     Parameters

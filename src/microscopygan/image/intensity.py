@@ -50,6 +50,54 @@ class AffineMap:
         return _by_parts(array, np.float32, lambda part: part * self.scale + self.offset)
 
 
+@dataclass(frozen=True)
+class AffineFit:
+    """The gain and offset that bring one image closest to another: see `fit_affine`.
+
+    Attributes
+    ----------
+    gain
+        Units of y in one of x.
+    x_mean, y_mean
+        Means of the two, which the fit maps onto each other.
+    """
+
+    gain: float
+    x_mean: float
+    y_mean: float
+
+    def apply(self, x: np.ndarray) -> np.ndarray:
+        """Return x on the scale of y."""
+        return self.gain * (x - self.x_mean) + self.y_mean
+
+    def residual(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+        """Return what the fit of x leaves of y."""
+        return (y - self.y_mean) - self.gain * (x - self.x_mean)
+
+
+def fit_affine(x: np.ndarray, y: np.ndarray, flat: float = 0.0) -> AffineFit:
+    """Fit y by a gain and an offset of x, by least squares.
+
+    Parameters
+    ----------
+    x, y
+        Of one shape and floating type, in any units.
+    flat
+        The gain of an x that is constant.
+
+    Examples
+    --------
+    >>> fit = fit_affine(np.array([0.0, 1.0, 2.0]), np.array([1.0, 3.0, 5.0]))
+    >>> fit.gain, fit.apply(np.array([10.0]))
+    (2.0, array([21.]))
+    """
+    x_mean, y_mean = x.mean(), y.mean()
+    variance = float(np.mean((x - x_mean) ** 2))
+    if variance <= 1e-20 * max(1e-100, float(np.mean(x**2))):
+        return AffineFit(flat, x_mean, y_mean)
+    return AffineFit(float(np.mean((x - x_mean) * (y - y_mean))) / variance, x_mean, y_mean)
+
+
 def percentile_map(array: np.ndarray, low: float = 1.0, high: float = 99.8) -> AffineMap:
     """Map the percentiles `low` and `high` of an image to 0 and 1.
 

@@ -214,8 +214,9 @@ def save_state(path: Path, gan: Adversaries, average: Average, step: int) -> Non
     for name, network in gan.networks.items():
         tensors |= {f"network.{name}.{k}": v for k, v in network.state_dict().items()}
     for name, optimizer in gan.optimizers.items():
-        for number, slots in optimizer.state_dict()["state"].items():
-            tensors |= {f"optimizer.{name}.{number}.{k}": v for k, v in slots.items()}
+        for parameter, weight in gan.networks[name].named_parameters():
+            slots = optimizer.state.get(weight, {})
+            tensors |= {f"optimizer.{name}.{parameter}.{k}": v for k, v in slots.items()}
     write_tensors(path, tensors, {"step": step})
 
 
@@ -226,13 +227,30 @@ def load_state(path: Path, gan: Adversaries, average: Average) -> int:
     for name, network in gan.networks.items():
         _fill(path, network, tensors, f"network.{name}.")
     for name, optimizer in gan.optimizers.items():
-        slots: dict[int, dict[str, Tensor]] = {}
-        for key, tensor in _under(tensors, f"optimizer.{name}.").items():
-            number, slot = key.split(".", 1)
-            slots.setdefault(int(number), {})[slot] = tensor
-        groups = optimizer.state_dict()["param_groups"]
-        optimizer.load_state_dict({"state": slots, "param_groups": groups})
+        saved = _under(tensors, f"optimizer.{name}.")
+        _fill_optimizer(optimizer, gan.networks[name], saved)
     return int(about["step"])
+
+
+def _fill_optimizer(
+    optimizer: torch.optim.Optimizer, network: nn.Module, saved: dict[str, Tensor]
+) -> None:
+    """Give an optimiser the state of each weight, saved by the weight's name.
+
+    Earlier files have the place of the weight among those that train, instead.
+    """
+    weights = dict(network.named_parameters())
+    trained = [name for name, weight in weights.items() if weight.requires_grad]
+    slots: dict[str, dict[str, Tensor]] = {}
+    for key, tensor in saved.items():
+        name, _, slot = key.rpartition(".")
+        slots.setdefault(trained[int(name)] if name.isdigit() else name, {})[slot] = tensor
+    places = {
+        id(w): k for k, w in enumerate(w for g in optimizer.param_groups for w in g["params"])
+    }
+    state = {places[id(weights[name])]: values for name, values in slots.items()}
+    groups = optimizer.state_dict()["param_groups"]
+    optimizer.load_state_dict({"state": state, "param_groups": groups})
 
 
 def _under(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from ..gan.cgan import load_restorer, save_restorer
-from ..gan.losses import affine_fit
+from ..gan.losses import fit_affine
 from ..gan.networks import ResNetRestorer, UNetRestorer, fast_arithmetic
 from ..image.atomic import whole
 from ..settings import AdaptationSettings
@@ -201,5 +201,5 @@ def affine_error(image: Tensor, target: Tensor) -> Tensor:
     Both (B, 1, Y, X); returns (B,), not below 1e-8.
     """
     x, y = image.flatten(1), target.flatten(1)
-    gain, x_mean, y_mean = affine_fit(x, y)
+    gain, x_mean, y_mean = fit_affine(x, y)
     return (gain * (x - x_mean) - (y - y_mean)).pow(2).mean(1).clamp(min=1e-8)
