@@ -186,7 +186,7 @@ def test_out_of_the_box(run_command, stack: Path, tmp_path: Path, monkeypatch) -
     ("arguments", "line"),
     [
         (("--defect", "blur"), "defect: expected some of noise, axial, lowres, haze, got 'blur'"),
-        (("--strength", 2), "strength: expected 0 (the input) to 1 (restored), got 2"),
+        (("--strength", 2), "strength: expected a value less than or equal to 1, got 2"),
     ],
 )
 def test_bad_hints_get_one_line(run_command, stack: Path, tmp_path: Path, arguments, line) -> None:

@@ -173,24 +173,24 @@ def outputs_of(
     FileExistsError
         An output exists and `overwrite` is not set.
     """
-    found = list_images(images)
-    if not found:
+    sources = list_images(images)
+    if not sources:
         raise ValueError(f"{', '.join(map(str, images))}: expected images, found none")
     named = is_output(output) and (is_zarr(output) or not output.is_dir())
-    if len(found) == 1 and named and not _is_folder(images[0]):
-        chosen = [(found[0], output)]
+    if len(sources) == 1 and named and not _is_folder(images[0]):
+        pairs = [(sources[0], output)]
     else:
-        chosen = [(source, output / output_name(source)) for source in found]
-    names = [path for _, path in chosen]
+        pairs = [(source, output / output_name(source)) for source in sources]
+    names = [path for _, path in pairs]
     for path in names:
         if names.count(path) > 1:
             raise ValueError(f"{path.name}: expected different names, got two; restore them apart")
-    for source, path in chosen:
+    for source, path in pairs:
         if isinstance(source, Path) and path.exists() and path.samefile(source):
             raise ValueError(f"{path}: the output is the input; choose another folder")
         if path.exists() and not overwrite:
             raise FileExistsError(f"{path} exists; give --overwrite, or another output")
-    return chosen
+    return pairs
 
 
 def _is_folder(image: Path | str) -> bool:

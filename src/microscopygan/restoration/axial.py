@@ -56,20 +56,20 @@ def axial_step(pixel_size: Mapping[str, float]) -> float:
     4.0
     """
     sizes = [pixel_size.get(letter, math.nan) for letter in "ZYX"]
-    known = ", ".join(f"{letter} {size:g}" for letter, size in pixel_size.items()) or "none"
+    stated = ", ".join(f"{letter} {size:g}" for letter, size in pixel_size.items()) or "none"
     if not all(math.isfinite(size) and size > 0 for size in sizes):
         raise ValueError(
-            f"expected the pixel sizes of Z, Y and X in µm, got {known}; give --voxel-size z,y,x"
+            f"expected the pixel sizes of Z, Y and X in µm, got {stated}; give --voxel-size z,y,x"
         )
     z, y, x = sizes
     if abs(y - x) > _SQUARE * x:
         raise ValueError(
-            f"expected square lateral pixels, got {known}; resample Y or X, or correct the "
+            f"expected square lateral pixels, got {stated}; resample Y or X, or correct the "
             "sizes with --voxel-size z,y,x"
         )
     if z < x:
         raise ValueError(
-            f"expected planes further apart than the lateral pixels, got {known}: the stack is "
+            f"expected planes further apart than the lateral pixels, got {stated}: the stack is "
             "already sampled finer than laterally; restore its planes without --task axial"
         )
     return z / x

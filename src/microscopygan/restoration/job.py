@@ -219,14 +219,14 @@ class BlockRestorer:
         origin = self.task.source(region)
         result = np.empty(region_shape(region), self.task.dtype)
         for part in pieces(region, self._longest(region)):
-            given = pixels[relative(self.task.source(part), origin)]
+            source = pixels[relative(self.task.source(part), origin)]
             share = _Share(region_size(part), self.task.network_pixels(part), report)
             network = partial(self.restorer.run_windows, report=share.passed)
             try:
-                restored = self.task.compute(given, part, network)
+                restored = self.task.compute(source, part, network)
             except MemoryError:
                 self._halve(part)
-                restored = self.compute(given, part)
+                restored = self.compute(source, part)
             share.finish()
             result[relative(part, region)] = restored
         return result
@@ -237,8 +237,8 @@ class BlockRestorer:
 
     def _halve(self, part: Region) -> None:
         """Make tiles smaller than a part that was too large, along its longest side."""
-        given = zip(self.task.axes, region_shape(part), strict=True)
-        sides = {letter: length for letter, length in given if letter in self.task.tiled}
+        lengths = zip(self.task.axes, region_shape(part), strict=True)
+        sides = {letter: length for letter, length in lengths if letter in self.task.tiled}
         longest = max(sides, key=lambda letter: sides[letter])
         half = sides[longest] // 2
         if half < SMALLEST or not self.restorer.card.tileable:

@@ -216,11 +216,11 @@ def _hint(defect: str | Iterable[str], hints: tuple[str, ...], name: str) -> tup
 def _open(path: Path, device: Device, threads: int) -> tuple[Device, Any]:
     """Open a session on a device; return the device's name, too."""
     name = _device(device)
-    chosen = [(DEVICES[name], _OPTIONS.get(name, {}))]
+    providers = [(DEVICES[name], _OPTIONS.get(name, {}))]
     if name != "cpu":  # for the operations that the device lacks
-        chosen.append((DEVICES["cpu"], {}))
+        providers.append((DEVICES["cpu"], {}))
     try:
-        session = onnxruntime.InferenceSession(path, _session_options(threads), chosen)
+        session = onnxruntime.InferenceSession(path, _session_options(threads), providers)
     except Exception as error:  # ONNX Runtime's exceptions have no common base of their own
         reason = str(error).strip().splitlines()[0][:200]
         raise ValueError(f"{path}: expected an ONNX model, cannot load it ({reason})") from None

@@ -124,21 +124,21 @@ class PlaneTask:
         )
         result = np.empty(region_shape(region), self.dtype)
         lead = [i for i in range(len(self.axes)) if i not in (y, x)]
-        given, made = pixels.transpose(*lead, y, x), result.transpose(*lead, y, x)
+        planes, restored_planes = pixels.transpose(*lead, y, x), result.transpose(*lead, y, x)
         core = relative((region[y], region[x]), (origin[y], origin[x]))
         maps = {}
-        for place in np.ndindex(given.shape[:-2]):
+        for place in np.ndindex(planes.shape[:-2]):
             index = {self.axes[i]: region[i].start + k for i, k in zip(lead, place, strict=True)}
             scale = self.scales.of(index)
             if scale is None:
-                made[place] = to_dtype(given[place][core], self.dtype)
+                restored_planes[place] = to_dtype(planes[place][core], self.dtype)
             else:
                 maps[place] = scale.map
-        windows = [take(used.apply(given[place]), rows, columns) for place, used in maps.items()]
+        windows = [take(used.apply(planes[place]), rows, columns) for place, used in maps.items()]
         if windows:
             restored = run_windows(np.stack(windows)[:, None])[:, 0]
             for window, (place, used) in zip(restored, maps.items(), strict=True):
-                made[place] = to_dtype(used.undo(window[tile.crop]), self.dtype)
+                restored_planes[place] = to_dtype(used.undo(window[tile.crop]), self.dtype)
         return result
 
     def _tile(self, region: Region) -> Tile:
@@ -205,14 +205,14 @@ class StackTask:
         """Restore or interpolate each stack of a region; see `Task`."""
         result = np.empty(region_shape(region), self.dtype)
         lead = [i for i in range(len(self.axes)) if i not in self._volume]
-        given, made = (a.transpose(*lead, *self._volume) for a in (pixels, result))
-        for place in np.ndindex(given.shape[:-3]):
+        stacks, restored = (a.transpose(*lead, *self._volume) for a in (pixels, result))
+        for place in np.ndindex(stacks.shape[:-3]):
             index = {self.axes[i]: region[i].start + k for i, k in zip(lead, place, strict=True)}
             scale = self.scales.of(index)
             run = _unchanged if scale is None else run_windows
             to = AffineMap(0.0, 1.0) if scale is None else scale.map
-            stack = self.geometry.compute(to.apply(given[place]), self._zyx(region), run)
-            made[place] = to_dtype(to.undo(stack), self.dtype)
+            stack = self.geometry.compute(to.apply(stacks[place]), self._zyx(region), run)
+            restored[place] = to_dtype(to.undo(stack), self.dtype)
         return result
 
     @property
@@ -246,8 +246,8 @@ def choose_task(image: Image, restorer: Restorer, options: Options) -> Task:
     """
     _check(image, options)
     card = restorer.card
-    known = {part for name in card.defects for part in name.split("+")}
-    if options.task == "axial" and "axial" not in known:
+    defects = {part for name in card.defects for part in name.split("+")}
+    if options.task == "axial" and "axial" not in defects:
         raise ValueError(
             f"axial task: expected a model that knows the defect axial, got one for "
             f"{', '.join(card.defects)}; train it with an axial/ folder, or leave --task out"
@@ -287,9 +287,9 @@ def _check(image: Image, options: Options) -> None:
     if options.keep_sampling and options.task != "axial":
         raise ValueError("keep sampling: expected the axial task, got 'plane'; leave it out")
     count = image.array.shape[image.axes.index("C")] if "C" in image.axes else 1
-    chosen = options.channels
-    if chosen is not None and not (chosen and set(chosen) <= set(range(count))):
+    channels = options.channels
+    if channels is not None and not (channels and set(channels) <= set(range(count))):
         raise ValueError(
             f"channels: expected some of 0 to {count - 1} ({name} has {count}), got "
-            f"{', '.join(map(str, chosen)) or 'none'}"
+            f"{', '.join(map(str, channels)) or 'none'}"
         )
