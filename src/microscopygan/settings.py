@@ -62,6 +62,7 @@ class GeneratorArchitecture(_Settings):
         "compact", description="compact: no down-sampling"
     )
     channels: int = Field(24, ge=4, le=256, description="channels of the first convolution")
+    fade: bool = Field(True, description="resnet may leave its input out; earlier ones could not")
     blocks: int = Field(3, ge=1, le=32, description="residual blocks")
 
 
@@ -78,9 +79,13 @@ class RestorerArchitecture(_Settings):
         (16, 32, 96), description="channels at full, half, quarter size"
     )
     blocks: int = Field(2, ge=1, le=32, description="residual blocks at the coarsest scale")
+    fade: bool = Field(True, description="resnet may leave its input out; earlier ones could not")
     hints: tuple[Hint, ...] = Field(
         (), description="defects that the network takes as a hint; unet only"
     )
+
+
+Architecture = TypeVar("Architecture", GeneratorArchitecture, RestorerArchitecture)
 
 
 class StageSettings(_Settings):
@@ -418,8 +423,8 @@ def combine_settings(
     content = read_settings(file) if file is not None else {}
     for change in changes:
         content = _merged(content, parse_change(change))
-    given = {name: value for name, value in options.items() if value is not None}
-    content = _merged(content, nested(given))
+    explicit = {name: value for name, value in options.items() if value is not None}
+    content = _merged(content, nested(explicit))
     preset, start = content.pop("preset", "default"), content.pop("start", "generalist")
     return make_settings(preset, start, **content)
 
@@ -484,6 +489,25 @@ def from_saved(kind: type[Model], content: Mapping[str, Any]) -> Model:
         A value is out of its bounds.
     """
     return kind.model_validate(_still_there(kind, content))
+
+
+def architecture_from_saved(kind: type[Architecture], about: Mapping[str, Any]) -> Architecture:
+    """Read the architecture that saved weights say they have.
+
+    Earlier weights say it among all settings of their training; their networks of the kind
+    ``resnet`` could only add to their input.
+
+    Raises
+    ------
+    KeyError, ValueError
+        They say none, or one with a value out of its bounds.
+    """
+    if "architecture" in about:
+        return from_saved(kind, about["architecture"])
+    earlier = from_saved(kind, about["settings"])
+    if earlier.network != "resnet":
+        return earlier
+    return earlier.model_copy(update={"fade": False})
 
 
 def _still_there(kind: type[_Settings], content: Mapping[str, Any]) -> dict[str, Any]:

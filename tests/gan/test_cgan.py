@@ -82,3 +82,13 @@ def test_a_new_field_leaves_saved_weights_readable(
 
     monkeypatch.setattr(cgan, "RestorerArchitecture", Later)
     assert load_restorer(tmp_path / "w.safetensors").architecture.attention == 0
+
+
+def test_a_resnet_of_an_earlier_version_restores_as_it_did() -> None:
+    network = load_restorer(EARLIER / "resnet.safetensors").eval()
+    assert not network.architecture.fade
+    torch.manual_seed(1)
+    with torch.no_grad():
+        restored = network(torch.rand(1, 1, 16, 16))[0, 0, :2, :3]
+    wanted = [[0.674857, 0.854101, 0.802939], [0.549636, 0.877464, 0.945134]]
+    torch.testing.assert_close(restored, torch.tensor(wanted), atol=1e-5, rtol=0)

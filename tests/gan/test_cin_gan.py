@@ -89,3 +89,13 @@ def test_rows_train_at_a_rate_of_their_own() -> None:
 
 def _stack(planes: list[np.ndarray]) -> torch.Tensor:
     return torch.from_numpy(np.stack(planes)).float()[:, None]
+
+
+def test_a_resnet_of_an_earlier_version_makes_the_same_images() -> None:
+    generator, names = load_defects(EARLIER / "resnet_defects.safetensors")
+    assert names == ("noise", "lowres")
+    torch.manual_seed(1)
+    clean, noise = torch.rand(1, 1, 16, 16), torch.randn(1, 1, 16, 16)
+    image = generator(clean, noise, torch.tensor([1]))[0, 0, :2, :3]
+    wanted = [[3.034631, 0.125600, 0.425608], [2.432191, -0.189514, 0.583633]]
+    torch.testing.assert_close(image, torch.tensor(wanted), atol=1e-5, rtol=0)

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from accelerate import Accelerator
 from torch import Tensor, nn
 
-from ..settings import RestorerArchitecture, RestorerSettings, from_saved
+from ..settings import RestorerArchitecture, RestorerSettings, architecture_from_saved
 from .checkpoints import read_network, write_tensors
 from .losses import RESTORER_TERMS, Restored, critic_loss, fit_affine, measure, weight_of
 from .networks import (
@@ -163,5 +163,4 @@ def load_restorer(path: Path) -> UNetRestorer | ResNetRestorer:
 
 
 def _build(about: dict[str, Any]) -> UNetRestorer | ResNetRestorer:
-    saved = about["architecture"] if "architecture" in about else about["settings"]
-    return build_restorer(from_saved(RestorerArchitecture, saved))
+    return build_restorer(architecture_from_saved(RestorerArchitecture, about))

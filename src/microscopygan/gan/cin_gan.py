@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from accelerate import Accelerator
 from torch import Tensor, nn
 
-from ..settings import DefectSettings, GeneratorArchitecture, from_saved
+from ..settings import DefectSettings, GeneratorArchitecture, architecture_from_saved
 from .checkpoints import read_network, write_tensors
 from .losses import (
     GENERATOR_TERMS,
@@ -169,8 +169,7 @@ def load_defects(path: Path) -> tuple[DefectGenerator, tuple[str, ...]]:
 
 
 def _build(about: dict[str, Any]) -> DefectGenerator:
-    saved = about["architecture"] if "architecture" in about else about["settings"]
-    architecture = from_saved(GeneratorArchitecture, saved)
+    architecture = architecture_from_saved(GeneratorArchitecture, about)
     return DefectGenerator(architecture, len(about["defects"]))
 
 

@@ -96,7 +96,8 @@ class DefectGenerator(nn.Module):
     carries; a defect has a gain for each of the three, as their size would be lost in a
     normalisation. All else is shared by the defects. The simulated image is added, so that the
     result stays anchored to its clean input; where no physics is known, it is that input itself.
-    ``resnet`` gives a fourth: how much of it is left out, as in `ResNetRestorer`.
+    ``resnet`` gives a fourth, with ``architecture.fade``: how much of it is left out, as in
+    `ResNetRestorer`.
 
     Parameters
     ----------
@@ -121,7 +122,7 @@ class DefectGenerator(nn.Module):
         self.blocks = nn.ModuleList(
             CinBlock(widths[-1], defects) for _ in range(architecture.blocks)
         )
-        kernel, outputs = (7, 4) if resnet else (3, 3)
+        kernel, outputs = 7 if resnet else 3, 4 if resnet and architecture.fade else 3
         self.last = nn.Conv2d(width, outputs, kernel, padding=kernel // 2, padding_mode="reflect")
         nn.init.zeros_(self.last.weight)
         nn.init.zeros_(self.last.bias)  # type: ignore[arg-type]
@@ -269,7 +270,7 @@ class ResNetRestorer(nn.Module):
     trained. With the residual alone, noise would be removed only by what reproduces it, through
     the quarter of the size at which the blocks work. Instance normalisation hides the intensities
     of an image, so both are in units of its own standard deviation: the restored image follows
-    the image's gain and offset.
+    the image's gain and offset. Without ``architecture.fade`` it adds a residual as it is.
     """
 
     multiple = 4
@@ -284,13 +285,15 @@ class ResNetRestorer(nn.Module):
         layers += [_NormBlock(coarse) for _ in range(architecture.blocks)]
         layers += [nn.Upsample(scale_factor=2.0), _conv_norm(coarse, middle, 3)]
         layers += [nn.Upsample(scale_factor=2.0), _conv_norm(middle, fine, 3)]
-        last = nn.Conv2d(fine, 2, 7, padding=3)
+        last = nn.Conv2d(fine, 2 if architecture.fade else 1, 7, padding=3)
         nn.init.zeros_(last.weight)
         nn.init.zeros_(last.bias)  # type: ignore[arg-type]
         self.layers = nn.Sequential(*layers, last)
 
     def forward(self, image: Tensor, hint: Tensor | None = None) -> Tensor:
         """(B, 1, Y, X) to the same, restored; it takes no hint."""
+        if not self.architecture.fade:
+            return image + self.layers(image)  # type: ignore[no-any-return]
         mean = image.mean((2, 3), keepdim=True)
         spread = (image - mean).pow(2).mean((2, 3), keepdim=True).add(1e-8).sqrt()
         standard = (image - mean) / spread
