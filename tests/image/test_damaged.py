@@ -31,8 +31,7 @@ SAID = {
     "cut.ome.tif": "parts missing",
     "cut.png": "ends too early",
     "cut.tif": "pixels end after the file",
-    "file_missing.ome.tif": "a plane is not there",
-    "frames.tif": "parts missing",
+    "file_missing.ome.tif": "1 of 2 planes are missing",
     "huge.npy": "too short",
     "huge.png": "pixels do not fit into 564 bytes",
     "huge.zarr": "expected chunks of a few thousand pixels",
@@ -43,12 +42,12 @@ SAID = {
     "no_array.zarr": "no array metadata",
     "no_level.zarr": "the level '7'",
     "objects.npy": "never loaded",
-    "planes_missing.ome.tif": "a plane is not there",
     "shape.zarr": "next to none on the disk",
     "shard.zarr": "damaged ones",
     "tile.ome.tif": "damaged ones",
     "zero_size.ome.tif": None,  # an image, of unknown pixel size
 }
+COUNTED = {"frames.tif": "9 slices", "planes_missing.ome.tif": "6 planes"}
 MEGABYTES = 500  # that reading a file of a few kB may take
 
 
@@ -74,7 +73,9 @@ def outcome(path: Path) -> Image | str:
 
 
 def test_all_broken_files_are_listed():
-    assert {p.name for p in BROKEN.iterdir() if p.suffix not in (".py", "")} == SAID.keys()
+    assert {p.name for p in BROKEN.iterdir() if p.suffix not in (".py", "")} == (
+        SAID.keys() | COUNTED.keys()
+    )
     assert sum(p.stat().st_size for p in BROKEN.rglob("*") if p.is_file()) < 300_000
 
 
@@ -89,6 +90,13 @@ def test_what_is_said_of_a_broken_file(name, decoding, monkeypatch, capfd):
         assert isinstance(found, str), "read as if it were whole"
         assert re.search(SAID[name], found)
     assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("name", COUNTED)
+def test_a_file_that_holds_fewer_planes_than_it_states_is_read_with_a_line(name):
+    image = read(BROKEN / name)
+    assert image.array.shape[0] == 4
+    assert f"Its header counts {COUNTED[name]}, it holds 4 planes" in image.notes[0]
 
 
 def test_chunks_that_a_damaged_shape_lacks_are_counted():

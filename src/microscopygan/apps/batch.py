@@ -13,7 +13,15 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
-from ..image.formats import format_of, is_output, is_zarr, list_images, output_name
+from ..image.formats import (
+    contents,
+    format_of,
+    is_output,
+    is_zarr,
+    list_images,
+    output_name,
+    split_part,
+)
 from ..restoration.models import GENERALIST, MODELS
 from .extras import one_line
 
@@ -73,7 +81,8 @@ def restore_batch(
     from ..restoration.api import load, restore_file
 
     console = Console(quiet=quiet or as_json, soft_wrap=True, markup=False, emoji=False)
-    pairs = outputs_of(images, output, overwrite=overwrite or resume)
+    alone = bool(options.get("this_file"))
+    pairs = outputs_of(images, output, overwrite=overwrite or resume, this_file=alone)
     waiting = [(source, path) for source, path in pairs if not (resume and path.exists())]
     how = {name: options.pop(name) for name in _OF_MODEL & set(options)}
     restorer = load(model, threads=options.get("threads"), **how)
@@ -158,7 +167,7 @@ def _network_speed(restorer: Restorer) -> float:
 
 
 def outputs_of(
-    images: Sequence[Path | str], output: Path, *, overwrite: bool
+    images: Sequence[Path | str], output: Path, *, overwrite: bool, this_file: bool = False
 ) -> list[tuple[Path | str, Path]]:
     """Pair each input image with its output; nothing is written where any output exists.
 
@@ -173,24 +182,42 @@ def outputs_of(
     FileExistsError
         An output exists and `overwrite` is not set.
     """
-    sources = list_images(images)
+    sources = list_images(images, sets=not this_file)
     if not sources:
-        raise ValueError(f"{', '.join(map(str, images))}: expected images, found none")
+        raise ValueError(f"{', '.join(map(str, images))}: expected images, sources none")
     named = is_output(output) and (is_zarr(output) or not output.is_dir())
     if len(sources) == 1 and named and not _is_folder(images[0]):
         pairs = [(sources[0], output)]
+    elif named and len(images) == 1 and len({split_part(Path(one))[0] for one in sources}) == 1:
+        pairs = [(source, output / str(split_part(Path(source))[1])) for source in sources]
     else:
-        pairs = [(source, output / output_name(source)) for source in sources]
+        pairs = _in_folder(sources, output, this_file)
     names = [path for _, path in pairs]
     for path in names:
         if names.count(path) > 1:
             raise ValueError(f"{path.name}: expected different names, got two; restore them apart")
     for source, path in pairs:
-        if isinstance(source, Path) and path.exists() and path.samefile(source):
+        if isinstance(source, Path) and _is_part_of(path, source):
             raise ValueError(f"{path}: the output is the input; choose another folder")
         if path.exists() and not overwrite:
             raise FileExistsError(f"{path} exists; give --overwrite, or another output")
     return pairs
+
+
+def _in_folder(
+    images: Sequence[Path | str], output: Path, this_file: bool
+) -> list[tuple[Path | str, Path]]:
+    """Name the outputs in a folder; sets of one name are named after their first file."""
+    names = [output_name(source, this_file=this_file) for source in images]
+    return [
+        (source, output / (output_name(source, this_file=True) if names.count(name) > 1 else name))
+        for source, name in zip(images, names, strict=True)
+    ]
+
+
+def _is_part_of(path: Path, source: Path) -> bool:
+    """Whether a file is one of those that an image lies in."""
+    return path.exists() and any(path.samefile(file) for file in contents(source).files)
 
 
 def _is_folder(image: Path | str) -> bool:

@@ -191,7 +191,10 @@ Axes = Annotated[
 VoxelSize = Annotated[str | None, typer.Option(help="z,y,x in µm, if the file does not state it.")]
 Channels = Annotated[str | None, typer.Option(help="Such as 0,2; the others are copied.")]
 Intensity = Annotated[Scope, typer.Option(help="What one intensity map covers.")]
-Dtype = Annotated[DtypeName, typer.Option(help="same: rounded and clipped for integers.")]
+Dtype = Annotated[DtypeName, typer.Option(help="auto: as the input, float32 of few grey levels.")]
+ThisFile = Annotated[
+    bool, typer.Option("--this-file", help="Of an image in several files, this one alone.")
+]
 KeepSampling = Annotated[
     bool, typer.Option("--keep-sampling", help="Axial task: return to the input's planes.")
 ]
@@ -249,7 +252,7 @@ def restore(
     voxel_size: VoxelSize = None,
     channels: Channels = None,
     intensity: Intensity = "volume",
-    dtype: Dtype = "same",
+    dtype: Dtype = "auto",
     keep_sampling: KeepSampling = False,
     memory: Memory = None,
     device: Processor = "auto",
@@ -260,6 +263,7 @@ def restore(
     resume: KeepDone = False,
     overwrite: Overwrite = False,
     strict: Strict = False,
+    this_file: ThisFile = False,
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
@@ -278,6 +282,7 @@ def restore(
         resume=resume,
         overwrite=overwrite,
         strict=strict,
+        this_file=this_file,
         quiet=quiet,
         as_json=as_json,
     )

@@ -55,7 +55,7 @@ class RestoreOptions(BaseModel):
     voxel_size: str | None = Field(None, description="z,y,x in µm")
     channels: str | None = Field(None, description="such as 0,2; the others are copied")
     intensity: Scope = Field("volume", description="what one intensity map covers")
-    dtype: DtypeName = Field("same", description="same: rounded and clipped for integers")
+    dtype: DtypeName = Field("auto", description="auto: as the input, float32 of few grey levels")
     keep_sampling: bool = Field(False, description="axial task: return to the input's planes")
     memory: str | None = Field(None, description="such as 2GB; half of what is free if not given")
     device: Device = Field("auto", description="what the network runs on")

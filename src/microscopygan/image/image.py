@@ -62,6 +62,10 @@ class Header:
         Seconds between frames, None where unknown.
     provenance
         How the image came about: names and values that JSON can hold.
+    origin
+        Where the centre of the first pixel lies, µm by axis letter (Z, Y, X), as far as known.
+    details
+        What else its file says of it, as `Image` lists it.
 
     Raises
     ------
@@ -81,6 +85,8 @@ class Header:
     channels: tuple[str, ...] = ()
     interval: float | None = None
     provenance: dict[str, object] = field(default_factory=dict)
+    origin: dict[str, float] = field(default_factory=dict)
+    details: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "shape", tuple(int(n) for n in self.shape))
@@ -109,6 +115,22 @@ class Image:
         Seconds between frames, None where unknown.
     provenance
         What the program that wrote it noted; `formats.write` writes it into the output.
+    origin
+        Where the centre of the first pixel lies, µm by axis letter (Z, Y, X), as far as known.
+    details
+        What else its file says of it and an output keeps as far as its format can:
+
+        - ``name``, ``description``, ``acquired`` (a date): texts;
+        - ``channels``: a mapping for each channel, with ``color`` (RRGGBB), ``emission`` and
+          ``excitation`` (nm), ``window`` (of display);
+        - ``planes``: by name such as ``ExposureTime`` or ``PositionX`` a list of values, one for
+          each plane, the axes other than Y and X in the order of `axes`;
+        - ``scales``: by axis letter, the size of a pixel and its unit where that is no length;
+        - ``reversed``: the axes that run against the coordinates;
+        - ``white_is_zero``: the kind of dtype (``u``, ``i``, ``f``) stored with white as zero;
+        - ``imagej``: properties that ImageJ alone knows.
+    notes
+        What a user should know of how it was read, a sentence each.
 
     Raises
     ------
@@ -128,6 +150,9 @@ class Image:
     channels: tuple[str, ...] = ()
     interval: float | None = None
     provenance: dict[str, object] = field(default_factory=dict)
+    origin: dict[str, float] = field(default_factory=dict)
+    details: dict[str, Any] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         _check_description(self, self.array.shape, str(self.source or "image"))
@@ -143,6 +168,8 @@ class Image:
             self.channels,
             self.interval,
             self.provenance,
+            self.origin,
+            self.details,
         )
 
     @property
@@ -260,6 +287,12 @@ def _check_description(about: Header | Image, shape: tuple[int, ...], name: str)
             raise ValueError(
                 f"{name}: expected positive pixel sizes in µm of the axes {about.axes}, got "
                 f"{letter!r}: {size}; leave out what is not known"
+            )
+    for letter, place in about.origin.items():
+        if letter not in about.axes or not np.isfinite(place):
+            raise ValueError(
+                f"{name}: expected an origin in µm of the axes {about.axes}, got {letter!r}: "
+                f"{place}; leave out what is not known"
             )
     number = shape[about.axes.index("C")] if "C" in about.axes else 1
     if about.channels and len(about.channels) != number:

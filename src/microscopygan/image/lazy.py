@@ -264,6 +264,46 @@ class Reordered:
         return np.asarray(self[...], dtype)
 
 
+class Recoded:
+    """An array of integers that are stored in another way; regions may be read and written.
+
+    Parameters
+    ----------
+    array
+        Holds ``sign * (value - offset)``.
+    sign, offset
+        1 or -1, and what is added.
+    dtype
+        Of the values.
+
+    Examples
+    --------
+    >>> negative = Recoded(np.array([0, 255], np.uint8), -1, 255, np.dtype(np.uint8))
+    >>> negative[:]
+    array([255, 0], dtype=uint8)
+    """
+
+    def __init__(self, array: Any, sign: int, offset: int, dtype: np.dtype[Any]) -> None:
+        self.array, self._sign, self._offset, self.dtype = array, sign, offset, dtype
+        self.shape, self.ndim = tuple(array.shape), len(array.shape)
+
+    def __getitem__(self, key: Any) -> np.ndarray:
+        stored = np.asarray(self.array[key]).astype(np.int64)
+        return (self._sign * stored + self._offset).astype(self.dtype)
+
+    def __setitem__(self, key: Any, block: Any) -> None:
+        stored = self._sign * (np.asarray(block).astype(np.int64) - self._offset)
+        self.array[key] = stored.astype(self.array.dtype)
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        return np.asarray(self[...], dtype)
+
+    def close(self) -> None:
+        """Close what the values are read from."""
+        if hasattr(self.array, "close"):
+            self.array.close()
+
+
 def reordered(array: Any, axes: str, wanted: str) -> Any:
     """Return an array of the axes `axes` with its dimensions in the order `wanted`."""
     if axes == wanted:

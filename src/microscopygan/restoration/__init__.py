@@ -7,5 +7,5 @@ from typing import Literal
 
 TaskName = Literal["plane", "axial"]
 Scope = Literal["volume", "frame", "image", "none"]
-DtypeName = Literal["same", "float32"]
+DtypeName = Literal["auto", "same", "float32"]
 Device = Literal["auto", "cpu", "cuda", "coreml", "directml", "openvino"]

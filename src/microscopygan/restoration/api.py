@@ -19,6 +19,7 @@ from ..image.formats import (
     Header,
     Image,
     Target,
+    contents,
     create,
     format_of,
     missing_chunks,
@@ -32,9 +33,10 @@ from .job import BlockRestorer, Job, Progress, Report, check_resumed, counting, 
 from .model import Restorer
 from .models import GENERALIST
 from .plan import free_memory, plan, processors
-from .tasks import Options, Task, choose_task, output_pixel_size
+from .tasks import Options, Task, choose_task, few_levels, output_pixel_size
 
 _CLUSTER_MEMORY = 2 * 10**9  # bytes for each thread of a cluster
+_MOST_PLANES = 50  # times as many as the input; more are questioned
 _AXIAL_CHUNKS = {"Z": 32, "Y": 256, "X": 256}  # pixels; windows are the better the more Z they hold
 
 
@@ -97,7 +99,7 @@ def restore(
     pixel_size: dict[str, float] | None = None,
     channels: Iterable[int] | None = None,
     intensity: Scope = "volume",
-    dtype: DtypeName = "same",
+    dtype: DtypeName = "auto",
     task: TaskName = "plane",
     keep_sampling: bool = False,
     memory: int | None = None,
@@ -127,7 +129,9 @@ def restore(
         training), ``frame`` (each plane), ``image`` (each channel), or ``none``: intensities are
         on about 0..1 already.
     dtype
-        ``same`` as the input (integers are rounded and clipped to their range) or ``float32``.
+        ``same`` as the input (integers are rounded and clipped to their range), ``float32``, or
+        ``auto``: same, but float32 for integers of so few grey levels that rounding would cost
+        more than 0.1 dB (not for Dask arrays).
     task
         ``plane`` restores each plane; ``axial`` makes stacks isotropic.
     keep_sampling
@@ -159,7 +163,11 @@ def restore(
         The model or the image cannot be read.
     """
     opened = _as_image(image, axes, pixel_size)
+    if dtype == "auto" and isinstance(opened.array, DaskSource):
+        dtype = "same"  # of a lazy array nothing is measured yet
     options = Options(task, intensity, _as_channels(channels), dtype, keep_sampling)
+    if task == "axial" and pixel_size is None:
+        _question_planes(opened)
     restorer = load(model, device=device, threads=threads, defect=defect, strength=strength)
     restored = _restored(opened, restorer, options, memory, progress)
     if not isinstance(image, Image):
@@ -176,7 +184,7 @@ def restore_file(
     pixel_size: dict[str, float] | None = None,
     channels: Iterable[int] | None = None,
     intensity: Scope = "volume",
-    dtype: DtypeName = "same",
+    dtype: DtypeName = "auto",
     task: TaskName = "plane",
     keep_sampling: bool = False,
     memory: int | None = None,
@@ -188,6 +196,7 @@ def restore_file(
     scheduler: str | None = None,
     overwrite: bool = False,
     resume: bool = False,
+    this_file: bool = False,
     progress: Progress | None = None,
 ) -> Restored:
     """Restore an image file.
@@ -217,6 +226,8 @@ def restore_file(
         Replace an output that is there.
     resume
         Go on with what an interrupted run with the same options left of a Zarr output.
+    this_file
+        Of an image that lies in several files, the planes of this one alone.
     progress
         Called with the numbers of pixels done and in all when the work begins and after each
         window of the network (of several workers: each block), in the thread that called this
@@ -243,9 +254,13 @@ def restore_file(
     output = Path(output).absolute()
     if scheduler is not None and "://" not in str(input):
         input = Path(input).absolute()  # the cluster's processes run in other folders
-    image = open_image(input, axes=axes)
+    image = open_image(input, axes=axes, this_file=this_file)
     if pixel_size is not None:
         image = replace(image, pixel_size=image.pixel_size | pixel_size)
+    elif task == "axial":
+        _question_planes(image)
+    if dtype == "auto" and not format_of(output).floats:
+        dtype = "same"
     several = workers > 1 or scheduler is not None
     _check_output(image, output, several=several, overwrite=overwrite)
     share = _share(threads, workers, scheduler)
@@ -269,9 +284,8 @@ def restore_file(
         job = _job(image, job_task, restorer, about, target, memory // workers)
         _run(job, workers, scheduler, counting(job, progress))
     seconds = time.perf_counter() - start
-    return Restored(
-        output, math.prod(job_task.shape), seconds, _notes(image, restorer, job_task.scales)
-    )
+    notes = (*image.notes, *_notes(image, restorer, job_task), *_not_kept(image, output))
+    return Restored(output, math.prod(job_task.shape), seconds, notes)
 
 
 def _restored(
@@ -346,7 +360,13 @@ def _check_output(image: Image, output: Path, *, several: bool, overwrite: bool)
     """Refuse early what cannot be written."""
     if isinstance(image.source, Path):
         source, target = image.source.resolve(), output.resolve()
-        if source == target or source in target.parents or target in source.parents:
+        taken = {file.resolve() for file in contents(image.source).files}
+        if (
+            target in taken
+            or source == target
+            or source in target.parents
+            or target in source.parents
+        ):
             raise ValueError(f"{output}: the output is the input; choose another name")
     if several and not format_of(output).blocks:
         able = ", ".join(suffix for form in FORMATS if form.blocks for suffix in form.suffixes)
@@ -452,8 +472,33 @@ def _run(job: Job, workers: int, scheduler: str | None, report: Report) -> None:
         run_processes(job, workers, report)
 
 
-def _notes(image: Image, restorer: Restorer, scales: Scales) -> tuple[str, ...]:
-    notes = []
+def _question_planes(image: Image) -> None:
+    """Ask before a stack is made of very many planes, since its sizes may be wrong."""
+    depth, width = (image.pixel_size.get(letter) for letter in "ZX")
+    if depth and width and depth > _MOST_PLANES * width:
+        raise ValueError(
+            f"{image.source or 'image'}: expected planes at most {_MOST_PLANES} times as far apart "
+            f"as pixels are wide, got Z {depth:g} µm and X {width:g} µm; give --voxel-size z,y,x, "
+            "these or the right ones"
+        )
+
+
+def _not_kept(image: Image, output: Path) -> tuple[str, ...]:
+    """Say what the output's format cannot keep."""
+    if "cf" not in image.details.get("imagej", {}) or "axes" not in format_of(output).keeps:
+        return ()
+    if format_of(output) == format_of(Path("a.tif")) and not output.stem.endswith(".ome"):
+        return ()
+    return ("ImageJ's calibration of the grey values is kept in .tif only; numbers are as stored.",)
+
+
+def _notes(image: Image, restorer: Restorer, task: Task) -> tuple[str, ...]:
+    notes, scales = [], task.scales
+    if task.dtype.kind == "f" and image.array.dtype.kind in "ui" and few_levels(scales):
+        notes.append(
+            "The image has few grey levels: the output is float32, since rounding would cost more "
+            f"than 0.1 dB (--dtype same keeps {image.array.dtype})."
+        )
     missing = missing_chunks(image)
     if missing:
         notes.append(f"{missing} chunks of the input are not stored and were read as its fill.")

@@ -507,6 +507,6 @@ def test_no_other_module_names_a_suffix():
     places = [
         path.relative_to(package).as_posix()
         for path in package.rglob("*.py")
-        if compared.search(path.read_text(encoding="utf-8"))
+        if path.parent.name != "formats" and compared.search(path.read_text(encoding="utf-8"))
     ]
     assert places == ["datasets/folder.py"]  # the layout of 2019 is made of .npy files

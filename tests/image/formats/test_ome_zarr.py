@@ -21,9 +21,11 @@ from microscopygan.image.formats import (
     Header,
     Image,
     create,
+    list_images,
     missing_chunks,
     ome_zarr_writer,
     open_image,
+    output_name,
     read,
     write,
 )
@@ -206,7 +208,7 @@ def scaled(*scales: float) -> dict[str, object]:
     ("entry", "sizes", "interval"),
     [
         ({"axes": SPACE, **scaled(300, 100, 50)}, {"Z": 0.3, "Y": 0.1, "X": 0.05}, None),
-        ({"axes": SPACE, **scaled(0, -1, 50)}, {"X": 0.05}, None),
+        ({"axes": SPACE, **scaled(0, -1, 50)}, {"Y": 0.001, "X": 0.05}, None),
         ({"axes": SPACE, **scaled(1, 2)}, {a: 0.001 for a in "ZYX"}, None),
         ({"axes": [{"name": n} for n in "zyx"], **scaled(3, 2, 2)}, {}, None),
         ({"axes": TIME, **scaled(2, 100, 100)}, {"Y": 0.1, "X": 0.1}, 120.0),
@@ -262,9 +264,14 @@ def test_a_group_of_images_is_a_question(tmp_path, plate):
         target = tmp_path / "a.zarr" / name
         target.parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / "b.zarr").rename(target)
-    with pytest.raises(ValueError, match=rf"a\.zarr: .*2 .* such as .*/{names[0]}$"):
+    for well in ("A/1", "A/2") if plate else ():
+        wells = {"well": {"images": [{"path": "0"}]}}
+        zarr.open_group(tmp_path / "a.zarr" / well, mode="a").attrs["ome"] = wells
+    with pytest.raises(ValueError, match=rf"a\.zarr: .*2 \({names[0]}, .* such as .*#0$"):
         open_image(tmp_path / "a.zarr")
     assert np.array_equal(read(tmp_path / "a.zarr" / names[1]).array, STACK[0, :9, :9])
+    for part in ("1", names[1]):
+        assert np.array_equal(read(f"{tmp_path}/a.zarr#{part}").array, STACK[0, :9, :9])
 
 
 def test_urls(tmp_path):
@@ -394,3 +401,116 @@ def test_the_display_range_is_that_of_the_pixels(tmp_path):
     ends = [channel["window"]["end"] for channel in about]
     assert ends[0] == pytest.approx(2 * ends[1], rel=0.2)
     assert about[0]["color"] != about[1]["color"]
+
+
+def plate(path: Path, version: str) -> dict[str, np.ndarray]:
+    """Write a plate of two wells, of two fields and of one, as others do."""
+    fields = {name: STACK[k, :40, : 50 + k] for k, name in enumerate(("A/1/0", "A/1/1", "B/2/0"))}
+    wells = [{"path": "A/1", "rowIndex": 0, "columnIndex": 0}]
+    wells += [{"path": "B/2", "rowIndex": 1, "columnIndex": 1}]
+    about: dict[str, object] = {"name": "p", "rows": [{"name": "A"}, {"name": "B"}]}
+    about |= {"columns": [{"name": "1"}, {"name": "2"}], "wells": wells, "field_count": 2}
+    group = zarr.open_group(path, mode="w", zarr_format={"0.4": 2, "0.5": 3}[version])
+
+    def put(node: zarr.Group, name: str, value: dict[str, object]) -> None:
+        if version == "0.4":
+            node.attrs[name] = {"version": "0.4", **value}
+        else:
+            node.attrs["ome"] = {"version": "0.5", name: value}
+
+    put(group, "plate", about)
+    for name, images in {"A/1": "01", "B/2": "0"}.items():
+        put(group.require_group(name), "well", {"images": [{"path": k} for k in images]})
+    for name, array in fields.items():
+        save(path / name / "x.zarr", Image(array, "YX", {"Y": 0.5, "X": 0.5}), ngff=version)
+        for inner in (path / name / "x.zarr").iterdir():
+            inner.rename(path / name / inner.name)
+        (path / name / "x.zarr").rmdir()
+    return fields
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_a_plate_in_is_a_plate_out(tmp_path, version):
+    fields = plate(tmp_path / "in/plate.zarr", version)
+    listed = list_images([tmp_path / "in"])
+    assert [str(p).partition("#")[2] for p in listed] == list(fields)
+    assert listed == list_images([tmp_path / "in/plate.zarr"])
+    for one, array in zip(listed, fields.values(), strict=True):
+        image = read(one)
+        assert np.array_equal(image.array, array)
+        write(tmp_path / "out" / output_name(one), image)
+    out = tmp_path / "out/plate.zarr"
+    yaozarrs.validate_zarr_store(str(out))
+    assert [p.name for p in (tmp_path / "out").iterdir()] == ["plate.zarr"]
+    attributes = zarr.open_group(out, mode="r").attrs["ome"]
+    assert (attributes["version"], attributes["plate"]["field_count"]) == ("0.5", 2)
+    for name, array in fields.items():
+        assert np.array_equal(read(f"{out}#{name}").array, array)
+        assert read(out / name).pixel_size == {"Y": 0.5, "X": 0.5}
+
+
+def test_fields_that_are_named_by_themselves_have_names_of_their_own(tmp_path):
+    plate(tmp_path / "plate.zarr", "0.5")
+    named = list_images([str(tmp_path / "plate.zarr/*/*/*")])
+    assert [output_name(one) for one in named] == [
+        "plate_A_1_0.ome.zarr",
+        "plate_A_1_1.ome.zarr",
+        "plate_B_2_0.ome.zarr",
+    ]
+    assert list_images([f"{tmp_path}/**/*"]) == list_images([tmp_path / "plate.zarr"])
+
+
+def test_globs_match_groups_of_any_name(tmp_path):
+    for name in ("a.zarr", "b"):
+        save(tmp_path / "x.zarr", Image(STACK[0], "YX"))
+        (tmp_path / "x.zarr").rename(tmp_path / name)
+    assert [p.name for p in list_images([f"{tmp_path}/*"])] == ["a.zarr", "b"]
+
+
+def placed(path: Path, unit: str | None, *transformations: dict[str, object]) -> Path:
+    axes = [{"name": n, "type": "space"} | ({"unit": unit} if unit else {}) for n in "zyx"]
+    datasets = [{"path": "0", "coordinateTransformations": list(transformations)}]
+    group = zarr.open_group(path, mode="w", zarr_format=2)
+    group.create_array("0", data=STACK[:, :8, :9])
+    window = {"start": 100, "end": 300, "min": 0, "max": 65535}
+    group.attrs["multiscales"] = [
+        {"version": "0.4", "name": "im", "axes": axes, "datasets": datasets}
+    ]
+    group.attrs["omero"] = {
+        "channels": [{"label": "GFP", "color": "00FF00", "window": window, "active": False}],
+        "rdefs": {"defaultZ": 2},
+    }
+    return path
+
+
+@pytest.mark.parametrize("unit", ["micrometer", "nanometer", None])
+def test_translation_and_display_stay(tmp_path, unit):
+    scale = {"type": "scale", "scale": [1.0, 0.25, 0.25]}
+    shift = {"type": "translation", "translation": [12.0, 310.5, 87.25]}
+    image = read(placed(tmp_path / "a.zarr", unit, scale, shift))
+    factor = {"micrometer": 1, "nanometer": 1e-3, None: 0}[unit]
+    assert image.origin == pytest.approx(
+        {a: factor * v for a, v in zip("ZYX", shift["translation"], strict=True) if factor}
+    )
+    write(tmp_path / "b.zarr", image)
+    ome = zarr.open_group(tmp_path / "b.zarr", mode="r").attrs["ome"]
+    (level,) = ome["multiscales"][0]["datasets"]
+    for entry, wanted in zip(level["coordinateTransformations"], (scale, shift), strict=True):
+        values = np.array(wanted[wanted["type"]]) * (factor or 1)
+        assert np.allclose(entry[entry["type"]], values)
+    assert ["unit" in axis for axis in ome["multiscales"][0]["axes"]] == [unit is not None] * 3
+    assert ome["multiscales"][0]["name"] == "im"
+    (channel,) = ome["omero"]["channels"]
+    assert channel["window"] == {"start": 100, "end": 300, "min": 0, "max": 65535}
+    assert (channel["color"], channel["active"], channel["label"]) == ("00FF00", False, "GFP")
+    assert ome["omero"]["rdefs"] == {"defaultZ": 2}
+
+
+def test_negative_scales_stay(tmp_path):
+    scale = {"type": "scale", "scale": [-1.0, 0.25, 0.25]}
+    image = read(placed(tmp_path / "a.zarr", "micrometer", scale))
+    assert image.pixel_size == {"Z": 1.0, "Y": 0.25, "X": 0.25}
+    write(tmp_path / "b.zarr", image)
+    ome = zarr.open_group(tmp_path / "b.zarr", mode="r").attrs["ome"]
+    entries = ome["multiscales"][0]["datasets"][0]["coordinateTransformations"]
+    assert entries[0]["scale"] == [-1.0, 0.25, 0.25]

@@ -110,6 +110,10 @@ def test_planes_that_are_missing_are_seen_at_once(tmp_path, kind):
     tifffile.imwrite(file, STACK, photometric="minisblack", **KINDS[kind])
     content = file.getvalue().replace(b'SizeZ="5"', b'SizeZ="8"')
     (tmp_path / "a.ome.tif").write_bytes(content)
+    image = open_image(tmp_path / "a.ome.tif")
+    assert "counts 8 planes, it holds 5 planes" in image.notes[0]
+    assert np.array_equal(image.array[2:], STACK[2:])
+    (tmp_path / "a.ome.tif").write_bytes(content[: len(content) * 2 // 3])
     with pytest.raises(ValueError, match="parts missing"):
         open_image(tmp_path / "a.ome.tif")
 
@@ -296,3 +300,178 @@ def test_tiffs_with_the_suffixes_of_microscopes_are_read_only(tmp_path, suffix):
     assert output_name(path) == "a.ome.tif"
     with pytest.raises(ValueError, match=rf"got \{suffix}, which is only read"):
         write(path, Image(STACK, "ZYX"), overwrite=True)
+
+
+def imagej(path: Path, array: np.ndarray, text: str, **settings: object) -> None:
+    settings = {"photometric": "minisblack", "metadata": None, "resolutionunit": 1} | settings
+    tifffile.imwrite(path, array, description=f"ImageJ=1.54f\n{text}", **settings)
+
+
+def shown(path: Path) -> np.ndarray:
+    """Grey values as a viewer shows them."""
+    with tifffile.TiffFile(path) as file:
+        pixels = file.asarray()
+        inverted = file.pages[0].photometric == tifffile.PHOTOMETRIC.MINISWHITE
+    return np.iinfo(pixels.dtype).max - pixels if inverted else pixels
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16"])
+@pytest.mark.parametrize("name", ["a.tif", "a.ome.tif", "a.npy", "a.png", "a.zarr"])
+def test_white_as_zero_looks_the_same_afterwards(tmp_path, dtype, name):
+    pixels = STACK[0].astype(dtype)
+    stored = np.iinfo(dtype).max - pixels
+    tifffile.imwrite(tmp_path / "in.tif", stored, photometric="miniswhite", metadata=None)
+    image = read(tmp_path / "in.tif")
+    assert np.array_equal(image.array, pixels)
+    write(tmp_path / name, image)
+    assert np.array_equal(read(tmp_path / name).array, pixels)
+    if name.endswith(".tif"):
+        assert np.array_equal(shown(tmp_path / name), pixels)
+        assert np.array_equal(tifffile.imread(tmp_path / name), stored)
+
+
+def test_signed_integers_of_imagej(tmp_path):
+    signed = STACK.astype(np.int16) - 2000
+    text = (
+        f"images={len(STACK)}\nslices={len(STACK)}\ncf=0\nc0=-32768.0\nc1=1.0\nvunit=Gray Value\n"
+    )
+    imagej(tmp_path / "a.tif", (signed.astype(np.int32) + 32768).astype(np.uint16), text)
+    image = read(tmp_path / "a.tif")
+    assert np.array_equal(image.array, signed)
+    for name in ("b.tif", "b.ome.tif", "b.zarr"):
+        write(tmp_path / name, image)
+        assert np.array_equal(read(tmp_path / name).array, signed)
+    with tifffile.TiffFile(tmp_path / "b.tif") as file:
+        about = file.imagej_metadata
+        assert (about["cf"], about["c0"], about["c1"]) == (0, -32768.0, 1.0)
+        assert np.array_equal(file.asarray(), tifffile.imread(tmp_path / "a.tif"))
+
+
+def test_other_calibrations_of_imagej_are_kept(tmp_path):
+    text = "unit=micron\ncf=3\nc0=1.0\nc1=2.0\nvunit=OD\n"
+    imagej(tmp_path / "a.tif", STACK[0], text, resolution=(4, 4))
+    write(tmp_path / "b.tif", read(tmp_path / "a.tif"))
+    with tifffile.TiffFile(tmp_path / "b.tif") as file:
+        about = file.imagej_metadata
+    assert (about["cf"], about["c0"], about["c1"], about["vunit"]) == (3, 1.0, 2.0, "OD")
+
+
+@pytest.mark.parametrize(
+    ("text", "sizes", "kept"),
+    [
+        (
+            "slices=5\nunit=micron\nzunit=nm\nspacing=500.0\n",
+            {"Z": 0.5, "Y": 0.25, "X": 0.25},
+            {"unit": "um", "spacing": 0.5},
+        ),
+        ("slices=5\nunit=micron\nyunit=sec\n", {"X": 0.25}, {"unit": "um", "yunit": "sec"}),
+        (
+            "slices=5\nunit=nm\nyunit=sec\nspacing=7.0\nzunit=rad\n",
+            {"X": 0.00025},
+            {"yunit": "sec", "zunit": "rad", "spacing": 7.0},
+        ),
+        (
+            "slices=5\nunit=micron\nspacing=-0.5\n",
+            {"Z": 0.5, "Y": 0.25, "X": 0.25},
+            {"spacing": -0.5},
+        ),
+        ("slices=5\nunit=pixel\nspacing=2.0\n", {}, {}),
+    ],
+)
+def test_units_of_each_axis(tmp_path, text, sizes, kept):
+    imagej(tmp_path / "a.tif", STACK, f"images=5\n{text}", resolution=(4, 4))
+    image = read(tmp_path / "a.tif")
+    assert image.pixel_size == pytest.approx(sizes)
+    write(tmp_path / "b.tif", image)
+    again = read(tmp_path / "b.tif")
+    assert again.pixel_size == pytest.approx(sizes)
+    assert again.details.get("scales") == image.details.get("scales")
+    with tifffile.TiffFile(tmp_path / "b.tif") as file:
+        assert {key: file.imagej_metadata[key] for key in kept} == kept
+
+
+@pytest.mark.parametrize(("dpi", "size"), [(254_000, 0.1), (4800, 25400 / 4800), (300, None)])
+def test_sizes_in_inches_where_they_are_plausible(tmp_path, dpi, size):
+    settings = {"resolution": (dpi, dpi), "resolutionunit": 2, "metadata": None}
+    tifffile.imwrite(tmp_path / "a.tif", STACK[0], photometric="minisblack", **settings)
+    expected = {} if size is None else {"Y": size, "X": size}
+    assert read(tmp_path / "a.tif").pixel_size == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ("text", "pages", "axes", "lengths"),
+    [
+        ("slices=5\n", 4, "ZYX", (4,)),  # one that is there less
+        ("slices=3\n", 5, "ZYX", (5,)),  # and more
+        ("slices=2\nframes=4\nhyperstack=true\n", 5, "TZYX", (2, 2)),  # stopped early
+        ("slices=2\nframes=1\nchannels=1\n", 5, "ZYX", (5,)),
+    ],
+)
+def test_counts_of_imagej_that_do_not_fit(tmp_path, text, pages, axes, lengths):
+    imagej(tmp_path / "a.tif", STACK[:pages], f"images={pages}\n{text}")
+    image = open_image(tmp_path / "a.tif")
+    assert (image.axes, image.array.shape[:-2]) == (axes, lengths)
+    number = int(np.prod(lengths))
+    assert np.array_equal(image.array[...].reshape(-1, 70, 90), STACK[:number])
+    assert f"it holds {pages} planes" in image.notes[0]
+
+
+def test_spare_planes_of_imagej_are_a_question_whose_answer_is_taken(tmp_path):
+    imagej(tmp_path / "a.tif", STACK, "images=5\nslices=2\nframes=2\nhyperstack=true\n")
+    with pytest.raises(ValueError, match=r"\(2 frames × 2 slices\), got 5; give --axes ZYX or TYX"):
+        open_image(tmp_path / "a.tif")
+    for axes in ("ZYX", "TYX"):
+        image = open_image(tmp_path / "a.tif", axes=axes)
+        assert (image.axes, image.array.shape) == (axes, STACK.shape)
+        assert np.array_equal(image.array[...], STACK)
+
+
+@pytest.mark.parametrize(("planar", "axes"), [("separate", "ZYX"), ("contig", "YXC")])
+def test_colours_that_may_be_grey_planes_name_the_answer(tmp_path, planar, axes):
+    array = STACK[:3] if planar == "separate" else np.moveaxis(STACK[:3], 0, -1)
+    tifffile.imwrite(tmp_path / "a.tif", array, photometric="rgb", planarconfig=planar)
+    with pytest.raises(ValueError, match=f"give --axes {axes}"):
+        open_image(tmp_path / "a.tif")
+    assert np.array_equal(open_image(tmp_path / "a.tif", axes=axes).array[...], array)
+
+
+PLACED = {
+    "name": "tile_7",
+    "acquired": "2024-01-01T00:00:00",
+    "channels": [{"color": "0000FF", "emission": 461.0}, {"color": "FF0000", "emission": 520.0}],
+}
+PLACE = {"Y": 5754.4, "X": -8250.5}
+
+
+@pytest.mark.parametrize("first", ["ome.tif", "zarr"])
+@pytest.mark.parametrize("second", ["ome.tif", "tif", "zarr"])
+def test_place_and_description_are_carried_over(tmp_path, first, second):
+    array = STACK[:4].reshape(2, 2, 70, 90)
+    sizes = {"Z": 1.0, "Y": 0.2, "X": 0.2}
+    image = Image(array, "CZYX", sizes, None, ("a", "b"), None, {}, PLACE | {"Z": 2.5}, PLACED)
+    write(tmp_path / f"a.{first}", image)
+    write(tmp_path / f"b.{second}", read(tmp_path / f"a.{first}"))
+    again = read(tmp_path / f"b.{second}")
+    assert again.origin == pytest.approx(image.origin)
+    assert again.pixel_size == pytest.approx(sizes)
+    assert again.details["name"] == "tile_7"
+    assert [c["color"] for c in again.details["channels"]] == ["0000FF", "FF0000"]
+    assert [c["emission"] for c in again.details["channels"]] == [461, 520]
+    if (first, second) == ("ome.tif", "ome.tif"):
+        assert again.details["acquired"] == PLACED["acquired"]
+        assert again.details["planes"]["PositionZ"] == [2.5, 3.5, 2.5, 3.5]
+
+
+def test_values_of_planes_are_carried_over(tmp_path):
+    number = len(STACK)
+    plane = {
+        **{"ExposureTime": [0.1 * k for k in range(number)], "PositionX": [7.5] * number},
+        **{"ExposureTimeUnit": ["s"] * number, "PositionXUnit": ["mm"] * number},
+    }
+    about = {"axes": "TYX", "Plane": plane}
+    tifffile.imwrite(tmp_path / "a.ome.tif", STACK, photometric="minisblack", metadata=about)
+    write(tmp_path / "b.ome.tif", read(tmp_path / "a.ome.tif"))
+    for name in "ab":
+        image = read(tmp_path / f"{name}.ome.tif")
+        assert image.details["planes"]["ExposureTime"] == pytest.approx(plane["ExposureTime"])
+        assert image.origin == {"X": 7500.0}

@@ -3,8 +3,9 @@
 import glob
 import json
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from importlib import import_module
 from pathlib import Path
 from typing import Any, overload
@@ -28,8 +29,8 @@ class Format:
     suffixes
         In lower case, with the dot; the first one is what is written.
     opens
-        ``module.function`` of this package, called with path, axes and fallback as `open_image`
-        and `axes.name_axes` say; None where the format is only written.
+        ``module.function`` of this package, called with path and `Request`; gives an `Image`.
+        None where the format is only written.
     creates
         ``module.function``, called with path and header, and the further settings of `create`
         where `blocks`; gives a `Target`. None where the format is only read.
@@ -39,10 +40,13 @@ class Format:
         An image is a folder, or a URL.
     blocks
         Chunks and shards may be chosen, and several processes may write them at once.
+    floats
+        It holds floating-point pixels.
     resumes
         What an interrupted run has written can be gone on with.
-    several
-        A file may hold several images: ``NAME#2`` is the third one.
+    lists
+        ``module.function`` that gives the `Contents` of a file where that may hold several images
+        or be one of several files; None where a file is one image.
     package
         The further package that reads it.
     """
@@ -55,25 +59,78 @@ class Format:
     folder: bool = False
     blocks: bool = False
     resumes: bool = False
-    several: bool = False
+    floats: bool = True
+    lists: str | None = None
     package: str | None = None
 
 
+@dataclass(frozen=True)
+class Request:
+    """Which image of a file is wanted, and how.
+
+    Attributes
+    ----------
+    axes, fallback
+        As for `axes.name_axes`.
+    part
+        Name or number of the image, of several.
+    alone
+        This file only, where the image lies in several.
+    """
+
+    axes: str | None = None
+    fallback: bool = False
+    part: str | None = None
+    alone: bool = False
+
+
+@dataclass(frozen=True)
+class Contents:
+    """What a file or a store holds.
+
+    Attributes
+    ----------
+    parts
+        Names of its images.
+    files
+        All files that its images lie in, itself included.
+    name
+        The name of the set, where it is one of several files.
+    """
+
+    parts: tuple[str, ...]
+    files: frozenset[Path] = frozenset()
+    name: str | None = None
+
+
 _ALL = "axes, pixel size, channel names, frame interval, provenance"
-_TIFF = ("tiff.open_tiff", "tiff.create_tiff")
+_TIFF = ("tiff.open_tiff", "tiff.create_tiff", _ALL)
+_IN_TIFF = "tiff.contents"
 _STATED = "what bioio states of axes, pixel size, channel names, interval"
 
 
 def _vendor(name: str, package: str, *suffixes: str) -> Format:
     return Format(
-        name, suffixes, "vendor.open_vendor", keeps=_STATED, several=True, package=package
+        name,
+        suffixes,
+        "vendor.open_vendor",
+        keeps=_STATED,
+        lists="vendor.contents",
+        package=package,
     )
 
 
 FORMATS = (
-    Format("TIFF: OME-TIFF, ImageJ, plain", (".tif", ".tiff"), *_TIFF, _ALL),
-    Format("OME-BigTIFF", (".btf", ".tf8", ".tf2"), *_TIFF, _ALL),
-    Format("TIFF of LSM, STK (MetaMorph), Flex", (".lsm", ".stk", ".flex"), _TIFF[0], keeps=_ALL),
+    Format("TIFF: OME-TIFF, ImageJ, plain", (".tif", ".tiff"), *_TIFF, lists=_IN_TIFF),
+    Format("OME-BigTIFF", (".btf", ".tf8", ".tf2"), *_TIFF, lists=_IN_TIFF),
+    Format("OME companion of TIFF files", (".ome",), _TIFF[0], keeps=_ALL, lists=_IN_TIFF),
+    Format(
+        "TIFF of LSM, STK (MetaMorph), Flex",
+        (".lsm", ".stk", ".flex"),
+        _TIFF[0],
+        keeps=_ALL,
+        lists=_IN_TIFF,
+    ),
     Format(
         "OME-Zarr 0.1 to 0.5, plain Zarr",
         (".zarr",),
@@ -83,9 +140,12 @@ FORMATS = (
         folder=True,
         blocks=True,
         resumes=True,
+        lists="ome_zarr.contents",
     ),
     Format("NPY", (".npy",), "plain.open_npy", "plain.create_npy"),
-    Format("PNG, grey of 8 or 16 bits", (".png",), "plain.open_png", "plain.create_png"),
+    Format(
+        "PNG, grey of 8 or 16 bits", (".png",), "plain.open_png", "plain.create_png", floats=False
+    ),
     _vendor("CZI (Zeiss)", "bioio-czi", ".czi"),
     _vendor("ND2 (Nikon)", "bioio-nd2", ".nd2"),
     _vendor("LIF (Leica)", "bioio-lif", ".lif"),
@@ -103,12 +163,15 @@ _URL = re.compile(r"([a-z][a-z0-9+.]+):(/+)", re.IGNORECASE)  # one letter is a 
 
 __all__ = [
     "FORMATS",
+    "Contents",
     "Format",
     "Header",
     "Image",
     "Lazy",
+    "Request",
     "Target",
     "check_pixels",
+    "contents",
     "create",
     "format_of",
     "is_output",
@@ -118,11 +181,12 @@ __all__ = [
     "open_image",
     "output_name",
     "read",
+    "split_part",
     "write",
 ]
 
 
-def open_image(path: Path | str, *, axes: str | None = None) -> Image:
+def open_image(path: Path | str, *, axes: str | None = None, this_file: bool = False) -> Image:
     """Open an image without reading its pixels, which are read by slicing ``image.array``.
 
     Parameters
@@ -130,11 +194,13 @@ def open_image(path: Path | str, *, axes: str | None = None) -> Image:
     path
         A file, a Zarr folder or a URL (``https://``, ``s3://``, ...), of a format that is read:
         OME-TIFF (tiled, pyramids, of several files), ImageJ or plain TIFF; an OME-Zarr image, one
-        of its levels (``a.zarr/0``) or a plain Zarr array; see `FORMATS`. ``a.lif#2`` is the
-        third image of a file of several.
+        of its levels (``a.zarr/0``) or a plain Zarr array; see `FORMATS`. ``a.lif#2`` and
+        ``a.lif#NAME`` name one image of several. A file of a multi-file OME-TIFF stands for all.
     axes
         One letter of ``TCZYX`` for each dimension; overrides the file's. NPY files and plain Zarr
         arrays name no axes, nor do some TIFF files.
+    this_file
+        Of a multi-file OME-TIFF, the planes of this file alone.
 
     Returns
     -------
@@ -153,7 +219,7 @@ def open_image(path: Path | str, *, axes: str | None = None) -> Image:
         not known (the message asks for them), pixels that are not numbers, or a package that is
         not installed.
     """
-    return _open(path, axes, fallback=False)
+    return _open(path, Request(axes, alone=this_file))
 
 
 def read(path: Path | str, *, axes: str | None = None) -> Image:
@@ -174,7 +240,7 @@ def read(path: Path | str, *, axes: str | None = None) -> Image:
     FileNotFoundError, OSError, ValueError
         As for `open_image` and `check_pixels`, and where an image does not fit into memory.
     """
-    image = _open(path, axes, fallback=True)
+    image = _open(path, Request(axes, fallback=True))
     name = str(image.source)
     if isinstance(image.array, LazyArray):
         _check_plausible(image)
@@ -296,10 +362,10 @@ def missing_chunks(image: Image) -> int:
 
 
 @overload
-def list_images(paths: Iterable[Path]) -> list[Path]: ...
+def list_images(paths: Iterable[Path], *, sets: bool = True) -> list[Path]: ...
 @overload
-def list_images(paths: Iterable[Path | str]) -> list[Path | str]: ...
-def list_images(paths: Iterable[Path | str]) -> list[Path] | list[Path | str]:
+def list_images(paths: Iterable[Path | str], *, sets: bool = True) -> list[Path | str]: ...
+def list_images(paths: Iterable[Path | str], *, sets: bool = True) -> list[Path] | list[Path | str]:
     """List images: those named, those directly in the folders named, and those of a pattern.
 
     Parameters
@@ -307,10 +373,13 @@ def list_images(paths: Iterable[Path | str]) -> list[Path] | list[Path | str]:
     paths
         Files, Zarr folders, URLs, other folders, and patterns such as ``plate/*.tif`` or
         ``**/*.zarr``. Of folders and patterns, what has a known suffix and is not hidden.
+    sets
+        Files of a multi-file OME-TIFF are one image, named by the first of them.
 
     Returns
     -------
-    Sorted, each once, then the URLs as they were given; empty where the folders hold no image.
+    Sorted, each once, then the URLs as they were given; empty where the folders hold no image. Of
+    a file or store of several images, each: ``a.ome.tif#0``, ``plate.zarr#A/1/0``.
 
     Raises
     ------
@@ -326,11 +395,13 @@ def list_images(paths: Iterable[Path | str]) -> list[Path] | list[Path | str]:
             urls.append(path)
         else:
             images.update(_images_at(Path(path)))
-    return [*sorted(images), *dict.fromkeys(urls)]
+    listed: set[Path] = set()  # files of sets
+    single = [one for path in sorted(images) for one in _each(path, listed, sets)]
+    return [*single, *dict.fromkeys(urls)]
 
 
 def format_of(path: Path) -> Format:
-    """Return the format that the suffix of a name stands for.
+    """Return the format that the suffix of a name stands for, or of the Zarr that it lies in.
 
     Raises
     ------
@@ -341,11 +412,15 @@ def format_of(path: Path) -> Format:
     --------
     >>> format_of(Path("a.ome.TIF")).suffixes, format_of(Path("a.lif#2")).package
     (('.tif', '.tiff'), 'bioio-lif')
+    >>> format_of(Path("plate.zarr/A/1/0")).suffixes
+    ('.zarr',)
     """
     suffix = split_part(path)[0].suffix.lower()
     for form in FORMATS:
         if suffix in form.suffixes:
             return form
+    if any(parent.suffix.lower() in _zarr().suffixes for parent in path.parents):
+        return _zarr()
     known = ", ".join(s for form in FORMATS if form.opens for s in form.suffixes)
     raise ValueError(
         f"{path}: expected an image file ({known}), got suffix {suffix!r}; convert it to .tif"
@@ -357,38 +432,96 @@ def is_output(path: Path) -> bool:
     return any(path.suffix.lower() in form.suffixes for form in FORMATS if form.creates)
 
 
-def output_name(source: Path | str) -> str:
+def output_name(source: Path | str, *, this_file: bool = False) -> str:
     """Name the output of an image; what can only be read becomes OME-TIFF or OME-Zarr.
+
+    An image of several in a Zarr keeps its place in it; a set of files gives its own name.
 
     Examples
     --------
     >>> output_name(Path("a/b.tif")), output_name(Path("b.lif#2"))
-    ('b.tif', 'b2.ome.tif')
+    ('b.tif', 'b_2.ome.tif')
     >>> output_name("https://example.org/b.ome.zarr")
     'b.ome.zarr'
     """
-    name = Path(str(source).rstrip("/")).name
-    if is_output(Path(name)):
-        return name
+    file, part = split_part(Path(str(source).rstrip("/")))
+    stem = file.stem.removesuffix(".ome").removesuffix(".companion")
+    if isinstance(source, Path) and not this_file:
+        stem = contents(source).name or stem
+    if stem != file.stem.removesuffix(".ome") and part is None:
+        return f"{stem}.ome.tif"
+    if part is not None:
+        inner = re.sub(r"[^\w.+-]+", "_", part)
+        return f"{file.name}/{part}" if file.is_dir() else f"{stem}_{inner}.ome.tif"
+    if is_output(file):
+        return file.name
     if isinstance(source, str) or source.is_dir():
-        return f"{name}.ome.zarr"
-    file, part = split_part(Path(name))
-    return f"{file.stem}{'' if part is None else part}.ome.tif"
+        return f"{'_'.join(_inside(file))}.ome.zarr"
+    return f"{stem}.ome.tif"
 
 
-def split_part(path: Path) -> tuple[Path, int | None]:
-    """Split the number of an image from the name of a file that holds several.
+def contents(path: Path) -> Contents:
+    """Return what a local file or Zarr holds; a single image where that cannot be known."""
+    file, _ = split_part(path)
+    alone = Contents((file.name,), frozenset([file]))
+    try:
+        form = _zarr() if is_zarr(file) else format_of(file)
+        about = file.stat()
+        if form.lists is None:
+            return alone
+        return _contents(form.lists, file, about.st_mtime_ns, about.st_size)
+    except Exception:  # damaged ones speak for themselves when they are opened
+        return alone
+
+
+@lru_cache(maxsize=4096)
+def _contents(function: str, path: Path, changed: int, size: int) -> Contents:
+    """Return what a file holds, asked once as long as it does not change."""
+    found: Contents = _function(function)(path)
+    return found
+
+
+def split_part(path: Path) -> tuple[Path, str | None]:
+    """Split the name or number of an image from the name of a file that holds several.
 
     Examples
     --------
-    >>> split_part(Path("a.lif#2"))[1], split_part(Path("a.tif#2"))[1]
-    (2, None)
+    >>> split_part(Path("a.lif#2"))[1], split_part(Path("a.txt#2"))[1]
+    ('2', None)
     """
-    found = re.fullmatch(r"(.+)#(\d+)", path.name)
-    several = [suffix for form in FORMATS if form.several for suffix in form.suffixes]
-    if not found or Path(found[1]).suffix.lower() not in several or path.exists():
+    text = str(path)
+    if "#" not in text or path.exists():
         return path, None
-    return path.with_name(found[1]), int(found[2])
+    suffixes = [suffix for form in FORMATS for suffix in form.suffixes]
+    for place in (match.start() for match in re.finditer("#", text)):
+        file = Path(text[:place])
+        if file.suffix.lower() in suffixes or is_zarr(file):
+            return file, text[place + 1 :]
+    return path, None
+
+
+def numbered(name: str, parts: Sequence[str], part: str | None) -> int:
+    """Return the number of the image that is wanted of a file of several.
+
+    Raises
+    ------
+    ValueError
+        There are several and none is named, or none of this name or number.
+    """
+    if part is None and len(parts) == 1:
+        return 0
+    if part is None:
+        raise ValueError(
+            f"{name}: expected one image, got {len(parts)} "
+            f"({one_line(Exception(', '.join(parts)), 60)}); name one, such as {name}#0"
+        )
+    if part in parts:
+        return parts.index(part)
+    if not part.isdecimal() or int(part) >= len(parts):
+        raise ValueError(
+            f"{name}#{part}: expected one of the images 0 to {len(parts) - 1}, got {part}"
+        )
+    return int(part)
 
 
 def as_url(path: Path | str) -> str | None:
@@ -437,39 +570,76 @@ def _images_at(path: Path) -> list[Path]:
         return [path]
     if path.is_dir():
         return [inner for inner in path.iterdir() if _is_image(inner)]
-    if split_part(path)[0].exists():
-        format_of(path)
+    file, _ = split_part(path)
+    if file.exists():
+        if not is_zarr(file):
+            format_of(file)
         return [path]
     if glob.has_magic(str(path)):
         matches = [Path(name) for name in glob.glob(str(path), recursive=True)]
-        images = [match for match in matches if _is_image(match)]
+        images = {match for match in matches if _is_image(match) or is_zarr(match)}
+        images -= {one for one in images if not images.isdisjoint(one.parents)}
         if images:
-            return images
+            return list(images)
         raise FileNotFoundError(f"expected images that match {path}, got none; check the pattern")
     raise FileNotFoundError(
         f"expected an image file or folder, {path} does not exist; check the name"
     )
 
 
+def _each(path: Path, listed: set[Path], sets: bool) -> list[Path]:
+    """List each image of a file, none where the file belongs to one that is listed already."""
+    file, part = split_part(path)
+    if file in listed:
+        return []
+    inside = contents(path)
+    if sets and len(inside.files) > 1:
+        listed |= inside.files
+    if part is not None or len(inside.parts) < 2:
+        return [path]
+    names = inside.parts if file.is_dir() else map(str, range(len(inside.parts)))
+    return [Path(f"{path}#{name}") for name in names]
+
+
+def _inside(folder: Path) -> tuple[str, ...]:
+    """Names of the folders from the outermost Zarr down to one inside of it."""
+    outer = [one for one in folder.parents if is_zarr(one)]
+    if not outer:
+        return (folder.name,)
+    root = outer[-1]
+    stem = root.name.removesuffix(".zarr").removesuffix(".ome")
+    return (stem, *folder.relative_to(root).parts)
+
+
 def _is_image(path: Path) -> bool:
     """Whether a file or folder is visible and of a format that is read."""
     suffix, folder = path.suffix.lower(), path.is_dir()
+    if suffix == ".ome" and not path.stem.lower().endswith(".companion"):
+        return False
     return path.name[0] != "." and any(
         form.opens and suffix in form.suffixes and form.folder == folder for form in FORMATS
     )
 
 
-def _open(path: Path | str, axes: str | None, fallback: bool) -> Image:
+def _open(path: Path | str, request: Request) -> Image:
     """Open an image, and turn whatever decoders raise on damaged files into one line."""
     url = as_url(path)
     location = (local_path(url) or url) if url else Path(path)
-    form = _input_format(location)
+    file: Path | str
+    if isinstance(location, Path):
+        file, part = split_part(location)
+    else:
+        file, _, part = location.partition("#")
+    request = replace(request, part=part or None)
+    form = _input_format(file)
+    if request.part and form.lists is None:
+        numbered(str(file), ("0",), request.part)
     try:
-        image: Image = _function(form.opens)(location, axes, fallback)
+        image: Image = _function(form.opens)(file, request)
     except MemoryError:
         raise _too_large(str(location)) from None
     except Exception as error:
-        if isinstance(error, ValueError | OSError) and str(error).startswith(str(location)):
+        if isinstance(error, ValueError | OSError) and str(error).startswith(str(file)):
             raise  # one line already, of the image or of what lies in it
         raise ValueError(
             f"{location}: expected an image ({form.name}), got a damaged or unknown file "
@@ -488,14 +658,15 @@ def _input_format(location: Path | str) -> Format:
     form = format_of(location)
     if form.opens is None:
         raise ValueError(f"{location}: expected a format that is read, {form.name} is only written")
-    file = split_part(location)[0]
-    if not file.exists():
-        raise FileNotFoundError(f"expected an image file, {file} does not exist; check the name")
+    if not location.exists():
+        raise FileNotFoundError(
+            f"expected an image file, {location} does not exist; check the name"
+        )
     if form.folder:
-        raise ValueError(f"{file}: expected a Zarr folder, got a file; unpack it")
-    with file.open("rb") as opened:  # raises where reading is not allowed
+        raise ValueError(f"{location}: expected a Zarr folder, got a file; unpack it")
+    with location.open("rb") as opened:  # raises where reading is not allowed
         if not opened.read(1):
-            raise ValueError(f"{file}: expected an image, got an empty file; copy it again")
+            raise ValueError(f"{location}: expected an image, got an empty file; copy it again")
     return form
 
 

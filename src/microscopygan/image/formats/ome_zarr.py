@@ -12,13 +12,14 @@ from urllib.parse import urlsplit
 from ..axes import AXES, name_axes
 from ..image import Image, known_sizes, micrometres, seconds
 from ..lazy import LazyArray, one_line
-from . import ZARR_METADATA, as_url
+from . import ZARR_METADATA, Contents, Request, as_url, numbered
 
 NOTE = "microscopygan"  # the attribute that holds the provenance
 _PACKAGES = {
     **{"http": "aiohttp", "https": "aiohttp", "s3": "s3fs", "gs": "gcsfs", "gcs": "gcsfs"},
     **{"az": "adlfs", "abfs": "adlfs", "abfss": "adlfs"},
 }
+_NO_IMAGES = ("OME", "labels", "tables", "shapes", "points")  # groups of other things
 _TINY, _MANY = 4096, 1_000_000  # bytes of a chunk, and their number, that no reading ever ends
 
 
@@ -33,9 +34,11 @@ class _Level:
     interval: float | None = None
     channels: tuple[str, ...] = ()
     provenance: dict[str, object] = field(default_factory=dict)
+    origin: dict[str, float] = field(default_factory=dict)
+    details: dict[str, Any] = field(default_factory=dict)
 
 
-def open_ngff(location: Path | str, axes: str | None, fallback: bool) -> Image:
+def open_ngff(location: Path | str, request: Request) -> Image:
     """Open the full resolution of an OME-Zarr image, or a Zarr array.
 
     Parameters
@@ -44,13 +47,13 @@ def open_ngff(location: Path | str, axes: str | None, fallback: bool) -> Image:
         Folder or URL of a multiscale image, of a group that holds one image only
         (bioformats2raw), of one level of an image, or of a plain array, whose axes must be given
         unless its dimensions have names.
-    axes, fallback
-        As for `axes.name_axes`.
+    request
+        Its part is the path of an image in the group, or its number.
 
     Returns
     -------
     Image
-        A scale without a unit is no pixel size: it stays unknown.
+        A scale without a unit is no pixel size: it is kept among the details.
 
     Raises
     ------
@@ -60,7 +63,11 @@ def open_ngff(location: Path | str, axes: str | None, fallback: bool) -> Image:
     FileNotFoundError
         There is nothing.
     """
-    name = str(location)
+    name, groups, axes = str(location), {}, request.axes
+    if request.part is not None:
+        inner = _inner(name, request.part)
+        groups = _groups(name, inner)
+        name = f"{name.rstrip('/')}/{inner}"
     level = _level(name)
     array = level.array
     shape = tuple(array.shape)
@@ -70,18 +77,51 @@ def open_ngff(location: Path | str, axes: str | None, fallback: bool) -> Image:
             "metadata; give --axes"
         )
     _check_chunks(array, name)
-    named = name_axes(name, shape, level.axes, axes, fallback)
+    named = name_axes(name, shape, level.axes, axes, request.fallback)
     number = shape[named.index("C")] if "C" in named else 1
     source = partial(_open_array, _absolute(level.location))
     return Image(
         LazyArray(name, source, shape, array.dtype, tuple(array.chunks)),
         named,
         known_sizes(level.sizes, named),
-        location,
+        Path(name) if isinstance(location, Path) else name,
         level.channels if len(level.channels) == number and named == level.axes else (),
         level.interval if "T" in named else None,
         level.provenance,
+        {a: place for a, place in level.origin.items() if a in named},
+        level.details | ({"groups": groups} if groups else {}),
     )
+
+
+def contents(path: Path) -> Contents:
+    """List the images of a group: the fields of a plate, the series of bioformats2raw."""
+    node = _node(str(path))
+    if hasattr(node, "chunks") or _multiscales(dict(node.attrs)) is not None:
+        return Contents((path.name,), frozenset([path]))
+    return Contents(tuple(_images_inside(node)), frozenset([path]))
+
+
+def _inner(location: str, part: str) -> str:
+    """Path of an image in a group, by its path or number."""
+    names = tuple(_images_inside(_node(location)))
+    if names and part.isdecimal() and part not in names:
+        return names[numbered(location, names, part)]
+    return part.strip("/")
+
+
+def _groups(location: str, inner: str) -> dict[str, dict[str, Any]]:
+    """Attributes of the groups above an image, by their path, such as those of plate and well."""
+    parts = inner.split("/")
+    paths = ["/".join(parts[:k]) for k in range(len(parts))]
+    groups = {}
+    for path in paths:
+        try:
+            attributes = dict(_node(f"{location.rstrip('/')}/{path}".rstrip("/")).attrs)
+        except FileNotFoundError:  # a row of a plate may lack metadata
+            attributes = {}
+        ome = attributes.pop("ome", {})
+        groups[path] = {**attributes, **(ome if isinstance(ome, dict) else {})}
+    return groups
 
 
 def missing_chunks(image: Image) -> int:
@@ -177,14 +217,9 @@ def _level(location: str) -> _Level:
     scales = _multiscales(attributes)
     if scales is not None:
         return _described(location, attributes, scales, 0)
-    inner = _images_inside(node)
-    if len(inner) == 1:
-        return _level(f"{location.rstrip('/')}/{inner[0]}")
+    inner = tuple(_images_inside(node))
     if inner:
-        raise ValueError(
-            f"{location}: expected one image, got a group of {len(inner)} ({_few(inner)}); name "
-            f"one, such as {location.rstrip('/')}/{inner[0]}"
-        )
+        return _level(f"{location.rstrip('/')}/{inner[numbered(location, inner, None)]}")
     raise ValueError(
         f"{location}: expected an OME-Zarr image or a Zarr array, got a group without images; "
         "name an array inside of it"
@@ -194,10 +229,18 @@ def _level(location: str) -> _Level:
 def _images_inside(group: Any) -> list[str]:
     """Paths of the images or arrays in a group that is no image itself, such as a plate."""
     attributes = dict(group.attrs)
-    plate = (attributes.get("ome") or attributes).get("plate")
-    if isinstance(plate, dict):
-        return [f"{well['path']}/0" for well in plate.get("wells", [])]
-    return sorted(name for name, _ in group.members() if name != "OME")
+    ome = attributes.get("ome") or attributes
+    if isinstance(plate := ome.get("plate"), dict):
+        wells = [str(well["path"]) for well in plate.get("wells", []) if well["path"] in group]
+        return [f"{well}/{name}" for well in wells for name in _images_inside(group[well])]
+    if isinstance(well := ome.get("well"), dict):
+        return [str(image["path"]) for image in well.get("images", [])]
+    names = []
+    for name, member in sorted(group.members()):
+        if name not in _NO_IMAGES:
+            one = hasattr(member, "chunks") or _multiscales(dict(member.attrs)) is not None
+            names += [name] if one else [f"{name}/{inner}" for inner in _images_inside(member)]
+    return names
 
 
 def _multiscales(attributes: dict[str, Any]) -> dict[str, Any] | None:
@@ -253,19 +296,39 @@ def _described(
     letters, units = _axes(scales.get("axes"), array.ndim, location)
     if len(letters) != array.ndim:
         return _Level(inner, array, letters)
-    factors = [
-        a * b for a, b in zip(_scale(scales, array.ndim), _scale(dataset, array.ndim), strict=True)
-    ]
-    scale = dict(zip(letters, zip(factors, units, strict=True), strict=False))
-    note = attributes.get(NOTE)
+    scale, shift = _transformed(scales, dataset, array.ndim)
+    by_letter = dict(zip(letters, zip(scale, shift, units, strict=True), strict=False))
+    sizes = {a: micrometres(abs(by_letter[a][0]), by_letter[a][2]) for a in letters if a in "ZYX"}
+    note, ome = attributes.get(NOTE), attributes.get("ome")
+    omero = dict((ome if isinstance(ome, dict) else attributes).get("omero") or {})
+    channels = [dict(channel) for channel in omero.pop("channels", None) or []]
+    labels = [channel.pop("label", None) for channel in channels]
+    details: dict[str, Any] = {
+        "name": scales.get("name"),
+        "channels": channels if any(channels) else [],
+        "omero": omero,
+        "scales": {
+            a: [by_letter[a][0], by_letter[a][2]]
+            for a, size in sizes.items()
+            if size is None and (by_letter[a][2] or by_letter[a][0] != 1)
+        },
+        "reversed": [a for a, size in sizes.items() if size and by_letter[a][0] < 0],
+        "shifts": {a: by_letter[a][1] for a, size in sizes.items() if not size and by_letter[a][1]},
+    }
     return _Level(
         inner,
         array,
         letters,
-        {letter: micrometres(*scale[letter]) for letter in "ZYX" if letter in scale},
-        seconds(*scale["T"]) if "T" in scale else None,
-        _channels(attributes),
+        sizes,
+        seconds(by_letter["T"][0], by_letter["T"][2]) if "T" in by_letter else None,
+        tuple(map(str, labels)) if all(labels) else (),
         note if isinstance(note, dict) else {},
+        {
+            a: by_letter[a][1] * (micrometres(1, by_letter[a][2]) or 1.0)
+            for a, size in sizes.items()
+            if size and by_letter[a][1]
+        },
+        {name: value for name, value in details.items() if value},
     )
 
 
@@ -286,20 +349,23 @@ def _axes(axes: Any, ndim: int, location: str) -> tuple[str, list[str]]:
     return "".join(letters), [str(entry.get("unit", "")) for entry in entries]
 
 
-def _scale(entry: dict[str, Any], ndim: int) -> list[float]:
-    """Scale factors of an entry's transformations, 1 for each dimension where it states none."""
-    for transformation in entry.get("coordinateTransformations") or []:
-        factors = transformation.get("scale")
-        if transformation.get("type") == "scale" and factors and len(factors) == ndim:
-            return [float(factor) for factor in factors]
-    return [1.0] * ndim
-
-
-def _channels(attributes: dict[str, Any]) -> tuple[str, ...]:
-    ome = attributes.get("ome")
-    omero = (ome if isinstance(ome, dict) else attributes).get("omero") or {}
-    labels = [channel.get("label") for channel in omero.get("channels") or []]
-    return tuple(map(str, labels)) if all(labels) else ()
+def _transformed(
+    scales: dict[str, Any], dataset: dict[str, Any], ndim: int
+) -> tuple[list[float], list[float]]:
+    """Scale and translation of a level: its own transformations, then those of all levels."""
+    scale, shift = [1.0] * ndim, [0.0] * ndim
+    for entry in (dataset, scales):
+        for transformation in entry.get("coordinateTransformations") or []:
+            kind = transformation.get("type")
+            values = transformation.get(kind)
+            if kind not in ("scale", "translation") or not values or len(values) != ndim:
+                continue
+            if kind == "scale":
+                scale = [a * float(b) for a, b in zip(scale, values, strict=True)]
+                shift = [a * float(b) for a, b in zip(shift, values, strict=True)]
+            else:
+                shift = [a + float(b) for a, b in zip(shift, values, strict=True)]
+    return scale, shift
 
 
 def _check_chunks(array: Any, name: str) -> None:
@@ -311,7 +377,3 @@ def _check_chunks(array: Any, name: str) -> None:
             f"{name}: expected chunks of a few thousand pixels, got {number} of {size} bytes; "
             "rechunk it, or copy it again"
         )
-
-
-def _few(names: list[str]) -> str:
-    return ", ".join(names[:3]) + (", …" if len(names) > 3 else "")

@@ -19,6 +19,7 @@ _CHUNKS = {"T": 1, "C": 1, "Z": 16, "Y": 512, "X": 512}
 _KINDS = {"T": "time", "C": "channel", "Z": "space", "Y": "space", "X": "space"}
 _FORMATS = {"0.4": 2, "0.5": 3}  # Zarr format by version of NGFF
 
+_OF_OME = ("plate", "well", "bioformats2raw.layout", "series")  # attributes of groups
 _COLOURS = ("00FF00", "FF00FF", "00FFFF", "FFFF00", "FF0000", "0000FF")
 
 Factors = tuple[int, ...]
@@ -95,6 +96,7 @@ def _target(
         except BaseException:
             remove(part)
             raise
+    _write_groups(path, header, ngff)
     return Target(
         path,
         part,
@@ -104,6 +106,37 @@ def _target(
         blocks[1] or blocks[0],
         group,
     )
+
+
+def _write_groups(path: Path, header: Header, ngff: str) -> None:
+    """Write what is said above an image, of plate and well, where it gets the same place."""
+    import zarr
+
+    groups: dict[str, dict[str, Any]] = header.details.get("groups", {})
+    if len(path.parents) < len(groups) or not groups:
+        return
+    root = path.parents[len(groups) - 1]
+    deepest = max(groups, key=lambda name: len(name.split("/")) if name else 0)
+    if path.parent != root / deepest or root.suffix.lower() != ".zarr":
+        return
+    for inner, attributes in groups.items():
+        known = {key: attributes[key] for key in _OF_OME if key in attributes}
+        others = {key: attributes[key] for key in attributes.keys() - {*_OF_OME, "version"}}
+        if ngff == "0.5":
+            plain = {
+                key: {k: v for k, v in value.items() if k != "version"}
+                if isinstance(value, dict)
+                else value
+                for key, value in known.items()
+            }
+            attributes = {**others, "ome": {"version": ngff, **plain}} if known else others
+        else:
+            attributes = {**others} | {
+                key: {**value, "version": ngff} if isinstance(value, dict) else value
+                for key, value in known.items()
+            }
+        group = zarr.open_group(root / inner, mode="a", zarr_format=_format(ngff))
+        group.attrs.put(attributes)
 
 
 def _blocks(
@@ -268,7 +301,9 @@ def _attributes(
         ],
         "type": "mean",
     }
-    omero = {"omero": {"channels": channels}} if channels else {}
+    if name := header.details.get("name"):
+        multiscale = {"name": name, **multiscale}
+    omero = {"omero": {**header.details.get("omero", {}), "channels": channels}} if channels else {}
     note: dict[str, object] = {NOTE: header.provenance} if header.provenance else {}
     if version == "0.4":
         return {"multiscales": [{"version": version, **multiscale}], **omero, **note}
@@ -279,6 +314,9 @@ def _axis(letter: str, header: Header) -> dict[str, str]:
     axis = {"name": letter.lower(), "type": _KINDS[letter]}
     if letter in header.pixel_size:
         axis["unit"] = "micrometer"
+    elif letter in header.details.get("scales", {}):
+        if unit := header.details["scales"][letter][1]:
+            axis["unit"] = unit
     elif letter == "T" and header.interval is not None:
         axis["unit"] = "second"
     return axis
@@ -286,10 +324,16 @@ def _axis(letter: str, header: Header) -> dict[str, str]:
 
 def _transformations(header: Header, axes: str, factors: Factors) -> list[dict[str, object]]:
     """Scale of a level, and the shift of the centre of its first pixel."""
-    known = header.pixel_size | ({"T": header.interval} if header.interval is not None else {})
-    sizes = [float(known.get(letter, 1.0)) for letter in axes]
+    steps = header.pixel_size | ({"T": header.interval} if header.interval is not None else {})
+    steps |= {a: -steps[a] for a in header.details.get("reversed", ()) if a in steps}
+    steps |= {a: size for a, (size, _) in header.details.get("scales", {}).items()}
+    places = header.details.get("shifts", {}) | header.origin
+    sizes = [float(steps.get(letter, 1.0)) for letter in axes]
     scale = [size * factor for size, factor in zip(sizes, factors, strict=True)]
-    shift = [size * (factor - 1) / 2 for size, factor in zip(sizes, factors, strict=True)]
+    shift = [
+        float(places.get(letter, 0.0)) + size * (factor - 1) / 2
+        for letter, size, factor in zip(axes, sizes, factors, strict=True)
+    ]
     transformations: list[dict[str, object]] = [{"type": "scale", "scale": scale}]
     if any(shift):
         transformations.append({"type": "translation", "translation": shift})
@@ -301,13 +345,27 @@ def _display(smallest: Any, axes: str, header: Header) -> list[dict[str, object]
 
     The range is that of the middle plane of the pyramid's last level.
     """
-    channels: list[dict[str, object]] = []
-    for number, name in enumerate(header.channels):
-        place = {"Y": slice(None), "X": slice(None), "C": number}
+    number = header.shape[header.axes.index("C")] if "C" in header.axes else 1
+    stated: list[dict[str, Any]] = header.details.get("channels", [])
+    if not header.channels and not stated:
+        return []
+    return [
+        _channel(smallest, axes, header.channels[k : k + 1], stated[k] if stated else {}, k, number)
+        for k in range(number)
+    ]
+
+
+def _channel(
+    smallest: Any, axes: str, name: tuple[str, ...], stated: dict[str, Any], k: int, number: int
+) -> dict[str, object]:
+    """One channel as it is stated, or else as its pixels suggest."""
+    window = stated.get("window")
+    if not window:
+        place = {"Y": slice(None), "X": slice(None), "C": k}
         key = tuple(place.get(a, n // 2) for a, n in zip(axes, smallest.shape, strict=True))
         plane = np.asarray(smallest[key])
         low, high = float(plane.min()), float(plane.max())
         window = {"min": low, "max": high, "start": low, "end": high}
-        colour = _COLOURS[number % len(_COLOURS)] if len(header.channels) > 1 else "FFFFFF"
-        channels.append({"label": name, "color": colour, "active": True, "window": window})
-    return channels
+    colour = _COLOURS[k % len(_COLOURS)] if number > 1 else "FFFFFF"
+    label = {"label": name[0]} if name else {}
+    return {**label, "color": colour, "active": True} | stated | {"window": window}

@@ -12,11 +12,12 @@ from ..atomic import Target, begun, reserve
 from ..axes import name_axes
 from ..image import Header, Image
 from ..lazy import LazyArray, MappedArray
+from . import Request
 
 _DEFLATE = 1_100  # the most that PNG's compression can shrink
 
 
-def open_npy(path: Path, axes: str | None, fallback: bool) -> Image:
+def open_npy(path: Path, request: Request) -> Image:
     """Open an NPY file; its pixels are mapped into memory as they are read.
 
     Parameters
@@ -24,14 +25,15 @@ def open_npy(path: Path, axes: str | None, fallback: bool) -> Image:
     path
         Pixels only: nothing but its shape tells of the axes. A last axis of length 1 is dropped,
         unless `axes` names it, and so are others of more than five.
-    axes, fallback
-        As for `axes.name_axes`.
+    request
+        Its axes.
 
     Raises
     ------
     ValueError
         Damaged, with Python objects (never loaded), a colour image, or axes not stated.
     """
+    axes, fallback = request.axes, request.fallback
     with path.open("rb") as file:
         shape, fortran, dtype = _npy_header(file)
         offset = file.tell()
@@ -80,7 +82,7 @@ def create_npy(path: Path, header: Header) -> Target:
         return Target(path, part, lock, pixels, lambda: None)
 
 
-def open_png(path: Path, axes: str | None, fallback: bool) -> Image:
+def open_png(path: Path, request: Request) -> Image:
     """Read a PNG file of grey values, 8 or 16 bits; it is decoded at once.
 
     Raises
@@ -103,7 +105,7 @@ def open_png(path: Path, axes: str | None, fallback: bool) -> Image:
             f"{path}: expected grey values, got a colour image or one with transparency (shape "
             f"{array.shape}); save it as 8- or 16-bit grey"
         )
-    return Image(array, name_axes(str(path), array.shape, None, axes, fallback), source=path)
+    return Image(array, name_axes(str(path), array.shape, None, request.axes, True), source=path)
 
 
 def _check_png_chunks(content: bytes) -> None:

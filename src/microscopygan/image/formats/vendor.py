@@ -8,19 +8,19 @@ import numpy as np
 
 from ..axes import AXES, name_axes
 from ..image import Image, known_sizes, micrometres, seconds
-from ..lazy import LazyArray, one_line
-from . import format_of, split_part
+from ..lazy import LazyArray
+from . import Contents, Request, format_of, numbered
 
 
-def open_vendor(path: Path, axes: str | None, fallback: bool) -> Image:
+def open_vendor(path: Path, request: Request) -> Image:
     """Open an image of a vendor's file; its pixels are read by slicing.
 
     Parameters
     ----------
     path
-        Of a format with a `package`; ``NAME.lif#2`` is the third of several images in a file.
-    axes, fallback
-        As for `axes.name_axes`; `axes` names the dimensions longer than 1, besides Y and X.
+        Of a format with a `package`.
+    request
+        Its axes name the dimensions longer than 1, besides Y and X.
 
     Returns
     -------
@@ -33,7 +33,7 @@ def open_vendor(path: Path, axes: str | None, fallback: bool) -> Image:
     ValueError
         bioio or its plug-in is not installed, a colour image, or several images in the file.
     """
-    image = _bioimage(path)
+    image = _bioimage(path, request.part)
     letters: str = image.dims.order
     array = image.dask_data
     lengths = dict(zip(letters, array.shape, strict=True))
@@ -44,7 +44,7 @@ def open_vendor(path: Path, axes: str | None, fallback: bool) -> Image:
             "(RGB) or a mosaic; export its channels as OME-TIFF"
         )
     shape = tuple(int(lengths[letter]) for letter in kept)
-    named = name_axes(str(path), shape, kept, axes, fallback)
+    named = name_axes(str(path), shape, kept, request.axes, request.fallback)
     names = tuple(str(name) for name in image.channel_names or ())
     fits = named == kept and len(names) == lengths.get("C", 1)
     sizes = {
@@ -52,10 +52,15 @@ def open_vendor(path: Path, axes: str | None, fallback: bool) -> Image:
         for letter in "ZYX"
     }
     return Image(
-        LazyArray(str(path), partial(_Planes, path.absolute(), letters, kept), shape, array.dtype),
+        LazyArray(
+            str(path),
+            partial(_Planes, path.absolute(), request.part, letters, kept),
+            shape,
+            array.dtype,
+        ),
         named,
         known_sizes(sizes, named),
-        path,
+        path if request.part is None else Path(f"{path}#{request.part}"),
         names if fits else (),
         _interval(image) if "T" in named else None,
     )
@@ -64,8 +69,8 @@ def open_vendor(path: Path, axes: str | None, fallback: bool) -> Image:
 class _Planes:
     """The pixels of a vendor's file, behind the Dask array that bioio gives."""
 
-    def __init__(self, path: Path, letters: str, kept: str) -> None:
-        self._array = _bioimage(path).dask_data
+    def __init__(self, path: Path, part: str | None, letters: str, kept: str) -> None:
+        self._array = _bioimage(path, part).dask_data
         self._letters, self._kept = letters, kept
 
     def __getitem__(self, key: tuple[slice, ...]) -> np.ndarray:
@@ -74,38 +79,37 @@ class _Planes:
         return np.asarray(block.compute(scheduler="synchronous"))
 
 
-def _bioimage(path: Path) -> Any:
-    """Open a file with bioio, at its one image or at the one that its name states."""
-    file, scene = split_part(path)
-    plugin = str(format_of(file).package)
+def contents(path: Path) -> Contents:
+    """List the images of a file."""
+    return Contents(tuple(map(str, _file(path).scenes)), frozenset([path]))
+
+
+def _bioimage(path: Path, part: str | None) -> Any:
+    """Open a file with bioio, at its one image or at the one that is named."""
+    image = _file(path)
+    number = numbered(str(path), tuple(map(str, image.scenes)), part)
+    if part is not None:
+        image.set_scene(number)
+    return image
+
+
+def _file(path: Path) -> Any:
+    plugin = str(format_of(path).package)
     try:
         from bioio import BioImage
     except ImportError:
         raise _missing(path, "bioio", plugin) from None
     try:
-        image = BioImage(str(file))
+        return BioImage(str(path))
     except Exception as error:
         if type(error).__name__ == "UnsupportedFileFormatError":
             raise _missing(path, "its plug-in", plugin) from None
         raise
-    scenes = list(image.scenes)
-    if scene is None and len(scenes) > 1:
-        raise ValueError(
-            f"{path}: expected one image, got {len(scenes)} "
-            f"({one_line(Exception(', '.join(map(str, scenes))), 60)}); name one, such as {path}#0"
-        )
-    if scene is not None:
-        if scene >= len(scenes):
-            raise ValueError(
-                f"{path}: expected one of the images 0 to {len(scenes) - 1}, got {scene}"
-            )
-        image.set_scene(scene)
-    return image
 
 
 def _missing(path: Path, what: str, plugin: str) -> ValueError:
     return ValueError(
-        f"{path}: expected {what} to read {split_part(path)[0].suffix} files, it is not "
+        f"{path}: expected {what} to read {path.suffix} files, it is not "
         f"installed; pip install 'microscopygan[vendor]' {plugin}"
     )
 
