@@ -59,6 +59,7 @@ def test_fields_are_the_long_options() -> None:
     long = {option for one in parameters for option in one.opts if option.startswith("--")}
     fields = {f"--{name.replace('_', '-')}" for name in RestoreOptions.model_fields}
     others = {"--output", "--settings", "--resume", "--overwrite", "--strict", "--quiet", "--json"}
+    others |= {"--this-file"}
     assert fields == long - others
     defaults = {one.name: one.default for one in parameters}
     for name, field in RestoreOptions.model_fields.items():

@@ -150,7 +150,7 @@ def test_frames_and_volumes_have_maps_of_their_own(restorer, stack) -> None:
 def test_refusals(restorer, stack) -> None:
     image = Image(stack, "TZCYX", SIZES)
     for options, message in (
-        (Options(dtype="int3"), "dtype: expected 'same' or 'float32', got 'int3'"),
+        (Options(dtype="int3"), "dtype: expected 'auto' or 'same' or 'float32', got 'int3'"),
         (Options(task="lateral"), "task: expected 'plane' or 'axial', got 'lateral'"),
         (Options(channels=(3,)), r"expected some of 0 to 2 .*, got 3"),
         (Options(channels=()), "got none"),

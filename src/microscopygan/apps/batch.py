@@ -184,7 +184,7 @@ def outputs_of(
     """
     sources = list_images(images, sets=not this_file)
     if not sources:
-        raise ValueError(f"{', '.join(map(str, images))}: expected images, sources none")
+        raise ValueError(f"{', '.join(map(str, images))}: expected images, found none")
     named = is_output(output) and (is_zarr(output) or not output.is_dir())
     if len(sources) == 1 and named and not _is_folder(images[0]):
         pairs = [(sources[0], output)]
