@@ -105,6 +105,27 @@ def test_a_base_installation_works_or_says_what_to_install(call, name: str) -> N
     assert "No module" not in line
 
 
+@pytest.mark.parametrize(
+    ("arguments", "extra"),
+    [
+        (["IMAGE", "-o", "FOLDER/out.zarr", "--scheduler", "tcp://localhost:1"], "cluster"),
+        (["https://localhost:1/image.zarr", "-o", "FOLDER/out"], "remote"),
+        (["FOLDER/image.czi", "-o", "FOLDER/out"], "vendor"),
+    ],
+)
+def test_what_an_option_or_a_format_needs_is_said(tmp_path: Path, arguments, extra: str) -> None:
+    np.save(tmp_path / "image.npy", np.random.default_rng(0).random((48, 48)))
+    (tmp_path / "image.czi").write_bytes(b"ZISRAWFILE")
+    words = [w.replace("IMAGE", "FOLDER/image.npy") for w in arguments]
+    words = [w.replace("FOLDER", str(tmp_path)) for w in words]
+    hidden = {"dask", "distributed", "fsspec", "aiohttp", "s3fs", "bioio", "bioio_czi"}
+    done = run_without(hidden, ["restore", *words, "--quiet"])
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    assert f"microscopygan[{extra}]" in line
+    assert "No module" not in line
+
+
 @pytest.mark.parametrize("package", EXTRAS["train"])
 def test_a_single_missing_package_is_named(call, package: str) -> None:
     done = call("train", {package})

@@ -76,7 +76,8 @@ def run_cluster(job: Job, scheduler: str, report: Report) -> None:
         distributed = import_module("distributed")
     except ModuleNotFoundError:
         raise ModuleNotFoundError(
-            "expected Dask for --scheduler, which is not installed; pip install distributed"
+            "expected Dask for --scheduler, which is not installed; "
+            "try: pip install 'microscopygan[cluster]'"
         ) from None
     try:
         client = distributed.Client(scheduler, timeout="20s", set_as_default=False)

@@ -200,11 +200,11 @@ def _remote(url: str) -> Any:
             f"{url}: expected a URL such as https://… or s3://…, got another kind "
             f"({one_line(error, 80)}); copy it to this machine"
         ) from None
-    except ImportError as error:
+    except ImportError:
         package = _PACKAGES.get(scheme, "fsspec")
         raise ValueError(
-            f"{url}: expected the package {package} for {scheme} URLs ({one_line(error, 80)}); "
-            f"pip install 'microscopygan[remote]' {package}"
+            f"{url}: expected the package {package} for {scheme} URLs, which is not installed; "
+            f"try: pip install 'microscopygan[remote]' {package}"
         ) from None
 
 
