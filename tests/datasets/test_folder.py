@@ -2,6 +2,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tifffile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.ndimage import gaussian_filter
@@ -169,7 +170,7 @@ BAD_FOLDERS = {
     "loose file": (save("loose.tif", array=field(1)), "got both"),
     "both layouts": (save("haze_X.npy", array=field(1, 2)), "got both"),
     "reserved": (folder("pairs", "clean"), "reserved"),
-    "capitals": (folder("Test"), "expected test/"),
+    "capitals": (folder("Test"), "got Test/ and test/; join them"),
     "unknown test": (
         lambda root: (root / "test" / "noise").rename(root / "test" / "haze"),
         "haze: expected one of the defects blur, noise",
@@ -260,3 +261,73 @@ def test_images_that_do_not_belong_together():
         match_intensity(structure(1), 1 - structure(1))
     with pytest.raises(ValueError, match="of one shape"):
         match_intensity(np.zeros((4, 4)), np.zeros((4, 5)))
+
+
+def test_folders_in_another_case(tmp_path):
+    for k in range(2):
+        put(tmp_path / "Clean" / f"{k}.tif", field(k))
+        put(tmp_path / "NOISE" / f"{k}.tif", field(10 + k))
+        put(tmp_path / "Pairs" / "Noise" / "Input" / f"{k}.tif", field(20 + k) // 2 + 7)
+        put(tmp_path / "Pairs" / "Noise" / "Target" / f"{k}.tif", field(20 + k))
+    dataset = load_dataset(tmp_path)
+    assert (len(dataset.clean), dataset.defects) == (2, ["noise"])
+    assert (len(dataset.defective["noise"]), len(dataset.pairs["noise"])) == (2, 2)
+
+
+def test_names_in_two_forms_of_unicode_are_the_same(tmp_path):
+    for side, name in (("input", "Zellk\u00f6rper"), ("target", "Zellko\u0308rper")):
+        put(tmp_path / "pairs/noise" / side / f"{name}.tif", field(1) // (1 + (side == "input")))
+    assert len(load_dataset(tmp_path).pairs["noise"]) == 1
+
+
+def test_frames_and_slices_of_one_stack_are_a_pair(tmp_path):
+    stack = field(1, 3)
+    write(make(tmp_path / "pairs/noise/input/a.tif"), Image(stack // 2, "TYX"))
+    write(make(tmp_path / "pairs/noise/target/a.tif"), Image(stack[:, None], "ZCYX"))
+    pairs = load_dataset(tmp_path).pairs["noise"]
+    assert [pair.name for pair in pairs] == ["a.tif#0", "a.tif#1", "a.tif#2"]
+
+
+def make(path: Path) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return path
+
+
+def test_a_pair_of_the_same_pixels_is_told(tmp_path):
+    for side in ("input", "target"):
+        put(tmp_path / "pairs/noise" / side / "a.tif", field(1))
+    with pytest.raises(ValueError, match=r"a\.tif: .*got the same pixels in .*a\.tif"):
+        load_dataset(tmp_path)
+
+
+def test_each_plane_of_a_set_of_files_is_read_once(tmp_path):
+    stack = field(1, 4)
+    names = [f"p{k}.ome.tif" for k in range(4)]
+    data = "".join(
+        f'<TiffData FirstT="{k}" IFD="0" PlaneCount="1"><UUID FileName="{name}">u:{k}</UUID>'
+        "</TiffData>"
+        for k, name in enumerate(names)
+    )
+    (tmp_path / "noise").mkdir()
+    for k, name in enumerate(names):
+        text = (
+            f'<OME xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06" UUID="u:{k}">'
+            '<Image ID="Image:0"><Pixels ID="Pixels:0" DimensionOrder="XYZCT" Type="uint16" '
+            f'SizeX="{SIZE}" SizeY="{SIZE}" SizeZ="1" SizeC="1" SizeT="4">'
+            f'<Channel ID="Channel:0:0"/>{data}</Pixels></Image></OME>'
+        )
+        settings = {"photometric": "minisblack", "metadata": None, "description": text}
+        tifffile.imwrite(tmp_path / "noise" / name, stack[k], **settings)
+    samples = load_dataset(tmp_path).defective["noise"]
+    assert len(samples) == 4
+    assert {sample.image for sample in samples} == {"p0"}
+
+
+def test_each_image_of_a_file_is_one_of_its_own(tmp_path):
+    make(tmp_path / "noise/a.ome.tif")
+    with tifffile.TiffWriter(tmp_path / "noise/a.ome.tif", ome=True) as writer:
+        for k in range(2):
+            writer.write(field(k), photometric="minisblack", metadata={"axes": "YX"})
+    samples = load_dataset(tmp_path).defective["noise"]
+    assert [sample.name for sample in samples] == ["a.ome.tif#0", "a.ome.tif#1"]
+    assert [sample.image for sample in samples] == ["a#0", "a#1"]

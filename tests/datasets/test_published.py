@@ -305,7 +305,7 @@ def test_planes_left_of_a_stack_are_those_of_the_whole(tmp_path, monkeypatch):
 def test_other_layouts_are_no_published_sets(tmp_path):
     put(tmp_path / "clean" / "a.tif", field(1))
     put(tmp_path / "Confocal_haze" / "a.tif", field(2))
-    put(tmp_path / "pairs" / "noise" / "input" / "a.tif", field(3))
+    put(tmp_path / "pairs" / "noise" / "input" / "a.tif", field(3) // 2)
     put(tmp_path / "pairs" / "noise" / "target" / "a.tif", field(3))
     assert find_published(tmp_path) == {}
     assert load_dataset(tmp_path).defects == ["Confocal_haze", "noise"]
@@ -356,7 +356,7 @@ BAD = {
     "array beside": (make_patches, only("a_X.npy"), "got noise/ and a_X.npy"),
     "no GT": (make_stacks, remove("noise/*/GT/EXP1.tif"), "got EXP1 in condition_1/ only"),
     "empty GT": (make_stacks, remove("noise/*/GT/*"), "GT: expected images"),
-    "other depth": (make_stacks, only(CONDITION), "expected the shape of its partner"),
+    "other depth": (make_stacks, only(CONDITION), "expected the shape of its target"),
     "GT alone": (nothing, only("noise/GT/a.tif"), "a folder of images such as low/"),
     "w2s no clean": (make_w2s, remove("avg400/001_0.npy"), "got 001_0 in avg1/ only"),
     "w2s name": (
@@ -373,7 +373,7 @@ BAD = {
     "fmd no clean": (make_fmd, remove("Confocal_MICE/gt/2/*"), "2: expected images"),
     "fmd two clean": (make_fmd, only("Confocal_MICE/gt/2/b.png"), "one image, avg50.png, got 2"),
     "fmd no noisy": (nothing, only("Confocal_MICE/gt/2/b.png"), "expected raw/, avg2/"),
-    "fmd size": (make_fmd, only("Confocal_MICE/raw/2/c0.png", size=44), "shape of its partner"),
+    "fmd size": (make_fmd, only("Confocal_MICE/raw/2/c0.png", size=44), "shape of its target"),
 }
 
 

@@ -18,7 +18,7 @@ import numpy as np
 from ..image.axes import to_volumes
 from ..image.formats import Image, check_pixels, list_images, read
 from ..image.intensity import fit_affine, percentile_map
-from .names import folders_in, images_in, matched, stem_of
+from .names import folders_in, images_in, label_of, matched, named_folders, stem_of
 from .published import PublishedPair, evenly, find_published, thinned
 from .published_pixels import scanned_along_x
 
@@ -133,7 +133,7 @@ def load_dataset(folder: Path | str, *, match_pairs: bool = True, min_size: int 
         )
     if files:
         return _by_part(_load_arrays(files, match_pairs, min_size))
-    return _load_folders(folder, folders, match_pairs, min_size)
+    return _load_folders(folder, match_pairs, min_size)
 
 
 def split(
@@ -226,15 +226,16 @@ def match_intensity(target: np.ndarray, reference: np.ndarray, sigma: float = 6.
     return fit.apply(exact).astype(np.float32)
 
 
-def _load_folders(folder: Path, folders: list[Path], match_pairs: bool, min_size: int) -> Dataset:
-    names = [p.name for p in folders]
-    for name in names:
-        if name not in RESERVED and name.lower() in RESERVED:
-            raise ValueError(f"{folder / name}: expected {name.lower()}/; rename the folder")
-    loaded = {p.name: _load_samples(p, min_size) for p in folders if p.name not in RESERVED[1:]}
+def _load_folders(folder: Path, match_pairs: bool, min_size: int) -> Dataset:
+    named = named_folders(folder)
+    loaded = {
+        name: _load_samples(path, min_size)
+        for name, path in named.items()
+        if name not in RESERVED[1:]
+    }
     clean = loaded.pop("clean", [])
     pairs, test = (
-        _load_pair_folders(folder / role, match_pairs, min_size) if role in names else {}
+        _load_pair_folders(named[role], match_pairs, min_size) if role in named else {}
         for role in RESERVED[1:]
     )
     return _checked(folder, Dataset(clean, loaded, pairs, test))
@@ -294,32 +295,34 @@ def _load_samples(folder: Path, min_size: int) -> list[Sample]:
     for path in images_in(folder):
         volumes = _volumes(read(path), min_size)
         planes = [plane for v in volumes for plane in percentile_map(v).apply(v)]
-        names = _plane_names(path.name, len(planes))
+        names = _plane_names(label_of(path), len(planes))
         samples += [Sample(p, n, stem_of(path)) for p, n in zip(planes, names, strict=True)]
     return samples
 
 
 def _load_pair_folders(folder: Path, match_pairs: bool, min_size: int) -> dict[str, list[Pair]]:
     """Pairs by defect from ``<defect>/{input,target}/``."""
-    folders = folders_in(folder)
+    folders = named_folders(folder)
     if not folders:
         raise ValueError(
             f"{folder}: expected <defect>/input/ and <defect>/target/, got no folder; add them "
             f"or remove {folder.name}/"
         )
-    return {p.name: _load_pairs(p, match_pairs, min_size) for p in folders}
+    return {name: _load_pairs(p, match_pairs, min_size) for name, p in folders.items()}
 
 
 def _load_pairs(folder: Path, match_pairs: bool, min_size: int) -> list[Pair]:
     if folder.name.lower() in RESERVED:
         raise ValueError(f"{folder}: expected a defect's name, got a reserved one; rename it")
+    sides = named_folders(folder)
     for side in ("input", "target"):
-        if not (folder / side).is_dir():
+        if side not in sides:
             raise ValueError(f"{folder}: expected the folders input/ and target/, got no {side}/")
     pairs = []
-    for path, clean in matched(folder / "input", folder / "target", both=True):
+    for path, clean in matched(sides["input"], sides["target"], both=True):
         both = read(path), read(clean)
-        pairs += _image_pairs(both, path.name, stem_of(path), match_pairs, min_size)
+        _check_differ(*both)
+        pairs += _image_pairs(both, label_of(path), stem_of(path), match_pairs, min_size)
     return pairs
 
 
@@ -327,8 +330,7 @@ def _image_pairs(
     both: tuple[Image, Image], name: str, unit: str, match_pairs: bool, min_size: int, most: int = 0
 ) -> list[Pair]:
     """Pairs of the planes of two images, or of so many evenly spaced ones at most."""
-    _check_same_shape(*both)
-    volumes, clean = (_volumes(image, min_size) for image in both)
+    volumes, clean = (_volumes(image, min_size) for image in _aligned(*both))
     number, depth = volumes.shape[0] * volumes.shape[1], volumes.shape[1]
     chosen = np.array(evenly(range(number), most or number))
     planes: list[tuple[np.ndarray, np.ndarray]] = []
@@ -386,6 +388,7 @@ def _load_array_pairs(
             )
         _check_size(one, min_size)
     _check_same_shape(image, target)
+    _check_differ(image, target)
     name = input_path.stem.removesuffix("_X")
     pairs: list[Pair] = []
     for k, arrays in enumerate(zip(image.array, target.array, strict=True)):
@@ -436,12 +439,39 @@ def _check_size(image: Image, min_size: int) -> None:
         )
 
 
+def _aligned(image: Image, target: Image) -> tuple[Image, Image]:
+    """Bring two images of one shape to one name of the axes: frames may be saved as slices."""
+    one, other = _squeezed(image), _squeezed(target)
+    if one.array.shape == other.array.shape and one.axes.replace("T", "Z") == other.axes.replace(
+        "T", "Z"
+    ):
+        return one, replace(other, axes=one.axes)
+    _check_same_shape(one, other)
+    return one, other
+
+
+def _squeezed(image: Image) -> Image:
+    """Leave axes of length 1 out, Y and X apart; pixels, axes and source alone."""
+    kept = [k for k, a in enumerate(image.axes) if a in "YX" or image.array.shape[k] > 1]
+    array = np.asarray(image.array).reshape([image.array.shape[k] for k in kept])
+    return Image(array, "".join(image.axes[k] for k in kept), source=image.source)
+
+
 def _check_same_shape(image: Image, target: Image) -> None:
     shapes = [f"{one.axes} {one.array.shape}" for one in (image, target)]
     if shapes[0] != shapes[1]:
         raise ValueError(
-            f"{image.source}: expected the shape of its partner {target.source}, {shapes[1]}, "
+            f"{image.source}: expected the shape of its target {target.source}, {shapes[1]}, "
             f"got {shapes[0]}; crop both to the same field"
+        )
+
+
+def _check_differ(image: Image, target: Image) -> None:
+    """Refuse a pair that teaches nothing, as one where a folder was copied does."""
+    if np.array_equal(image.array, target.array):
+        raise ValueError(
+            f"{image.source}: expected a defective input and a clean target, got the same pixels "
+            f"in {target.source}; leave the pair out, or correct one side"
         )
 
 

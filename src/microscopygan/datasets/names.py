@@ -1,13 +1,44 @@
 """Folders of images by the images' names: what is there, and what belongs together."""
 
+import unicodedata
 from pathlib import Path
 
-from ..image.formats import FORMATS, list_images
+from ..image.formats import FORMATS, list_images, split_part
 
 
 def folders_in(folder: Path) -> list[Path]:
     """Visible folders, sorted."""
     return sorted(p for p in folder.iterdir() if p.is_dir() and p.name[0] not in "._")
+
+
+def named_folders(folder: Path) -> dict[str, Path]:
+    """Visible folders by name, sorted; ``Noise`` and ``NOISE`` are ``noise``.
+
+    Raises
+    ------
+    ValueError
+        Two that differ in upper and lower case only.
+    """
+    named: dict[str, Path] = {}
+    for path in folders_in(folder):
+        other = named.setdefault(folded(path.name), path)
+        if other != path:
+            raise ValueError(
+                f"{folder}: expected folders of different names, got {other.name}/ and "
+                f"{path.name}/; join them"
+            )
+    return named
+
+
+def folded(name: str) -> str:
+    """Bring a name in capitals, or with a first one, to lower case; keep others.
+
+    Examples
+    --------
+    >>> folded("Noise"), folded("NOISE"), folded("myDefect")
+    ('noise', 'noise', 'myDefect')
+    """
+    return name.lower() if name.istitle() or name.isupper() else name
 
 
 def images_in(folder: Path) -> list[Path]:
@@ -60,5 +91,19 @@ def matched(inputs: Path, targets: Path, *, both: bool = False) -> list[tuple[Pa
 
 
 def stem_of(path: Path) -> str:
-    """File name without its suffix; ``.ome.tif`` is one."""
-    return path.stem.removesuffix(".ome")
+    """File name without its suffix, composed as most systems do; ``.ome.tif`` is one.
+
+    Examples
+    --------
+    >>> stem_of(Path("a/b.ome.tif")), stem_of(Path("plate.zarr#A/1/0"))
+    ('b', 'plate#A/1/0')
+    """
+    file, part = split_part(path)
+    stem = unicodedata.normalize("NFC", file.stem.removesuffix(".ome"))
+    return stem if part is None else f"{stem}#{part}"
+
+
+def label_of(path: Path) -> str:
+    """File name, with the image's name or number in it."""
+    file, part = split_part(path)
+    return file.name if part is None else f"{file.name}#{part}"

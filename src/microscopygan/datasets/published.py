@@ -29,7 +29,7 @@ from typing import TypeVar
 import numpy as np
 
 from ..image.formats import Image, list_images
-from .names import folders_in, images_in, matched, stem_of
+from .names import folded, folders_in, images_in, matched, stem_of
 from .published_pixels import open_patches, read_both, read_enlarged, read_exposures
 
 PIXELS = 2**27  # read of a defect's training pairs, and of its test pairs: 1 GiB as two float32
@@ -218,7 +218,7 @@ def _search(folder: Path, deep: int) -> dict[str, list[PublishedPair]]:
 
 def _pairs_here(folder: Path) -> dict[str, list[PublishedPair]]:
     """Pairs of the set that lies in a folder and in its training and test parts."""
-    defect = folder.resolve().name
+    defect = folded(folder.resolve().name)
     joined: dict[str, list[PublishedPair]] = {}
     parts = [(folder, False), *((folder / name, test) for name, test in _PARTS.items())]
     for part, test in parts:
