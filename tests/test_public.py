@@ -39,7 +39,9 @@ def test_a_name_is_one_object(name: str) -> None:
     )
 
 
+@pytest.mark.slow
 def test_every_import_leaves_the_names_as_they_are() -> None:
+    """Slow (about 6 s): every module is imported, torch too."""
     in_a_fresh_process(
         "import importlib, microscopygan\n"
         f"before = {{name: getattr(microscopygan, name) for name in {NAMES!r}}}\n"

@@ -24,6 +24,7 @@ def command(tiny: Settings, monkeypatch, run_command):
     return run_command
 
 
+@pytest.mark.slow
 def test_a_few_images_adapt_the_generalist(run_command, dataset: Path, tmp_path: Path) -> None:
     """Slow (about 20 s): the command as a user gives it, but for its ten steps."""
     run = tmp_path / "run"
@@ -48,6 +49,7 @@ def test_a_few_images_adapt_the_generalist(run_command, dataset: Path, tmp_path:
     assert run_command(*given)[0] == 0
 
 
+@pytest.mark.slow
 def test_from_a_dataset_to_a_report(command, dataset: Path, tmp_path: Path) -> None:
     """Slow (about 15 s): both trainings, calibration and every command."""
     run = tmp_path / "run"
@@ -113,9 +115,11 @@ def test_from_a_dataset_to_a_report(command, dataset: Path, tmp_path: Path) -> N
     assert "already" in error
 
 
+@pytest.mark.slow
 def test_defects_that_physics_describes_need_no_cin_gan(
     command, dataset: Path, tmp_path: Path
 ) -> None:
+    """Slow (about 10 s): a training by the command, and its report."""
     run, page = tmp_path / "run", tmp_path / "page.html"
     assert command("train", dataset, "-o", run, "--quiet")[0] == 0
     assert not (run / "defects.safetensors").exists()
@@ -131,7 +135,9 @@ def test_defects_that_physics_describes_need_no_cin_gan(
     assert "Defects it learned" in page.read_text()
 
 
+@pytest.mark.slow
 def test_stages_one_after_the_other(command, dataset: Path, tmp_path: Path) -> None:
+    """Slow (about 10 s): three trainings by the command."""
     run = tmp_path / "run"
     train = ("train", dataset, "-o", run, "--cin-gan", 0.5, "--quiet", "--stage")
     code, _, error = command(*train, "restorer")
@@ -262,6 +268,7 @@ def test_restore_needs_no_torch(tmp_path: Path, python: str) -> None:
     assert "no such model" in done.stderr
 
 
+@pytest.mark.slow
 def test_the_paper_preset_runs(dataset: Path, tmp_path: Path, tiny: Settings) -> None:
     """Slow (about 10 s): the 2019 networks and losses, narrower."""
     from microscopygan.datasets.folder import load_dataset

@@ -25,6 +25,7 @@ def test_no_image_is_on_two_sides(tmp_path: Path) -> None:
         assert len(set.union(*roles)) == 24
 
 
+@pytest.mark.slow
 def test_the_demo_ends_with_a_report(tmp_path: Path, brief: Settings, monkeypatch) -> None:
     """Slow (about 30 s): restoring, calibration, both adaptations and scoring."""
     monkeypatch.setattr(demo, "demo_settings", lambda seed: brief)

@@ -116,6 +116,7 @@ def test_files_without_axes_get_a_question(restore, tmp_path: Path) -> None:
     assert np.load(tmp_path / "b.npy").shape == (5, 30, 40)
 
 
+@pytest.mark.slow
 def test_two_workers_give_the_bytes_of_one(restore, stack: Path, tmp_path: Path) -> None:
     """Slow (about 5 s): two processes start."""
     one, two = tmp_path / "one.ome.zarr", tmp_path / "two.ome.zarr"

@@ -126,6 +126,7 @@ def test_a_cin_gan_that_has_learned_nothing_validates_none(brief: Settings) -> N
         validation_images(some, brief, generator)
 
 
+@pytest.mark.slow
 def test_a_defect_without_physics_is_learned_and_summary(
     tmp_path: Path, brief: Settings, dataset: Path
 ) -> None:
@@ -150,6 +151,7 @@ def noisy_dataset(pairs: int) -> Dataset:
     return Dataset([], {}, {"noise": some}, {})
 
 
+@pytest.mark.slow
 def test_a_failed_adaptation_leaves_the_generalist(
     tmp_path: Path, brief: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -194,6 +196,7 @@ def test_cin_gan_is_for_what_no_physics_describes(
     assert needs_defects(images, chosen) == needed
 
 
+@pytest.mark.slow
 def test_defects_that_physics_describes_need_no_cin_gan(
     tmp_path: Path, brief: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -210,6 +213,7 @@ def test_defects_that_physics_describes_need_no_cin_gan(
         torch.testing.assert_close(kept[name], start.lerp(average, 0.85), atol=1e-6, rtol=0)
 
 
+@pytest.mark.slow
 def test_an_adaptation_ends_in_time_and_resumes(tmp_path: Path, brief: Settings) -> None:
     """Slow (about 15 s): an adaptation within half a minute."""
     run = tmp_path / "run"
@@ -227,6 +231,7 @@ def test_an_adaptation_ends_in_time_and_resumes(tmp_path: Path, brief: Settings)
         train(noisy_dataset(6), run, chosen, minutes=3, resume=True, quiet=True)
 
 
+@pytest.mark.slow
 def test_a_second_stage_begun_anew_forgets_the_first_try(tmp_path: Path, brief: Settings) -> None:
     """Slow (about 10 s): both stages, the second one twice."""
     run, data = tmp_path / "run", noisy_dataset(6)
@@ -264,6 +269,7 @@ def test_more_than_noise_needs_clean_images(dataset: Path, brief: Settings) -> N
     assert not (dataset / "run").exists()
 
 
+@pytest.mark.slow
 def test_two_processes_adapt_in_time(tmp_path: Path, dataset: Path, launch) -> None:
     """Slow (about 40 s): two interpreters adapt for a few seconds; one times and validates."""
     run = tmp_path / "run"

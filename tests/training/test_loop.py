@@ -81,9 +81,11 @@ run(Path({folder!r}), stage(settings, 6))
 """
 
 
+@pytest.mark.slow
 def test_kill_in_the_middle_of_saving_loses_one_interval(
     tmp_path: Path, tiny: Settings, python: str
 ) -> None:
+    """Slow (about 10 s): an interpreter that loads torch for each try."""
     (tmp_path / "settings.json").write_text(tiny.model_dump_json())
     script = KILLED.format(
         tests=str(Path(__file__).parent),
@@ -260,6 +262,7 @@ name = f"{{accelerator.process_index}}-of-{{accelerator.num_processes}}.json"
 """
 
 
+@pytest.mark.slow
 def test_two_processes_train_one_network(tmp_path: Path, tiny: Settings, launch) -> None:
     """Slow (about 15 s): two interpreters start and load torch."""
     (tmp_path / "settings.json").write_text(tiny.model_dump_json())

@@ -81,6 +81,7 @@ def test_batches_have_the_keys_of_pairs() -> None:
     assert set(batch) == {"input", "target", "defect", "corrected", "hint"}
 
 
+@pytest.mark.slow
 def test_noisy_images_alone_are_enough(tmp_path: Path) -> None:
     """Slow (about 5 s): an adaptation of a few steps."""
     rng = np.random.default_rng(0)

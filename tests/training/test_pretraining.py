@@ -70,6 +70,7 @@ def test_cin_gan_sees_more_than_is_simulated_for_it() -> None:
     assert any(isinstance(drawn, Composition) for drawn in broad.physics["noise+axial"])
 
 
+@pytest.mark.slow
 def test_the_script_trains_ships_nothing_and_resumes(tmp_path: Path, python: str) -> None:
     """Slow (about 20 s): two runs of the script."""
     rng = np.random.default_rng(0)

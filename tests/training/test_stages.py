@@ -11,9 +11,11 @@ from microscopygan.settings import Settings
 from microscopygan.training.stages import train
 
 
+@pytest.mark.slow
 def test_a_new_defect_leaves_the_trained_run_bit_equal(
     dataset: Path, tmp_path: Path, tiny: Settings
 ) -> None:
+    """Slow (about 4 s): CIN-GAN is trained twice."""
     data = load_dataset(dataset)
     train(data, tmp_path / "old", tiny, stage="defects", quiet=True)
     new = Dataset(data.clean, {"unheard": data.defective["noise"]}, {}, {})
