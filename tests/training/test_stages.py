@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import pytest
 import torch
 
 from microscopygan.datasets.folder import Dataset, load_dataset
