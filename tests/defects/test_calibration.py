@@ -4,12 +4,13 @@ import numpy as np
 import pytest
 
 from microscopygan.defects.axial import Axial
-from microscopygan.defects.base import Defect
+from microscopygan.defects.base import Composition, Defect
 from microscopygan.defects.bleaching import Bleaching
-from microscopygan.defects.calibration import search_parameters
+from microscopygan.defects.calibration import calibrate_with_noise, search_parameters
 from microscopygan.defects.lowres import LowResolution
 from microscopygan.defects.noise import Noise
 from microscopygan.defects.specimens import filaments, membranes
+from microscopygan.defects.stripes import Stripes
 
 
 def _recover(truth: Defect, specimen=filaments) -> list[Defect]:
@@ -76,3 +77,27 @@ def test_calibration_is_reproducible_and_ignores_the_scale() -> None:
 def test_unsuitable_input_is_refused(kind, clean, defective, options) -> None:
     with pytest.raises(ValueError, match="got"):
         search_parameters(kind, clean, defective, np.random.default_rng(0), **options)
+
+
+@pytest.mark.slow
+def test_noise_besides_a_defect_is_found() -> None:
+    """Slow: hundreds of noise levels, each tried on many planes."""
+    rng = np.random.default_rng(0)
+    truth = Stripes(gain=0.15, offset=0.04)
+    clean = [filaments((96, 96), rng) for _ in range(8)]
+    noisy = [Noise(photons=50).apply(filaments((96, 96), rng), rng) for _ in range(6)]
+    found = calibrate_with_noise(Stripes, clean, [truth.apply(p, rng) for p in noisy], rng)
+    assert len(found) >= 24
+    assert all(isinstance(item, Composition) for item in found)
+    stripes, noise = zip(
+        *(item.steps for item in found if isinstance(item, Composition)), strict=True
+    )
+    assert np.median([item.photons for item in noise]) == pytest.approx(50, rel=0.6)
+    assert np.median([item.offset for item in stripes]) == pytest.approx(0.04, rel=0.5)
+
+
+def test_a_defect_that_is_noise_gets_no_more() -> None:
+    rng = np.random.default_rng(0)
+    planes = [np.ones((64, 64))]
+    found = calibrate_with_noise(Bleaching, planes, planes, rng)
+    assert {type(item) for item in found} == {Bleaching}

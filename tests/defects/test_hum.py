@@ -50,3 +50,9 @@ def test_the_classical_method_takes_a_wave_out_and_leaves_what_has_none() -> Non
     humming = Hum(amplitude=0.05, down=0.13, right=0.21).apply(clean, rng)
     assert psnr_affine(clean, Hum.classical(humming)) > psnr_affine(clean, humming) + 8
     assert np.array_equal(Hum.classical(clean), clean)
+
+
+def test_its_frequency_is_hardly_moved() -> None:
+    rng = np.random.default_rng(0)
+    hum = Hum(amplitude=0.05, down=0.2, right=0.2)
+    assert np.std([hum.jitter(rng, 0.1).down for _ in range(200)]) < 0.02

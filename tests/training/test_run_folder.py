@@ -4,8 +4,12 @@ from pathlib import Path
 
 import pytest
 
+from microscopygan.defects.axial import Axial
+from microscopygan.defects.base import Composition
+from microscopygan.defects.lowres import LowResolution
+from microscopygan.defects.noise import Noise
 from microscopygan.settings import Settings
-from microscopygan.training.run_folder import begun, open_run
+from microscopygan.training.run_folder import begun, open_run, read_physics, write_physics
 
 
 @pytest.fixture
@@ -42,3 +46,30 @@ def test_an_interrupted_second_stage_is_not_lost(run: Path, tiny: Settings) -> N
     open_run(run, other, "restorer", resume=False, overwrite=True)
     assert not state.exists()
     assert (run / "defects.safetensors").exists()
+
+
+# As the first version wrote it.
+EARLIER = """{
+  "noise": [{"photons": 8.3, "read_noise": 1.5, "offset": 0.0, "background": 0.03}],
+  "axial": [{"sigma_z": 1.2, "step": 4, "phase": null, "order": 1}],
+  "lowres": [{"sigma": 1.7, "binning": 2, "photons": null}],
+  "haze": [{"sigma": 9.0, "fraction": 0.5}],
+  "uneven": [{"strength": 0.4}],
+  "bleaching": [{"decay": 0.05, "frame": 3}]
+}"""
+
+
+def test_the_physics_of_earlier_runs_is_read(tmp_path: Path) -> None:
+    (tmp_path / "physics.json").write_text(EARLIER)
+    physics = read_physics(tmp_path)
+    assert list(physics) == ["noise", "axial", "lowres", "haze", "uneven", "bleaching"]
+    assert physics["noise"] == [Noise(photons=8.3, read_noise=1.5, background=0.03)]
+    assert physics["axial"] == [Axial(sigma_z=1.2, step=4)]
+
+
+def test_physics_is_read_as_it_was_written(tmp_path: Path) -> None:
+    both = Composition(steps=(LowResolution(sigma=2), Noise(photons=30)))
+    physics = {"lowres": [both], "noise": [Noise(photons=3), Noise(photons=4)]}
+    write_physics(tmp_path, physics)
+    assert read_physics(tmp_path) == physics
+    assert read_physics(tmp_path / "none") == {}

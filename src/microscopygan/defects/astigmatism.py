@@ -23,6 +23,7 @@ class Astigmatism(Defect):
     place: ClassVar[Place] = Place.OPTICS
     symmetry: ClassVar[Symmetry] = Symmetry.HALF_TURN
     trace: ClassVar[Trace | None] = DIRECTED_BLUR
+    noisy: ClassVar[bool] = True
     ranges: ClassVar[dict[str, Range]] = {
         "sigma": Range(1.0, 5.0, "log"),
         "ratio": Range(0.15, 0.8),

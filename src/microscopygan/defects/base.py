@@ -9,6 +9,7 @@ A defect is one module of this package, and its class there tells all that the p
 ``symmetry``       which flips and turns of an image leave it the defect it is
 ``trace``          the statistics of unpaired images that its parameters show in
 ``spread``         how far calibrated parameters are moved when they are drawn
+``noisy``          whether the noise of its images is to be found besides
 ``apply``          puts it into a clean plane
 ``target``         what is left once it is undone
 ``calibrate``      parameters from unpaired images; ``calibrate_pairs`` from pairs
@@ -189,6 +190,7 @@ class Defect(BaseModel):
     symmetry: ClassVar[Symmetry] = Symmetry.ALL
     trace: ClassVar[Trace | None] = None  # None: unpaired images do not show the parameters
     spread: ClassVar[float] = 0.03  # of calibrated parameters, as a part of their ranges
+    noisy: ClassVar[bool] = False  # its images have noise besides, which is calibrated as well
 
     @classmethod
     def draw(cls, rng: np.random.Generator, **fixed: Any) -> Self:

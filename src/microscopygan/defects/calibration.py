@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 Planes = Sequence[NDArray[np.generic]]
 D = TypeVar("D", bound="Defect")
 
+SIMULATED = 16  # clean planes with the defect that noise is calibrated on
+COMPOSITIONS = 24  # of a defect and noise, at least
 CROP = 96  # pixels; the largest crop compared
 SCREENED = 4  # the first round is judged on so many times fewer clean crops
 ROUNDS = (0.15, 0.08, 0.04)  # size of the moves around the best candidates
@@ -133,3 +135,41 @@ def search_parameters(
         moved = ranked([parents[i % keep].jitter(rng, scale) for i in range(moves)], trace.crops)
         best = sorted([*best[:keep], *moved], key=lambda score: score[0])
     return [trial for _, trial in best[:keep]]
+
+
+def calibrate_with_noise(
+    kind: type[Defect], clean: Planes, defective: Planes, rng: np.random.Generator
+) -> list[Defect]:
+    """Calibrate a defect and, where its images are noisy besides, their noise.
+
+    A restorer that has learned from simulated images without noise fails on real ones. The noise
+    is what clean planes with the calibrated defect lack.
+
+    Parameters
+    ----------
+    kind : type
+        The defect.
+    clean, defective : sequences of arrays, each (Y, X)
+        As for :meth:`Defect.calibrate`.
+    rng : numpy.random.Generator
+        Source of randomness.
+
+    Returns
+    -------
+    list of Defect
+        Parameter sets of `kind`; where it is ``noisy``, compositions of one each and noise.
+    """
+    from microscopygan.defects import all_defects
+    from microscopygan.defects.base import Composition
+
+    parameters = [*kind.calibrate(clean, defective, rng)]
+    if not kind.noisy:
+        return parameters
+    some = [clean[i] for i in rng.permutation(len(clean))[:SIMULATED]]
+    simulated = [parameters[i % len(parameters)].apply(p, rng) for i, p in enumerate(some)]
+    noises = all_defects()["noise"].calibrate(simulated, defective, rng)
+    return [
+        Composition(steps=(item, noises[int(rng.integers(len(noises)))]))
+        for item in parameters
+        for _ in range(math.ceil(COMPOSITIONS / len(parameters)))
+    ]

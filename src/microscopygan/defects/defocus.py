@@ -22,6 +22,7 @@ class Defocus(Defect):
     name: ClassVar[str] = "defocus"
     place: ClassVar[Place] = Place.OPTICS
     trace: ClassVar[Trace | None] = BLUR
+    noisy: ClassVar[bool] = True
     ranges: ClassVar[dict[str, Range]] = {"radius": Range(1.0, 8.0, "log")}
     radius: float = Field(ge=0, le=100, description="radius of the disc of a point, pixels")
 

@@ -42,6 +42,7 @@ class Hum(Defect):
     place: ClassVar[Place] = Place.LIGHT
     symmetry: ClassVar[Symmetry] = Symmetry.HALF_TURN
     spread: ClassVar[float] = 0.01  # its frequency is known well
+    noisy: ClassVar[bool] = True
     ranges: ClassVar[dict[str, Range]] = {
         "amplitude": Range(0.01, 0.2, "log"),
         "down": Range(-0.5, 0.5),
@@ -60,6 +61,10 @@ class Hum(Defect):
                 break
             drawn = super().draw(rng, **fixed)
         return drawn
+
+    def jitter(self, rng: np.random.Generator, scale: float) -> Self:
+        """Move the parameters by no more than `spread`: see :meth:`Defect.jitter`."""
+        return super().jitter(rng, min(scale, self.spread))
 
     def apply(self, plane: NDArray[np.generic], rng: np.random.Generator) -> Plane:
         """Add the wave, its phase drawn anew."""

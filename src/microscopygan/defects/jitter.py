@@ -98,6 +98,7 @@ class LineJitter(Defect):
     trace: ClassVar[Trace | None] = Medians(
         (Feature(_shift_spectra, evenly(2 * BANDS, 1.0)),), crops=24
     )
+    noisy: ClassVar[bool] = True
     ranges: ClassVar[dict[str, Range]] = {
         "random": Range(0.0, 3.0),
         "alternating": Range(0.0, 4.0),

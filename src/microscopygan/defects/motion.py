@@ -23,6 +23,7 @@ class Motion(Defect):
     place: ClassVar[Place] = Place.OPTICS
     symmetry: ClassVar[Symmetry] = Symmetry.HALF_TURN
     trace: ClassVar[Trace | None] = DIRECTED_BLUR
+    noisy: ClassVar[bool] = True
     ranges: ClassVar[dict[str, Range]] = {
         "length": Range(2.0, 20.0, "log"),
         "angle": Range(-np.pi / 2, np.pi / 2),

@@ -36,6 +36,7 @@ class Shadows(Defect):
     name: ClassVar[str] = "shadows"
     place: ClassVar[Place] = Place.GAIN
     symmetry: ClassVar[Symmetry] = Symmetry.FLIPS
+    noisy: ClassVar[bool] = True
     ranges: ClassVar[dict[str, Range]] = {
         "depth": Range(0.1, 0.8),
         "width": Range(0.7, 8.0, "log"),

@@ -115,6 +115,7 @@ class Stripes(Defect):
     name: ClassVar[str] = "stripes"
     place: ClassVar[Place] = Place.GAIN
     symmetry: ClassVar[Symmetry] = Symmetry.FLIPS
+    noisy: ClassVar[bool] = True
     ranges: ClassVar[dict[str, Range]] = {
         "gain": Range(0.0, 0.3),
         "offset": Range(0.0, 0.15),

@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 
 from ..defects import Defect, all_defects
+from ..defects.base import Composition
 from ..image.atomic import write_text
 from ..settings import STAGES, Settings
 
@@ -155,7 +156,10 @@ def read_physics(run: Path) -> dict[str, list[Defect]]:
     path = run / "physics.json"
     saved = json.loads(path.read_text()) if path.exists() else {}
     return {
-        name: [all_defects()[name].model_validate(fields) for fields in sets]
+        name: [
+            (Composition if "steps" in fields else all_defects()[name]).model_validate(fields)
+            for fields in sets
+        ]
         for name, sets in saved.items()
     }
 

@@ -15,6 +15,7 @@ import numpy as np
 from ..datasets.folder import Dataset, Pair, Sample
 from ..datasets.folder import split as split_samples
 from ..defects import Defect, all_defects
+from ..defects.calibration import calibrate_with_noise
 from ..defects.specimens import draw_specimen
 from ..settings import Settings
 
@@ -273,4 +274,4 @@ def _calibrated(split: Split, name: str, number: int, settings: Settings) -> lis
         if fitted:
             return fitted
     clean, defective = split.own_clean[name] or split.clean, split.defective[name]
-    return kind.calibrate(clean, defective, rng)
+    return calibrate_with_noise(kind, clean, defective, rng)
