@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import psutil
 import pytest
+import tifffile
 import zarr
 
 from microscopygan.image.formats import Image, create, ome_zarr_writer, open_image, read, write
@@ -245,10 +246,46 @@ def test_the_output_may_not_lie_in_the_input(restorer, image, tmp_path) -> None:
             restore_file(tmp_path / "a.zarr", output, restorer, overwrite=True)
 
 
-def test_bad_pixels_are_one_line(restorer, tmp_path) -> None:
-    array = np.ones((2, 50, 50), np.float32)
+def test_pixels_that_the_axial_task_cannot_leave_out_are_one_line(restorer, tmp_path) -> None:
+    array = np.random.default_rng(0).random((4, 50, 50)).astype(np.float32)
     array[1, 3, 3] = np.nan
     np.save(tmp_path / "a.npy", array)
+    sizes = {"Z": 2.0, "Y": 1.0, "X": 1.0}
     with pytest.raises(ValueError, match=r"a\.npy: expected finite pixels"):
-        restore_file(tmp_path / "a.npy", tmp_path / "b.npy", restorer, axes="ZYX")
+        restore_file(
+            tmp_path / "a.npy",
+            tmp_path / "b.npy",
+            restorer,
+            **{"axes": "ZYX", "task": "axial", "pixel_size": sizes},
+        )
     assert sorted(p.name for p in tmp_path.iterdir()) == ["a.npy"]
+
+
+@pytest.mark.parametrize("name", ["a.npy", "a.tif", "a.ome.tif", "a.zarr"])
+def test_nan_and_infinite_pixels_are_left_out_and_put_back(restorer, tmp_path, name) -> None:
+    """A stack that was registered: NaN at the borders; and a ratio with infinite pixels."""
+    rng = np.random.default_rng(0)
+    stack = rng.normal(100, 5, (3, 90, 100)).astype(np.float32)
+    stack[:, 40:50, 30:60] += 80
+    whole = restore(stack, model=restorer, axes="TYX")
+    stack[1, :6], stack[1, :, 90:], stack[2, 60, 70] = np.nan, np.nan, np.inf
+    if name == "a.npy":
+        np.save(tmp_path / name, stack)
+    elif name == "a.zarr":
+        zarr.create_array(tmp_path / name, data=stack, dimension_names=["t", "y", "x"])
+    else:
+        axes = {"metadata": {"axes": "TYX"}, "photometric": "minisblack"}
+        tifffile.imwrite(tmp_path / name, stack, imagej=name == "a.tif", **axes)
+    output = tmp_path / f"restored_{name}"
+    done = restore_file(tmp_path / name, output, restorer, axes="TYX")
+    assert "NaN or infinite pixels were left out" in " ".join(done.notes)
+    with pytest.raises(ValueError, match="expected finite pixels"):
+        read(output, axes="TYX")  # as for training
+    restored = restore(stack, model=restorer, axes="TYX")
+    assert np.array_equal(np.isnan(restored), np.isnan(stack))
+    assert np.array_equal(np.isinf(restored), np.isinf(stack))
+    assert np.array_equal(restored[0], whole[0])
+    finite = np.isfinite(stack[1])
+    assert np.abs(restored[1] - whole[1])[finite].mean() < 5
+    tiled = restore(stack, model=restorer, axes="TYX", memory=190 * 10**6)
+    assert np.array_equal(tiled, restored, equal_nan=True)

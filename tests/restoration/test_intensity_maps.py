@@ -148,5 +148,16 @@ def test_maps_are_measured_once_and_travel(stack) -> None:
 def test_refusals(stack) -> None:
     with pytest.raises(ValueError, match="intensity: expected one of volume, frame, image, none"):
         Scales(Image(stack, "TZCYX"), "plane", 1, 99)
-    with pytest.raises(ValueError, match="a: expected finite pixels, got 1 NaN"):
-        measure(np.array([[1.0, np.nan]]), (slice(0, 1), slice(0, 2)), 1, 99, name="a")
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_statistics_are_those_of_the_finite_pixels(bad) -> None:
+    plane = np.random.default_rng(0).normal(100, 9, (30, 40)).astype(np.float32)
+    spoilt = plane.copy()
+    spoilt[:5] = bad
+    whole = (slice(0, 30), slice(0, 40))
+    scale = measure(spoilt, whole, 1, 99)
+    assert scale.masked
+    assert scale.map == measure(plane[5:], (slice(0, 25), slice(0, 40)), 1, 99).map
+    nothing = measure(np.full((30, 40), bad, np.float32), whole, 1, 99)
+    assert (nothing.constant, nothing.masked) == (True, True)

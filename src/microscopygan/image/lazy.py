@@ -149,6 +149,7 @@ class LazyArray:
         dtype: np.dtype[Any],
         chunks: tuple[int, ...] | None = None,
     ) -> None:
+        self.checked = True
         self.name, self.shape, self.chunks = name, tuple(shape), chunks
         self.dtype = np.dtype(dtype).newbyteorder("=")
         self.source = source
@@ -169,17 +170,24 @@ class LazyArray:
         """Size of all pixels in memory, in bytes."""
         return self.size * self.dtype.itemsize
 
+    def unchecked(self) -> "LazyArray":
+        """Return the same pixels, read as they are where they are NaN or infinite."""
+        array = LazyArray(self.name, self.source, self.shape, self.dtype, self.chunks)
+        array.checked = False
+        return array
+
     def __getitem__(self, key: Any) -> np.ndarray:
         region, dropped = plain_region(key, self.shape)
         block = self._read(region)
-        check_finite(block, self.name)
+        if self.checked:
+            check_finite(block, self.name)
         return block.squeeze(dropped) if dropped else block
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         return np.asarray(self[...], dtype)
 
     def __getstate__(self) -> dict[str, Any]:
-        kept = ("name", "shape", "chunks", "dtype", "source")
+        kept = ("name", "shape", "chunks", "dtype", "source", "checked")
         return {key: self.__dict__[key] for key in kept}
 
     def __setstate__(self, state: dict[str, Any]) -> None:

@@ -26,6 +26,7 @@ from ..image.formats import (
     open_image,
 )
 from ..image.image import check_kind
+from ..image.lazy import LazyArray
 from . import Device, DtypeName, Scope, TaskName
 from .dask_arrays import DaskSource, is_dask, lazily_restored
 from .intensity_maps import Scales
@@ -259,6 +260,7 @@ def restore_file(
         image = replace(image, pixel_size=image.pixel_size | pixel_size)
     elif task == "axial":
         _question_planes(image)
+    image = _unchecked(image)
     if dtype == "auto" and not format_of(output).floats:
         dtype = "same"
     several = workers > 1 or scheduler is not None
@@ -312,7 +314,7 @@ def _restored(
 def _as_image(image: Any, axes: str | None, pixel_size: dict[str, float] | None) -> Image:
     """Return what the user gave as an image; its pixels may be lazy."""
     if isinstance(image, str | os.PathLike):
-        opened = open_image(os.fspath(image), axes=axes)
+        opened = _unchecked(open_image(os.fspath(image), axes=axes))
     elif isinstance(image, Image):
         opened = image if axes is None else replace(image, axes=axes)
     else:
@@ -472,6 +474,12 @@ def _run(job: Job, workers: int, scheduler: str | None, report: Report) -> None:
         run_processes(job, workers, report)
 
 
+def _unchecked(image: Image) -> Image:
+    """Let NaN and infinite pixels through, which a task leaves out or refuses."""
+    array = image.array
+    return replace(image, array=array.unchecked()) if isinstance(array, LazyArray) else image
+
+
 def _question_planes(image: Image) -> None:
     """Ask before a stack is made of very many planes, since its sizes may be wrong."""
     depth, width = (image.pixel_size.get(letter) for letter in "ZX")
@@ -510,6 +518,11 @@ def _notes(image: Image, restorer: Restorer, task: Task) -> tuple[str, ...]:
     if any(scale.sampled for scale in scales.values()):
         notes.append(
             "Intensity maps were measured on evenly spread blocks, since the image is large."
+        )
+    if any(scale.masked for scale in scales.values()):
+        notes.append(
+            "NaN or infinite pixels were left out of statistics and network, and are the same in "
+            "the output."
         )
     constant = sum(scale.constant for scale in scales.values())
     if constant:

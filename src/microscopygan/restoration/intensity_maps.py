@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from typing import Any
 
 import numpy as np
 
-from ..image.image import Image, Lazy, check_finite
+from ..image.image import Image, Lazy
 from ..image.intensity import AffineMap
 from ..image.tiles import Region, region_size
 from . import Scope
@@ -36,11 +36,14 @@ class Scale:
         The part was too large: the percentiles are those of evenly spread blocks of it.
     constant
         All pixels (or all that were sampled) are the same, so that there is nothing to restore.
+    masked
+        Some are NaN or infinite, and left out.
     """
 
     map: AffineMap
     sampled: bool = False
     constant: bool = False
+    masked: bool = False
 
 
 class Scales(Mapping[Key, Scale]):
@@ -65,7 +68,7 @@ class Scales(Mapping[Key, Scale]):
     Raises
     ------
     ValueError
-        Unknown scope, or, when measured, NaN or infinite pixels.
+        Unknown scope.
 
     Examples
     --------
@@ -144,8 +147,7 @@ class Scales(Mapping[Key, Scale]):
             slice(place[letter], place[letter] + 1) if letter in place else slice(0, length)
             for letter, length in zip(image.axes, image.array.shape, strict=True)
         )
-        name = str(image.source or "image")
-        return measure(image.array, region, *self.percentiles, image.chunks, name)
+        return measure(image.array, region, *self.percentiles, image.chunks)
 
 
 def measure(
@@ -154,7 +156,6 @@ def measure(
     low: float,
     high: float,
     chunks: tuple[int, ...] | None = None,
-    name: str = "image",
 ) -> Scale:
     """Measure the percentile map of a region, reading it in parts.
 
@@ -168,26 +169,19 @@ def measure(
         Percentiles that map to 0 and 1.
     chunks
         Shape of the blocks in which `array` is stored.
-    name
-        For messages.
 
     Returns
     -------
     Scale
-        That of `percentile_map` over all pixels: counted for 8- and 16-bit integers, sorted
+        That of `percentile_map` over all finite pixels: counted for 8- and 16-bit integers, sorted
         for up to 2**26 pixels of other types. Where there are more, of a sample of as many.
         More than 2**31 pixels of any type are sampled.
-
-    Raises
-    ------
-    ValueError
-        NaN or infinite pixels.
     """
     size = region_size(region)
     counted = array.dtype.kind in "ui" and array.dtype.itemsize <= 2 and size <= STREAMED
     whole = counted or size <= EXACT
     parts = _parts(region, chunks, _PIECE) if whole else _sample(region, chunks)
-    pieces = (_read(array, part, name) for part in parts)
+    pieces = (np.asarray(array[part]) for part in parts)
     if counted:
         values: _Counted | _Sorted = _Counted(pieces, array.dtype)
     else:
@@ -217,15 +211,20 @@ class _Sorted:
     """Order statistics of pixels held in memory."""
 
     def __init__(self, pieces: Iterator[np.ndarray], limit: int, dtype: np.dtype[Any]) -> None:
-        self._values, count = np.empty(limit, dtype), 0
+        self._values, count, self._masked = np.empty(limit, dtype), 0, False
         for piece in pieces:
             taken = piece.ravel()[: limit - count]
+            finite = np.isfinite(taken)
+            if not finite.all():
+                taken, self._masked = taken[finite], True
             self._values[count : count + taken.size] = taken
             count += taken.size
         self._values = self._values[:count]
 
     def scale(self, low: float, high: float, *, sampled: bool) -> Scale:
         count = self._values.size
+        if not count:
+            return Scale(AffineMap(0.0, 1.0), sampled, constant=True, masked=True)
         ranks = {0, count - 1}
         for percentile in (low, high):
             below = math.floor((count - 1) * (percentile / 100))
@@ -233,7 +232,8 @@ class _Sorted:
         self._values.partition(sorted(ranks))
         small = self._values.dtype.itemsize <= 2
         exact = np.dtype(np.float32 if small else np.float64)
-        return _scale(lambda rank: float(self._values[rank]), count, low, high, sampled, exact)
+        scale = _scale(lambda rank: float(self._values[rank]), count, low, high, sampled, exact)
+        return replace(scale, masked=self._masked)
 
 
 def _scale(
@@ -258,12 +258,6 @@ def _between(a: Any, b: Any, weight: np.float64) -> float:
     """Interpolate as numpy.percentile does, to the last digit."""
     step = b - a
     return float(b - step * (1 - weight) if weight >= 0.5 else a + step * weight)
-
-
-def _read(array: Lazy, part: Region, name: str) -> np.ndarray:
-    piece = np.asarray(array[part])
-    check_finite(piece, name)
-    return piece
 
 
 def _parts(region: Region, chunks: tuple[int, ...] | None, limit: int) -> Iterator[Region]:

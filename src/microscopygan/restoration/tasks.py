@@ -53,6 +53,7 @@ class Task(Protocol):
     """A way to restore an image region by region; the result does not depend on the regions."""
 
     tiled: ClassVar[str]  # axes along which a region needs a halo
+    masks: ClassVar[bool]  # NaN and infinite pixels are left out, and are the same in the output
 
     @property
     def axes(self) -> str:
@@ -95,6 +96,7 @@ class PlaneTask:
     """
 
     tiled: ClassVar[str] = "YX"
+    masks: ClassVar[bool] = True
 
     axes: str
     shape: tuple[int, ...]
@@ -136,11 +138,16 @@ class PlaneTask:
                 restored_planes[place] = to_dtype(planes[place][core], self.dtype)
             else:
                 maps[place] = scale.map
-        windows = [take(used.apply(planes[place]), rows, columns) for place, used in maps.items()]
+        windows = [
+            take(_scaled(planes[place], used), rows, columns) for place, used in maps.items()
+        ]
         if windows:
             restored = run_windows(np.stack(windows)[:, None])[:, 0]
             for window, (place, used) in zip(restored, maps.items(), strict=True):
                 restored_planes[place] = to_dtype(used.undo(window[tile.crop]), self.dtype)
+        if pixels.dtype.kind == "f" and not np.isfinite(pixels).all():
+            given = planes[..., core[0], core[1]]
+            np.copyto(restored_planes, given, where=~np.isfinite(given))
         return result
 
     def _tile(self, region: Region) -> Tile:
@@ -153,6 +160,13 @@ class PlaneTask:
         """Rows and columns of the plane that a tile's window shows."""
         lengths = (self.shape[self.axes.index(letter)] for letter in "YX")
         return [mirror(read, length) for read, length in zip(tile.read, lengths, strict=True)]
+
+
+def _scaled(plane: np.ndarray, used: AffineMap) -> NDArray[np.float32]:
+    """Map intensities to about 0..1; NaN and infinite ones to 0."""
+    if plane.dtype.kind == "f" and not np.isfinite(plane).all():
+        plane = np.where(np.isfinite(plane), plane, np.asarray(used.offset, plane.dtype))
+    return used.apply(plane)
 
 
 @dataclass(frozen=True)
@@ -175,6 +189,7 @@ class StackTask:
     """
 
     tiled: ClassVar[str] = "ZYX"
+    masks: ClassVar[bool] = False
 
     axes: str
     shape: tuple[int, ...]

@@ -103,7 +103,7 @@ class Contents:
     name: str | None = None
 
 
-_ALL = "axes, pixel size, channel names, frame interval, provenance"
+_ALL = "axes, pixel size, place, channels and colours, interval, description, provenance"
 _TIFF = ("tiff.open_tiff", "tiff.create_tiff", _ALL)
 _IN_TIFF = "tiff.contents"
 _STATED = "what bioio states of axes, pixel size, channel names, interval"

@@ -364,7 +364,8 @@ def _channel(
         place = {"Y": slice(None), "X": slice(None), "C": k}
         key = tuple(place.get(a, n // 2) for a, n in zip(axes, smallest.shape, strict=True))
         plane = np.asarray(smallest[key])
-        low, high = float(plane.min()), float(plane.max())
+        finite = plane[np.isfinite(plane)]
+        low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 1.0)
         window = {"min": low, "max": high, "start": low, "end": high}
     colour = _COLOURS[k % len(_COLOURS)] if number > 1 else "FFFFFF"
     label = {"label": name[0]} if name else {}
