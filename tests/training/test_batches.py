@@ -81,6 +81,19 @@ def test_axial_patches_are_never_turned() -> None:
     assert shapes == {(3, 4), (4, 3)}
 
 
+@pytest.mark.parametrize(
+    ("defect", "views"),
+    [("camera", 1), ("motion", 2), ("noise+motion", 2), ("axial", 4), ("noise", 8), ("unheard", 8)],
+)
+def test_patches_are_flipped_as_far_as_their_defect_stays_the_same(defect: str, views: int) -> None:
+    plane = np.arange(9.0).reshape(3, 3)
+    drawn = [flip([plane, plane + 1], defect, np.random.default_rng(s)) for s in range(60)]
+    assert len({image.tobytes() for image, _ in drawn}) == views
+    assert all(np.array_equal(image + 1, target) for image, target in drawn)
+    if views == 2:
+        assert any(np.array_equal(image, plane[::-1, ::-1]) for image, _ in drawn)
+
+
 def test_crops_of_a_pair_lie_at_one_place() -> None:
     plane = np.random.default_rng(0).random((20, 70))
     one, two = crop([plane, plane + 1], 32, np.random.default_rng(1))
