@@ -128,6 +128,7 @@ class Image:
         - ``scales``: by axis letter, the size of a pixel and its unit where that is no length;
         - ``reversed``: the axes that run against the coordinates;
         - ``white_is_zero``: the kind of dtype (``u``, ``i``, ``f``) stored with white as zero;
+        - ``compression``: of a TIFF, ``name``, ``predictor`` and ``tile``; ``codecs`` of a Zarr;
         - ``imagej``: properties that ImageJ alone knows.
     notes
         What a user should know of how it was read, a sentence each.

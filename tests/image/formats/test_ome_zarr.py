@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import fsspec
+import numcodecs
 import numpy as np
 import ome_zarr_models
 import pytest
@@ -16,6 +17,7 @@ import yaozarrs
 import zarr
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from zarr.codecs import BloscCodec, GzipCodec, ZstdCodec
 
 from microscopygan.image.formats import (
     Header,
@@ -514,3 +516,27 @@ def test_negative_scales_stay(tmp_path):
     ome = zarr.open_group(tmp_path / "b.zarr", mode="r").attrs["ome"]
     entries = ome["multiscales"][0]["datasets"][0]["coordinateTransformations"]
     assert entries[0]["scale"] == [-1.0, 0.25, 0.25]
+
+
+@pytest.mark.parametrize("version", [2, 3])
+@pytest.mark.parametrize("codec", ["zstd", "gzip", "blosc"])
+def test_compression_is_carried_over(tmp_path, version, codec):
+    old = {
+        **{"zstd": numcodecs.Zstd(level=5), "gzip": numcodecs.GZip(level=5)},
+        **{"blosc": numcodecs.Blosc(cname="lz4", clevel=3, shuffle=2)},
+    }
+    new = {
+        **{"zstd": ZstdCodec(level=5), "gzip": GzipCodec(level=5)},
+        **{"blosc": BloscCodec(cname="lz4", clevel=3, shuffle="bitshuffle")},
+    }
+    kept = {"compressors": (old if version == 2 else new)[codec], "zarr_format": version}
+    zarr.create_array(tmp_path / "a.zarr", data=STACK, **kept)
+    write(tmp_path / "b.zarr", read(tmp_path / "a.zarr", axes="ZYX"))
+    levels = [zarr.open_array(tmp_path / f"b.zarr/{k}", mode="r") for k in range(2)]
+    for level in levels:
+        (found,) = level.compressors
+        wanted = new[codec].to_dict()["configuration"]
+        assert found.to_dict()["name"] == codec
+        for key in ("level", "cname", "clevel", "shuffle"):
+            assert found.to_dict()["configuration"].get(key) == wanted.get(key)
+    assert np.array_equal(levels[0][...], STACK)

@@ -1,6 +1,7 @@
 import io
 import logging
 import struct
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -475,3 +476,21 @@ def test_values_of_planes_are_carried_over(tmp_path):
         image = read(tmp_path / f"{name}.ome.tif")
         assert image.details["planes"]["ExposureTime"] == pytest.approx(plane["ExposureTime"])
         assert image.origin == {"X": 7500.0}
+
+
+@pytest.mark.parametrize("name", ["b.tif", "b.ome.tif"])
+@pytest.mark.parametrize("tile", [None, (32, 48)])
+@pytest.mark.parametrize("compression", ["zlib", "lzw", "zstd"])
+def test_compression_is_carried_over(tmp_path, name, tile, compression):
+    stack = STACK // 100
+    how = {"compression": compression, "predictor": True, "tile": tile}
+    tifffile.imwrite(tmp_path / "a.tif", stack, photometric="minisblack", **ZYX, **how, ome=True)
+    image = replace(read(tmp_path / "a.tif"), array=stack)
+    write(tmp_path / name, image)
+    assert np.array_equal(read(tmp_path / name).array, stack)
+    with tifffile.TiffFile(tmp_path / name) as file:
+        page = file.pages[1]
+        assert page.compression.name in (compression.upper(), "ADOBE_DEFLATE")
+        assert (page.predictor, page.is_tiled) == (2, tile is not None)
+    assert (tmp_path / name).stat().st_size < stack.nbytes
+    assert sorted(p.name for p in tmp_path.iterdir()) == sorted(["a.tif", name])

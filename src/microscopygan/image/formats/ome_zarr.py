@@ -89,7 +89,7 @@ def open_ngff(location: Path | str, request: Request) -> Image:
         level.interval if "T" in named else None,
         level.provenance,
         {a: place for a, place in level.origin.items() if a in named},
-        level.details | ({"groups": groups} if groups else {}),
+        level.details | _codecs(array) | ({"groups": groups} if groups else {}),
     )
 
 
@@ -99,6 +99,26 @@ def contents(path: Path) -> Contents:
     if hasattr(node, "chunks") or _multiscales(dict(node.attrs)) is not None:
         return Contents((path.name,), frozenset([path]))
     return Contents(tuple(_images_inside(node)), frozenset([path]))
+
+
+def _codecs(array: Any) -> dict[str, Any]:
+    """How the chunks of an array are compressed, as Zarr 3 says it; nothing where it cannot."""
+    try:
+        codecs = [_codec(one) for one in array.compressors]
+    except (AttributeError, KeyError, TypeError):
+        return {}
+    return {"codecs": codecs}
+
+
+def _codec(compressor: Any) -> dict[str, Any]:
+    if hasattr(compressor, "to_dict"):
+        return dict(compressor.to_dict())
+    about = compressor.get_config()
+    name = {"zstd": "zstd", "blosc": "blosc", "gzip": "gzip", "zlib": "gzip"}[about["id"]]
+    kept = {key: about[key] for key in ("level", "cname", "clevel", "blocksize") if key in about}
+    if name == "blosc":
+        kept["shuffle"] = ("bitshuffle", "noshuffle", "shuffle", "bitshuffle")[about["shuffle"] + 1]
+    return {"name": name, "configuration": kept}
 
 
 def _inner(location: str, part: str) -> str:

@@ -92,6 +92,8 @@ def _target(
         remove(part)
         try:
             group = zarr.open_group(part, mode="w", zarr_format=_format(ngff))
+            if header.details.get("codecs") and ngff == "0.5":
+                layout["compressors"] = header.details["codecs"]
             array = _new_array(group, "0", layout, axes)
         except BaseException:
             remove(part)
@@ -253,6 +255,8 @@ def _halved(group: Any, name: str, above: Any, step: Factors, axes: str) -> Any:
     if shards and any(s % c for s, c in zip(shards, chunks, strict=True)):
         shards = None
     layout = {"shape": shape, "dtype": above.dtype, "chunks": chunks, "shards": shards}
+    if group.metadata.zarr_format == 3:
+        layout["compressors"] = above.compressors
     array = _new_array(group, name, layout, axes)
     for block in Blocks(shape, shards or chunks):
         made = np.empty([part.stop - part.start for part in block], array.dtype)

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import tifffile
 
-from ..atomic import Target, begun, reserve
+from ..atomic import Target, begun, reserve, whole
 from ..axes import AXES, name_axes
 from ..image import Header, Image, known_sizes, micrometres, seconds
 from ..lazy import LazyArray, MappedArray, Recoded, reordered
@@ -33,8 +33,10 @@ _FILES = re.compile(r"\bFileName=")
 _SIGNED = -32768  # what ImageJ adds to the uint16 in which it stores int16
 _CALIBRATION = ("cf", "c0", "c1", "c2", "c3", "c4", "vunit")
 _IMAGEJ_KEPT = (*_CALIBRATION, "Labels", "LUTs", "Ranges", "Properties", "mode", "min", "max")
+_LOSSLESS = {5: "lzw", 8: "zlib", 32946: "zlib", 32773: "packbits", 34925: "lzma", 50000: "zstd"}
 _NO_UNIT = ("", "pixel", "pixels")
 _IMAGEJ_DTYPES = ("uint8", "uint16", "float32")
+_IMAGEJ_DETAILS = {"imagej", "scales", "reversed", "white_is_zero", "compression", "codecs"}
 _IMAGEJ_ORDER = "TZCYX"
 _CLASSIC_LIMIT = 2**32 - 2**25  # bytes; an ImageJ file cannot be larger
 _NOT_HELD = ("float16", "int64", "uint64")
@@ -135,6 +137,8 @@ def _image(
     elif details.get("imagej", {}).get("signed"):
         dtype = np.dtype(np.int16)
         source = partial(_recoded, source, 1, _SIGNED, dtype)
+    if page is not None and page.compression != 1:
+        details["compression"] = _compression(page)
     name = str(path) if request.part is None else f"{path}#{request.part}"
     axes, shape = layout.axes, layout.shape
     number = shape[axes.index("C")] if "C" in axes else 1
@@ -155,6 +159,13 @@ def _image(
         details,
         layout.notes,
     )
+
+
+def _compression(page: Any) -> dict[str, Any]:
+    """How a page is compressed; what loses detail is kept as zlib, which does not."""
+    tile = (page.tilelength, page.tilewidth) if page.is_tiled else None
+    name = _LOSSLESS.get(int(page.compression), "zlib")
+    return {"name": name, "predictor": page.predictor != 1, "tile": tile}
 
 
 def _recoded(source: Callable[[], Any], sign: int, offset: int, dtype: np.dtype[Any]) -> Recoded:
@@ -701,6 +712,8 @@ def create_tiff(path: Path, header: Header) -> Target:
     else:
         settings = _imagej(header, shape, order)
     white = header.details.get("white_is_zero") == header.dtype.kind
+    settings |= {"photometric": "miniswhite" if white else "minisblack"}
+    settings |= {"bigtiff": True} if big else {}
     signed = not ome and header.dtype.name == "int16"
     dtype = np.dtype(np.uint16) if signed else header.dtype
     with begun(path) as (part, lock):
@@ -708,9 +721,8 @@ def create_tiff(path: Path, header: Header) -> Target:
             part,
             shape=shape,
             dtype=dtype,
-            photometric="miniswhite" if white else "minisblack",
             returnoffset=True,
-            **(settings | ({"bigtiff": True} if big else {})),
+            **settings,
         )
         assert place is not None  # the pixels lie in one piece, since nothing compresses them
         reserve(part)
@@ -719,7 +731,21 @@ def create_tiff(path: Path, header: Header) -> Target:
             pixels = Recoded(pixels, -1, int(np.iinfo(dtype).max), dtype)
         elif signed:
             pixels = Recoded(pixels, 1, _SIGNED, header.dtype)
-        return Target(path, part, lock, reordered(pixels, order, header.axes), lambda: None)
+        how = header.details.get("compression")
+        stored = partial(np.memmap, part, dtype, "r", place[0], shape)
+        complete = partial(_compress, part, stored, how, settings) if how else lambda: None
+        return Target(path, part, lock, reordered(pixels, order, header.axes), complete)
+
+
+def _compress(
+    part: Path, stored: Callable[[], np.memmap], how: dict[str, Any], settings: dict[str, Any]
+) -> None:
+    """Write a finished TIFF anew, compressed as its input was."""
+    packed = {"compression": how["name"], "predictor": how["predictor"] or None}
+    if how["tile"]:
+        packed["tile"] = tuple(how["tile"])
+    with whole(part) as smaller:
+        tifffile.imwrite(smaller, stored(), **settings, **packed)
 
 
 def _fits_imagej(header: Header, order: str) -> bool:
@@ -734,7 +760,7 @@ def _fits_imagej(header: Header, order: str) -> bool:
         and (bool(lateral) or "Z" not in header.pixel_size)
         and ("C" in order or not header.channels)
         and not header.origin
-        and set(header.details) <= {"imagej", "scales", "reversed", "white_is_zero"}
+        and set(header.details) <= _IMAGEJ_DETAILS
     )
 
 
