@@ -16,8 +16,7 @@ from pydantic import Field
 from scipy import ndimage
 
 from microscopygan.defects.base import Defect, Place, Plane, Planes, Range, Symmetry, as_plane
-from microscopygan.defects.statistics import Floats, check_planes
-from microscopygan.image.intensity import percentile_map
+from microscopygan.defects.statistics import Floats, check_planes, normalised
 
 SMOOTH = 1.0  # pixels; σ of the high-pass
 PAIRS = 200  # pairs of images that are compared, at most
@@ -114,7 +113,7 @@ class CameraPattern(Defect):
 
 def _measured(planes: Planes, rng: np.random.Generator) -> tuple[float, float, float]:
     """Spread of gain and of offset, and the columns' share of both."""
-    scaled = [np.asarray(percentile_map(p).apply(np.asarray(p)), np.float64) for p in planes]
+    scaled = [normalised(plane).astype(np.float64) for plane in planes]
     smooth = [ndimage.gaussian_filter(plane, 2 * SMOOTH) for plane in scaled]
     slope = [np.hypot(*np.gradient(plane)) for plane in smooth]
     flat = [values <= np.quantile(values, FLAT) for values in slope]

@@ -15,8 +15,7 @@ from pydantic import Field
 from scipy import ndimage
 
 from microscopygan.defects.base import Defect, Place, Plane, Planes, Range, Symmetry, as_plane
-from microscopygan.defects.statistics import Floats, check_planes
-from microscopygan.image.intensity import percentile_map
+from microscopygan.defects.statistics import Floats, check_planes, normalised
 
 WINDOW = 16  # pixels; side of the windows that noise is measured in
 QUIETEST = 0.1  # share of the windows of a plane, those of least variance
@@ -83,7 +82,7 @@ class Grain(Defect):
 
 def _covariances(plane: NDArray[np.generic]) -> Floats:
     """Variance, covariance 1 and 2 pixels down, 1 and 2 right, in the quietest windows."""
-    scaled = np.asarray(percentile_map(np.asarray(plane)).apply(np.asarray(plane)), np.float64)
+    scaled = normalised(plane).astype(np.float64)
     rows, columns = (side // WINDOW for side in scaled.shape)
     grid = scaled[: rows * WINDOW, : columns * WINDOW].reshape(rows, WINDOW, columns, WINDOW)
     windows = grid.swapaxes(1, 2).reshape(-1, WINDOW, WINDOW)

@@ -10,8 +10,7 @@ from pydantic import Field
 from scipy import ndimage
 
 from microscopygan.defects.base import Defect, Place, Plane, Planes, Range, as_plane
-from microscopygan.defects.statistics import Floats, check_planes
-from microscopygan.image.intensity import percentile_map
+from microscopygan.defects.statistics import Floats, check_planes, normalised
 
 APART = 8.0  # robust standard deviations from its neighbours that make a pixel an outlier
 LEAST = 0.1  # of the range, that an outlier is apart at least
@@ -106,8 +105,7 @@ class HotPixels(Defect):
 
 def _shares(plane: NDArray[np.generic]) -> tuple[float, float, float]:
     """Shares of bright and of dark outliers, and how bright the former are."""
-    scaled = percentile_map(np.asarray(plane)).apply(np.asarray(plane))
-    apart, out = outliers(scaled)
+    apart, out = outliers(normalised(plane))
     bright = apart[out & (apart > LEAST)]
     least = float(bright.min()) if bright.size else LEAST
     brightness = max(float(bright.mean()) - least, 0.05) if bright.size else 1.0

@@ -18,9 +18,9 @@ from microscopygan.defects.statistics import (
     Floats,
     check_planes,
     frequency_radius,
+    normalised,
     power_spectrum,
 )
-from microscopygan.image.intensity import percentile_map
 
 SLOWEST = 0.03  # cycles per pixel; slower waves are the specimen's, or uneven light
 AROUND, CORE = 9, 5  # frequencies a side that a peak is compared with, and that it fills
@@ -129,7 +129,7 @@ class Hum(Defect):
 
 def _crop(plane: NDArray[np.generic], side: int) -> Floats:
     """The middle of a plane on its percentile scale, less its mean."""
-    scaled = np.asarray(percentile_map(np.asarray(plane)).apply(np.asarray(plane)), np.float64)
+    scaled = normalised(plane).astype(np.float64)
     y, x = ((length - side) // 2 for length in scaled.shape)
     crop = scaled[y : y + side, x : x + side]
     return np.asarray(crop - crop.mean())

@@ -12,7 +12,13 @@ from scipy import ndimage
 from microscopygan.defects.base import Defect, Pairs, Place, Plane, Range, as_plane, require
 from microscopygan.defects.classical import richardson_lucy
 from microscopygan.defects.noise import poisson_gaussian
-from microscopygan.defects.pairs import FINE, comparable_crops, grain, residual, share_left
+from microscopygan.defects.pairs import (
+    FINE,
+    autocorrelation,
+    comparable_crops,
+    residual,
+    share_left,
+)
 from microscopygan.defects.statistics import SPECTRUM, Trace
 
 CLASSICAL_SIGMA = 2.5  # pixels; chosen on training patches of the benchmark
@@ -154,7 +160,9 @@ class LowResolution(Defect):
             for (bad, clean), fitted in zip(crops, trial, strict=True):
                 plain = fitted.model_copy(update={"photons": None}).apply(clean, rng)
                 made = fitted.apply(clean, rng)
-                grains.append(grain(residual(bad, plain)) - grain(residual(made, plain)))
+                grains.append(
+                    autocorrelation(residual(bad, plain)) - autocorrelation(residual(made, plain))
+                )
             return float(np.sum(np.mean(grains, axis=0) ** 2))
 
         return min(trials, key=unlike)

@@ -11,7 +11,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from microscopygan.image.intensity import fit_affine, percentile_map
+from microscopygan.defects.statistics import normalised
+from microscopygan.image.intensity import fit_affine
 
 Plane = NDArray[np.float32]
 Pairs = Sequence[tuple[NDArray[np.generic], NDArray[np.generic]]]
@@ -33,7 +34,7 @@ def comparable_crops(pairs: Pairs, rng: np.random.Generator) -> list[tuple[Plane
     if not pairs:
         raise ValueError("expected pairs to calibrate on, got none; add some, or calibrate blindly")
     drawn = rng.permutation(len(pairs))[:PAIRS]
-    return [(_middle(pairs[i][0]), _normalised(_middle(pairs[i][1]))) for i in drawn]
+    return [(_middle(pairs[i][0]), normalised(_middle(pairs[i][1]))) for i in drawn]
 
 
 def residual(image: Plane, model: Plane) -> Plane:
@@ -47,7 +48,7 @@ def share_left(image: Plane, model: Plane) -> float:
     return max(left / max(float(image.var()), 1e-12), 1e-9)
 
 
-def grain(residual: Plane) -> NDArray[np.float64]:
+def autocorrelation(residual: Plane) -> NDArray[np.float64]:
     """Autocorrelation of a residual at lags of 1 to GRAIN pixels."""
     whole = max(float((residual**2).mean()), 1e-12)
     lags = range(1, GRAIN + 1)
@@ -59,7 +60,3 @@ def grain(residual: Plane) -> NDArray[np.float64]:
 def _middle(plane: NDArray[np.generic]) -> Plane:
     y, x = (max(0, (side - CROP) // 2) for side in plane.shape)
     return np.asarray(plane[y : y + CROP, x : x + CROP], np.float32)
-
-
-def _normalised(plane: Plane) -> Plane:
-    return percentile_map(plane).apply(plane)

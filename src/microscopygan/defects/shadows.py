@@ -16,8 +16,7 @@ from pydantic import Field
 from scipy import ndimage
 
 from microscopygan.defects.base import Defect, Place, Plane, Planes, Range, Symmetry, as_plane
-from microscopygan.defects.statistics import Floats, check_planes
-from microscopygan.image.intensity import percentile_map
+from microscopygan.defects.statistics import Floats, check_planes, normalised
 
 SCALES = (1.0, 2.0, 4.0, 8.0)  # lines; σ of the smoothings whose differences are looked at
 BLOCK = 32  # pixels along the rays that are averaged
@@ -89,15 +88,15 @@ class Shadows(Defect):
         """Find axis, width and strength: see :meth:`Defect.calibrate`."""
         check_planes("clean", clean, BLOCK)
         check_planes("defective", defective, BLOCK)
-        some = [_normalised(clean[i]) for i in rng.permutation(len(clean))[:PLANES]]
-        own = np.mean([_contrast(_normalised(plane)) for plane in defective], axis=0)
+        some = [normalised(clean[i]) for i in rng.permutation(len(clean))[:PLANES]]
+        own = np.mean([_contrast(normalised(plane)) for plane in defective], axis=0)
         plain = np.mean([_contrast(plane) for plane in some], axis=0)
         axis = int(np.log(own[0] / own[1]).mean() < np.log(plain[0] / plain[1]).mean())
         wanted = _excess(own, plain, axis)
 
         def fit(width: float) -> tuple[float, float]:
             trial = cls(depth=TRIAL, width=width, axis=axis)
-            shaded = [_normalised(trial.apply(p, rng)) for p in some for _ in range(REPEATS)]
+            shaded = [normalised(trial.apply(p, rng)) for p in some for _ in range(REPEATS)]
             got = _excess(np.mean([_contrast(plane) for plane in shaded], axis=0), plain, axis)
             scale = max(float(got @ wanted) / max(float(got @ got), 1e-12), 0.0)
             return float(np.sum((wanted - scale * got) ** 2)), scale
@@ -137,10 +136,6 @@ class Shadows(Defect):
         share = 1 - spread[1 - axis] / spread[axis]
         even = lifted * np.exp(-share * ratios[axis])
         return np.asarray(even - lifted.mean() + plane.mean(), np.float32)
-
-
-def _normalised(plane: NDArray[np.generic]) -> Plane:
-    return np.asarray(percentile_map(np.asarray(plane)).apply(np.asarray(plane)), np.float32)
 
 
 def _contrast(plane: Plane) -> Floats:

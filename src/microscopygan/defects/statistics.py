@@ -332,6 +332,12 @@ def level_variances(crop: Plane) -> Floats:
     return np.concatenate([result, result - height])
 
 
+def normalised(plane: NDArray[np.generic]) -> Plane:
+    """Bring a plane to its percentile scale, float32."""
+    array = np.asarray(plane)
+    return np.asarray(percentile_map(array).apply(array), np.float32)
+
+
 class Feature(NamedTuple):
     """A vector measured on a crop that is on its own percentile scale, and its weights."""
 
@@ -361,7 +367,7 @@ class Medians:
     crops: int = 40
 
     def _measured(self, crop: NDArray[np.generic]) -> Floats:
-        scaled = np.asarray(percentile_map(crop).apply(crop), dtype=np.float32)
+        scaled = normalised(crop)
         return np.concatenate([feature.measure(scaled) for feature in self.features])
 
     def summary(self, crops: Planes) -> Summary:
@@ -397,8 +403,7 @@ class MeanSpectrum:
 
     def summary(self, crops: Planes) -> Summary:
         """Return the mean log power, and its standard error."""
-        scaled = [np.asarray(percentile_map(crop).apply(crop), np.float32) for crop in crops]
-        table = np.stack([self.measure(crop) for crop in scaled])
+        table = np.stack([self.measure(normalised(crop)) for crop in crops])
         return table.mean(axis=0), table.std(axis=0) / math.sqrt(len(crops))
 
     def distance(self, crops: Planes, target: Summary) -> float:

@@ -29,8 +29,7 @@ from microscopygan.defects.base import (
     Symmetry,
     as_plane,
 )
-from microscopygan.defects.statistics import Floats, check_planes, robust_variance
-from microscopygan.image.intensity import percentile_map
+from microscopygan.defects.statistics import Floats, check_planes, normalised, robust_variance
 
 APART = (1, 2, 3, 5, 8)  # lines between the lines that are compared
 LEVELS = (-0.1, 0.1, 0.25, 0.45, 0.7, 1.1)  # edges of the intensities looked at
@@ -177,8 +176,8 @@ class Stripes(Defect):
         """
         check_planes("clean", clean, 32)
         check_planes("defective", defective, 32)
-        planes = [_normalised(plane) for plane in defective]
-        some = [_normalised(clean[i]) for i in rng.permutation(len(clean))[:SIMULATED]]
+        planes = [normalised(plane) for plane in defective]
+        some = [normalised(clean[i]) for i in rng.permutation(len(clean))[:SIMULATED]]
         each, plain = [_contrast(plane) for plane in planes], _mean([_contrast(p) for p in some])
         axis = int(_stripedness(_mean(each)) < _stripedness(plain))
         excess = _excess(_mean(each), plain, axis)
@@ -191,7 +190,7 @@ class Stripes(Defect):
         for _ in range(ROUNDS):
             gain, offset = (float(value) for value in (spreads[0] * factor).clip(0, most))
             trial = cls(gain=gain, offset=offset, length=length, axis=axis)
-            striped = _mean([_contrast(_normalised(trial.apply(plane, rng))) for plane in some])
+            striped = _mean([_contrast(normalised(trial.apply(plane, rng))) for plane in some])
             measured, _ = _spreads(_excess(striped, plain, axis), length)
             factor = np.clip((gain, offset) / (measured + 1e-3), 1 / 3, 3)
         return [
@@ -206,13 +205,9 @@ class Stripes(Defect):
         The lines are rows or columns, whichever differ more. Each is fitted to the smoothed plane
         by robust least squares (Huber), with the gain drawn towards 1.
         """
-        rows = plane if _stripedness(_contrast(_normalised(plane))) >= 0 else plane.T
+        rows = plane if _stripedness(_contrast(normalised(plane))) >= 0 else plane.T
         restored = _destriped(np.asarray(rows, np.float64))
         return np.asarray(restored if rows is plane else restored.T, np.float32)
-
-
-def _normalised(plane: NDArray[np.generic]) -> Plane:
-    return np.asarray(percentile_map(plane).apply(plane), np.float32)
 
 
 def _line_variances(plane: Plane) -> Floats:
