@@ -1,4 +1,4 @@
-"""Intensity maps: the percentiles of the whole, in parts, sampled; scopes; refusals."""
+"""Intensity maps: the percentiles of the whole, in parts, sampled; scopes. Hot pixels."""
 
 import pickle
 
@@ -8,10 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from microscopygan.image.image import Image
+from microscopygan.image.formats import Image, read, write
 from microscopygan.image.intensity import percentile_map
 from microscopygan.restoration import intensity_maps
-from microscopygan.restoration.intensity_maps import Scales, measure
+from microscopygan.restoration.api import restore, restore_file
+from microscopygan.restoration.intensity_maps import Mended, Scales, measure, without_hot_pixels
 
 WIDTHS = {"f2": 16, "f4": 32, "f8": 64}
 
@@ -161,3 +162,92 @@ def test_statistics_are_those_of_the_finite_pixels(bad) -> None:
     assert scale.map == measure(plane[5:], (slice(0, 25), slice(0, 40)), 1, 99).map
     nothing = measure(np.full((30, 40), bad, np.float32), whole, 1, 99)
     assert (nothing.constant, nothing.masked) == (True, True)
+
+
+Y, X = np.mgrid[:128, :128]
+
+
+def cells(seed: int, hot: float = 0.003) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """A dim camera frame, its clean values, and which pixels are hot."""
+    rng = np.random.default_rng(seed)
+    places = rng.uniform(20, 108, (4, 2))
+    clean = 100 + 25 * sum(np.exp(-((Y - y) ** 2 + (X - x) ** 2) / 200) for y, x in places)
+    mask = rng.random(clean.shape) < hot
+    frame = rng.poisson(clean - 100) + rng.normal(100, 2, clean.shape)
+    frame[mask] += rng.uniform(500, 2000, int(mask.sum()))
+    return np.rint(frame).astype(np.uint16), clean, mask
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_hot_pixels_are_found_and_nothing_else(seed) -> None:
+    frame, _, hot = cells(seed)
+    found = without_hot_pixels(Image(frame, "YX"), "auto")
+    mask, stored = found.array.hot((slice(0, 128), slice(0, 128)))
+    assert np.array_equal(stored, frame)
+    assert (mask & hot).sum() > 0.9 * hot.sum()
+    assert not (mask & ~hot).any()
+    assert "were taken out before the network" in found.notes[0]
+
+
+def spots(width: float, photons: float) -> np.ndarray:
+    """Single molecules as optics of this width (standard deviation, in pixels) show them."""
+    rng = np.random.default_rng(0)
+    places = rng.uniform(5, 120, (40, 2))
+    light = sum(np.exp(-((Y - y) ** 2 + (X - x) ** 2) / (2 * width**2)) for y, x in places)
+    return rng.poisson(20 + photons * light).astype(np.uint16)
+
+
+@pytest.mark.parametrize("width", [0.7, 1.0, 2.0])
+@pytest.mark.parametrize("photons", [100, 4000])
+def test_what_optics_show_is_no_hot_pixel(width, photons) -> None:
+    image = Image(spots(width, photons), "YX")
+    assert without_hot_pixels(image, "auto") is image
+
+
+@pytest.mark.parametrize("light", [0.02, 0.3, 3, 300])
+def test_noise_is_no_hot_pixel(light) -> None:
+    counts = np.random.default_rng(0).poisson(light, (4, 128, 128)).astype(np.uint16)
+    image = Image(counts, "ZYX")
+    assert without_hot_pixels(image, "auto") is image
+
+
+@given(st.data())
+@settings(max_examples=20, deadline=None)
+def test_regions_are_those_of_the_whole_plane(data) -> None:
+    frame, _, _ = cells(1, hot=0.01)
+    stack = np.stack([frame, frame[::-1]])
+    axes = data.draw(st.sampled_from(["ZYX", "YXZ", "XZY"]))
+    array = np.transpose(stack, ["ZYX".index(letter) for letter in axes])
+    mended = Mended(array, axes, 100.0, keep=False)
+    spans = [sorted(data.draw(st.tuples(*[st.integers(1, n)] * 2))) for n in array.shape]
+    region = tuple(
+        slice(a, max(b, a + 1)) if a < n else slice(n - 1, n)
+        for (a, b), n in zip(spans, array.shape, strict=True)
+    )
+    assert np.array_equal(mended[region], mended[...][region])
+    assert np.array_equal(mended[0], mended[...][0])
+
+
+@pytest.mark.parametrize("suffix", ["tif", "zarr"])
+def test_hot_pixels_do_no_harm_around_them(restorer, tmp_path, suffix) -> None:
+    frame, clean, hot = cells(0)
+    write(tmp_path / f"a.{suffix}", Image(frame, "YX"))
+
+    unspoilt = frame.copy()
+    unspoilt[hot] = clean[hot]
+    wanted = restore(unspoilt, model=restorer, dtype="float32")
+
+    restored = {}
+    for how in ("auto", "mend", "keep"):
+        output = tmp_path / f"{how}.{suffix}"
+        done = restore_file(tmp_path / f"a.{suffix}", output, restorer, hot_pixels=how)
+        assert "Hot pixels" in done.notes[0]
+        restored[how] = read(output).array
+    assert np.array_equal(restored["auto"], restored["mend"])
+    assert np.abs(restored["auto"] - wanted)[~hot].mean() < 2
+    kept = restored["keep"] != restored["auto"]
+    assert np.array_equal(restored["keep"][kept], frame[kept])
+    assert kept.sum() > 0.9 * hot.sum()
+    assert np.array_equal(restore(frame, model=restorer), restored["auto"])
+    tiled = restore(frame, model=restorer, memory=190 * 10**6)
+    assert np.array_equal(tiled, restored["auto"])

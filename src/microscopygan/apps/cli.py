@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from .. import __version__
-from ..restoration import Device, DtypeName, Scope, TaskName
+from ..restoration import Device, DtypeName, HotPixels, Scope, TaskName
 from ..restoration.models import GENERALIST
 from ..settings import Preset, Stage, Start
 from .extras import need, one_line
@@ -192,6 +192,9 @@ VoxelSize = Annotated[str | None, typer.Option(help="z,y,x in µm, if the file d
 Channels = Annotated[str | None, typer.Option(help="Such as 0,2; the others are copied.")]
 Intensity = Annotated[Scope, typer.Option(help="What one intensity map covers.")]
 Dtype = Annotated[DtypeName, typer.Option(help="auto: as the input, float32 of few grey levels.")]
+Hot = Annotated[
+    HotPixels, typer.Option("--hot-pixels", help="auto: mended where there clearly are some.")
+]
 ThisFile = Annotated[
     bool, typer.Option("--this-file", help="Of an image in several files, this one alone.")
 ]
@@ -254,6 +257,7 @@ def restore(
     intensity: Intensity = "volume",
     dtype: Dtype = "auto",
     keep_sampling: KeepSampling = False,
+    hot_pixels: Hot = "auto",
     memory: Memory = None,
     device: Processor = "auto",
     threads: Threads = None,

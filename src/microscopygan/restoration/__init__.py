@@ -8,4 +8,5 @@ from typing import Literal
 TaskName = Literal["plane", "axial"]
 Scope = Literal["volume", "frame", "image", "none"]
 DtypeName = Literal["auto", "same", "float32"]
+HotPixels = Literal["auto", "keep", "mend"]
 Device = Literal["auto", "cpu", "cuda", "coreml", "directml", "openvino"]

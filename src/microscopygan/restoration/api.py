@@ -27,9 +27,9 @@ from ..image.formats import (
 )
 from ..image.image import check_kind
 from ..image.lazy import LazyArray
-from . import Device, DtypeName, Scope, TaskName
+from . import Device, DtypeName, HotPixels, Scope, TaskName
 from .dask_arrays import DaskSource, is_dask, lazily_restored
-from .intensity_maps import Scales
+from .intensity_maps import Scales, without_hot_pixels
 from .job import BlockRestorer, Job, Progress, Report, check_resumed, counting, marked_blocks
 from .model import Restorer
 from .models import GENERALIST
@@ -103,6 +103,7 @@ def restore(
     dtype: DtypeName = "auto",
     task: TaskName = "plane",
     keep_sampling: bool = False,
+    hot_pixels: HotPixels = "auto",
     memory: int | None = None,
     device: Device = "auto",
     threads: int | None = None,
@@ -137,6 +138,9 @@ def restore(
         ``plane`` restores each plane; ``axial`` makes stacks isotropic.
     keep_sampling
         Of the axial task: return to the planes of the input.
+    hot_pixels
+        ``auto`` mends single pixels far brighter than all around them where there clearly are
+        some (not of Dask arrays); ``mend`` also where that is less clear, ``keep`` puts them back.
     memory
         Bytes that the work may take besides input and output; half of what is free where not
         given.
@@ -166,7 +170,9 @@ def restore(
     opened = _as_image(image, axes, pixel_size)
     if dtype == "auto" and isinstance(opened.array, DaskSource):
         dtype = "same"  # of a lazy array nothing is measured yet
-    options = Options(task, intensity, _as_channels(channels), dtype, keep_sampling)
+    options = Options(task, intensity, _as_channels(channels), dtype, keep_sampling, hot_pixels)
+    if not isinstance(opened.array, DaskSource):
+        opened = without_hot_pixels(opened, hot_pixels)
     if task == "axial" and pixel_size is None:
         _question_planes(opened)
     restorer = load(model, device=device, threads=threads, defect=defect, strength=strength)
@@ -188,6 +194,7 @@ def restore_file(
     dtype: DtypeName = "auto",
     task: TaskName = "plane",
     keep_sampling: bool = False,
+    hot_pixels: HotPixels = "auto",
     memory: int | None = None,
     device: Device = "auto",
     threads: int | None = None,
@@ -208,7 +215,7 @@ def restore_file(
         An image file or a Zarr folder or URL, see `open_image`.
     output
         Its suffix chooses the format, see `create`. Appears when it is complete.
-    model, axes, pixel_size, channels, intensity, dtype, task, keep_sampling
+    model, axes, pixel_size, channels, intensity, dtype, task, keep_sampling, hot_pixels
         As for `restore`.
     device, defect, strength
         As for `restore`.
@@ -260,7 +267,9 @@ def restore_file(
         image = replace(image, pixel_size=image.pixel_size | pixel_size)
     elif task == "axial":
         _question_planes(image)
-    image = _unchecked(image)
+    if hot_pixels == "keep" and task == "axial":
+        raise ValueError("hot pixels: expected auto or mend for the axial task, got 'keep'")
+    image = without_hot_pixels(_unchecked(image), hot_pixels)
     if dtype == "auto" and not format_of(output).floats:
         dtype = "same"
     several = workers > 1 or scheduler is not None
@@ -271,7 +280,12 @@ def restore_file(
         how = (restorer.hint, restorer.strength)
         restorer = Restorer(restorer.path, restorer.device, share, *how)
     options = Options(
-        task, intensity, None if channels is None else tuple(channels), dtype, keep_sampling
+        task,
+        intensity,
+        None if channels is None else tuple(channels),
+        dtype,
+        keep_sampling,
+        hot_pixels,
     )
     job_task = choose_task(image, restorer, options)
     job_task.scales.measure()  # once, for all workers and for the provenance

@@ -1,4 +1,4 @@
-"""Intensity maps of images that may be larger than memory: for each volume, frame or channel."""
+"""What is measured of an image of any size before it is restored: intensity maps, hot pixels."""
 
 from __future__ import annotations
 
@@ -10,11 +10,13 @@ from itertools import product
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..image.image import Image, Lazy
 from ..image.intensity import AffineMap
+from ..image.lazy import plain_region, region_shape
 from ..image.tiles import Region, region_size
-from . import Scope
+from . import HotPixels, Scope
 
 SCOPES: dict[Scope, str] = {"volume": "TC", "frame": "TCZ", "image": "C", "none": ""}
 Key = tuple[int, ...]
@@ -22,6 +24,11 @@ EXACT = 2**26  # pixels that are sorted at most; where there are more, that many
 STREAMED = 2**31  # pixels of 8- or 16-bit integers that are counted at most
 _PIECE = 2**22  # pixels read at once
 _STRIPE = 2**20  # pixels read at once for a sample of an array without chunks
+_PLANES, _PIXELS = 8, 2**22  # that the diagnosis looks at
+_FAR = 3.1  # times the 99th percentile of the differences to the neighbours: 8 sd of normal noise
+_ALONE = 0.2  # of the difference: what its neighbours may differ; optics spread more
+_FEWEST, _RAREST, _MOST = 4, 2e-5, 0.02  # number and parts of the pixels that are a diagnosis
+_ROWS = 128  # rows that are looked at together
 
 
 @dataclass(frozen=True)
@@ -302,3 +309,149 @@ def _part(region: Region, step: tuple[int, ...], place: Sequence[Any]) -> Region
         slice(max(part.start, int(start)), min(part.stop, int(start) + n))
         for part, n, start in zip(region, step, starts, strict=True)
     )
+
+
+class Mended:
+    """Pixels whose hot ones have the median of their neighbours; read by slicing.
+
+    Parameters
+    ----------
+    array
+        The pixels as they are.
+    axes
+        Of `array`.
+    threshold
+        How much brighter than the median of its neighbours a hot pixel is, in grey values.
+    keep
+        The output gets the hot pixels as they were.
+    """
+
+    def __init__(self, array: Any, axes: str, threshold: float, keep: bool) -> None:
+        self.array, self._axes, self._threshold, self.keep = array, axes, threshold, keep
+        self.shape, self.dtype = tuple(array.shape), np.dtype(array.dtype)
+        self.ndim, self.chunks = len(self.shape), getattr(array, "chunks", None)
+        self.source = getattr(array, "source", None)
+
+    def __getitem__(self, key: Any) -> np.ndarray:
+        region, dropped = plain_region(key, self.shape)
+        whole = tuple(slice(part.start, part.stop) for part in region)
+        pixels, hot, medians = self._found(whole)
+        pixels[hot] = np.rint(medians[hot]) if self.dtype.kind in "ui" else medians[hot]
+        stepped = pixels[tuple(slice(None, None, part.step) for part in region)]
+        return stepped.squeeze(dropped) if dropped else stepped
+
+    def hot(self, region: tuple[slice, ...]) -> tuple[NDArray[np.bool_], np.ndarray]:
+        """Return which pixels of a region are hot, and all its pixels as they are."""
+        pixels, hot, _ = self._found(region)
+        return hot, pixels
+
+    def _found(
+        self, region: tuple[slice, ...]
+    ) -> tuple[np.ndarray, NDArray[np.bool_], NDArray[np.float32]]:
+        """Pixels of a region, which are hot, and the medians of their neighbours."""
+        y, x = self._axes.index("Y"), self._axes.index("X")
+        grown, cut, padding = list(region), [slice(None)] * self.ndim, [(0, 0)] * self.ndim
+        for k in (y, x):
+            start, stop = max(region[k].start - 1, 0), min(region[k].stop + 1, self.shape[k])
+            grown[k] = slice(start, stop)
+            padding[k] = (start + 1 - region[k].start, region[k].stop + 1 - stop)
+            cut[k] = slice(region[k].start - start, region[k].stop - start)
+        read = np.asarray(self.array[tuple(grown)])
+        pixels = read[tuple(cut)].copy()
+        mode: Any = "reflect" if min(read.shape[y], read.shape[x]) > 1 else "edge"
+        padded = np.moveaxis(np.pad(read, padding, mode=mode), (y, x), (-2, -1))
+        hot, medians = np.empty(region_shape(region), bool), np.empty(pixels.shape, np.float32)
+        hot_planes, median_planes = (np.moveaxis(a, (y, x), (-2, -1)) for a in (hot, medians))
+        for place in np.ndindex(hot_planes.shape[:-2]):
+            for first in range(0, hot_planes.shape[-2], _ROWS):
+                rows = slice(first, min(first + _ROWS, hot_planes.shape[-2]))
+                part = padded[place][rows.start : rows.stop + 2]
+                difference, spread, median = _differences(part)
+                alone = spread < _ALONE * difference
+                hot_planes[place][rows] = (difference > self._threshold) & alone
+                median_planes[place][rows] = median
+        return pixels, hot, medians
+
+
+def _differences(padded: np.ndarray) -> tuple[NDArray[np.float32], ...]:
+    """Compare the pixels of a plane, given with a margin of 1, with their eight neighbours.
+
+    Returns
+    -------
+    difference
+        Of the pixel to the median of its neighbours.
+    spread
+        Of the second brightest of these to the second darkest.
+    median
+        Of the neighbours.
+    """
+    height, width = padded.shape[0] - 2, padded.shape[1] - 2
+    around = np.stack(
+        [
+            padded[i : i + height, j : j + width].astype(np.float32)
+            for i in range(3)
+            for j in range(3)
+            if (i, j) != (1, 1)
+        ]
+    )
+    around.sort(axis=0)
+    median = (around[3] + around[4]) / 2
+    return padded[1:-1, 1:-1].astype(np.float32) - median, around[6] - around[1], median
+
+
+def without_hot_pixels(image: Image, wanted: HotPixels) -> Image:
+    """Return an image whose hot pixels are mended as they are read, where it has some.
+
+    Parameters
+    ----------
+    image
+        Its planes are looked at: up to eight, evenly spaced.
+    wanted
+        ``auto`` mends where the diagnosis is clear: a few single pixels stand out by more than
+        noise does, and none of their neighbours does, which optics would not leave so; ``mend``
+        and ``keep`` find them in any case, ``keep`` puts them back into the output.
+    """
+    threshold, number, size = _diagnosis(image)
+    clear = number >= max(_FEWEST, _RAREST * size) and number <= _MOST * size
+    if not (clear if wanted == "auto" else number and number <= _MOST * size):
+        return image
+    array = Mended(image.array, image.axes, threshold, wanted == "keep")
+    line = (
+        f"Hot pixels, {100 * number / size:.2g} % of all, were taken out before the network and "
+        + ("put back (--hot-pixels keep)." if array.keep else "mended (--hot-pixels keep: not).")
+    )
+    return replace(image, array=array, notes=(*image.notes, line))
+
+
+def _diagnosis(image: Image) -> tuple[float, int, int]:
+    """Threshold, number of hot pixels and of all pixels, of planes all over an image."""
+    y, x = image.axes.index("Y"), image.axes.index("X")
+    shape = image.array.shape
+    height = min(shape[y], max(_PIXELS // (_PLANES * shape[x]), 3))
+    width = min(shape[x], max(_PIXELS // (_PLANES * height), 3))
+    lead = [n for k, n in enumerate(shape) if k not in (y, x)]
+    total = int(np.prod(lead, dtype=np.int64))
+    places = np.unique(np.linspace(0, total - 1, min(total, _PLANES)).round().astype(np.int64))
+    planes = []
+    for place in places:
+        index = iter(np.unravel_index(place, lead))
+        middle = {y: (shape[y] - height) // 2, x: (shape[x] - width) // 2}
+        key = tuple(
+            slice(middle[k], middle[k] + (height if k == y else width))
+            if k in middle
+            else int(next(index))
+            for k in range(len(shape))
+        )
+        plane = np.asarray(image.array[key])
+        planes.append(plane if y < x else plane.T)
+    margin: Any = "reflect" if min(height, width) > 1 else "edge"
+    found = [_differences(np.pad(plane, 1, mode=margin)) for plane in planes]
+    differences = np.concatenate([difference.ravel() for difference, _, _ in found])
+    spreads = np.concatenate([spread.ravel() for _, spread, _ in found])
+    finite = np.isfinite(differences)
+    if not finite.any():
+        return np.inf, 0, max(differences.size, 1)
+    usual = float(np.percentile(np.abs(differences[finite]), 99))
+    threshold = _FAR * max(usual, 1e-12 if image.array.dtype.kind == "f" else 1.0)
+    hot = finite & (differences > threshold) & (spreads < _ALONE * differences)
+    return threshold, int(hot.sum()), differences.size

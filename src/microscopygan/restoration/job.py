@@ -18,8 +18,10 @@ import numpy as np
 
 from ..image.atomic import PROGRESS
 from ..image.image import Lazy, check_finite
+from ..image.intensity import to_dtype
 from ..image.lazy import Blocks, region_shape
 from ..image.tiles import Region, pieces, region_size, relative
+from .intensity_maps import Mended
 from .model import Restorer
 from .plan import SMALLEST
 from .tasks import Task
@@ -230,6 +232,9 @@ class BlockRestorer:
                 restored = self.compute(source, part)
             share.finish()
             result[relative(part, region)] = restored
+        if isinstance(self.source, Mended) and self.source.keep:
+            hot, stored = self.source.hot(region)
+            result[hot] = to_dtype(stored, self.task.dtype)[hot]
         return result
 
     def __call__(self, region: Region) -> np.ndarray:

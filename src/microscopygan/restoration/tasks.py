@@ -14,7 +14,7 @@ from ..image.image import Image
 from ..image.intensity import AffineMap, to_dtype
 from ..image.lazy import region_shape
 from ..image.tiles import Region, Tile, mirror, plan_tiles, region_size, relative, take
-from . import DtypeName, Scope, TaskName
+from . import DtypeName, HotPixels, Scope, TaskName
 from .axial import AxialTask, axial_step
 from .intensity_maps import Scales
 from .model import Restorer
@@ -40,6 +40,8 @@ class Options:
         ``auto``: float32 for integers of few grey levels, else same.
     keep_sampling
         Of the axial task: return to the planes of the input.
+    hot_pixels
+        See `without_hot_pixels`.
     """
 
     task: TaskName = "plane"
@@ -47,6 +49,7 @@ class Options:
     channels: tuple[int, ...] | None = None
     dtype: DtypeName = "auto"
     keep_sampling: bool = False
+    hot_pixels: HotPixels = "auto"
 
 
 class Task(Protocol):
@@ -313,7 +316,11 @@ def output_pixel_size(image: Image, options: Options) -> dict[str, float]:
 
 def _check(image: Image, options: Options) -> None:
     name = image.source or "image"
-    for option, choices in (("dtype", DtypeName), ("task", TaskName)):
+    for option, choices in (
+        ("dtype", DtypeName),
+        ("task", TaskName),
+        ("hot_pixels", HotPixels),
+    ):
         if (value := getattr(options, option)) not in get_args(choices):
             expected = " or ".join(map(repr, get_args(choices)))
             raise ValueError(f"{option}: expected {expected}, got {value!r}")
