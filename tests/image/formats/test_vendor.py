@@ -115,6 +115,8 @@ def test_a_file_of_several_images(bioio, tmp_path):
     second = tmp_path / "a.lif#1"
     assert np.array_equal(open_image(second).array[0], PIXELS[0] * 2)
     assert list_images([second]) == [second]
+    assert list_images([tmp_path]) == [tmp_path / "a.lif#0", second]
+    assert np.array_equal(open_image(tmp_path / "a.lif#Series 2").array[1], PIXELS[1] * 2)
     with pytest.raises(ValueError, match="one of the images 0 to 1, got 5"):
         open_image(tmp_path / "a.lif#5")
 
