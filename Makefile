@@ -4,13 +4,14 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 PARALLEL := --numprocesses 2 --dist worksteal --quiet
 
-.PHONY: help demo test test-fast clean
+.PHONY: help demo test test-fast test-napari clean
 .DELETE_ON_ERROR:
 
 help:
 	@echo "make demo    restore the shipped samples, adapt, restore again; pictures and report in demo/"
 	@echo "make test    lint, format check, types, tests"
 	@echo "make test-fast    the tests that are not slow"
+	@echo "make test-napari  the tests of the plug-in for napari, which is installed for them"
 	@echo "make clean   remove .venv, demo/ and caches"
 
 $(STAMP): pyproject.toml constraints.txt
@@ -41,6 +42,15 @@ test: $(STAMP)
 test-fast: $(STAMP)
 	@$(BIN)/pytest $(PARALLEL) -m "not slow"
 	@cd bench && ../$(BIN)/pytest $(PARALLEL) -m "not slow"
+
+.venv/.napari: $(STAMP) constraints-napari.txt
+	@echo "Installing napari (minutes, once)"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt \
+		--constraint constraints-napari.txt --editable ".[train,dev,napari]" PyQt6
+	@touch $@
+
+test-napari: .venv/.napari
+	@$(BIN)/pytest --quiet tests/apps/napari
 
 clean:
 	@echo "Removing .venv, demo/ and caches"

@@ -137,6 +137,7 @@ def work(tmp_path: Path, dataset: Path, monkeypatch: pytest.MonkeyPatch) -> Path
     run = tmp_path / "my_run"
     run.mkdir()
     (run / "settings.json").write_text("{}")
+    (tmp_path / "options.toml").write_text('defect = "noise"\n')
     shutil.copy(PACKAGE / "weights" / "generalist.onnx", run / "restorer.onnx")
     monkeypatch.chdir(tmp_path)
     return tmp_path

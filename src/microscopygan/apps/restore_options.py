@@ -88,6 +88,10 @@ class RestoreOptions(BaseModel):
         size = None if self.voxel_size is None else parse_voxel_size(self.voxel_size)
         return texts | parsed | {"pixel_size": size}
 
+    def changed(self, **values: Any) -> RestoreOptions:
+        """Return the options with others instead of some."""
+        return RestoreOptions(**(self.model_dump(exclude_unset=True) | values))
+
     def stated(self) -> dict[str, Any]:
         """Return by long name, without dashes before it, what differs from the defaults."""
         return self.model_dump(by_alias=True, exclude_defaults=True)

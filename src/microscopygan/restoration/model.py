@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 from collections.abc import Callable, Iterable
 from functools import cached_property
@@ -109,11 +110,26 @@ class Restorer:
             )
         outputs = [output.name for output in self._session.get_outputs()]
         self._mean = [outputs[self.card.outputs.index("mean")]]
+        self._use(defect, strength)
+
+    def _use(self, defect: str | Iterable[str], strength: float) -> None:
         self.hint = _hint(defect, self.card.hints, self.path.name)
         if not 0 <= strength <= 1:
             raise ValueError(f"strength: expected 0 (the input) to 1 (restored), got {strength}")
         self.strength = float(strength)
         self._hints = np.array([[float(name in self.hint) for name in self.card.hints]], np.float32)
+
+    def with_hint(self, defect: str | Iterable[str] = (), strength: float = 1.0) -> Restorer:
+        """Return a restorer of the same open network that has another hint and strength.
+
+        Raises
+        ------
+        ValueError
+            A defect that the model takes no hint of, or a strength outside 0 to 1.
+        """
+        other = copy.copy(self)
+        other._use(defect, strength)
+        return other
 
     def __reduce__(self) -> tuple[type[Restorer], tuple[object, ...]]:
         return Restorer, (self.path, self.device, self.threads, self.hint, self.strength)

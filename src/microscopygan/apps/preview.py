@@ -1,0 +1,81 @@
+"""One plane of a result, exactly as the whole result will have it; the rest is not restored."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from ..image.image import Image, check_kind
+from ..image.tiles import Region
+from ..restoration.dask_arrays import DaskSource, is_dask
+from ..restoration.job import BlockRestorer
+from ..restoration.model import Restorer
+from ..restoration.plan import free_memory, plan
+from ..restoration.tasks import Options, choose_task, output_pixel_size
+
+_FIELD = {"YX": 1024, "ZYX": 128}  # pixels; longest side that is restored, by the task's axes
+
+
+class Preview:
+    """The result of one image with one set of options, restored where it is looked at.
+
+    Intensity maps are those of the whole image, measured once.
+
+    Parameters
+    ----------
+    image
+        Its pixels may be lazy.
+    restorer
+        The open model.
+    options
+        What a user chose of the result.
+    memory
+        Bytes that the work may take; half of what is free where not given.
+
+    Raises
+    ------
+    ValueError
+        Options that do not fit the image or the model.
+    """
+
+    def __init__(
+        self, image: Image, restorer: Restorer, options: Options, memory: int | None = None
+    ) -> None:
+        name = str(image.source or "image")
+        check_kind(image.array.dtype, image.array.shape, name)
+        self.task = choose_task(image, restorer, options)
+        budget = free_memory() // 2 if memory is None else memory
+        _, tile = plan(
+            self.task, restorer.card, budget, source=image.array.dtype, chunks=image.chunks
+        )
+        source: Any = DaskSource(image.array) if is_dask(image.array) else image.array
+        self._work = BlockRestorer(restorer, self.task, source, tile, name)
+        sizes = output_pixel_size(image, options)
+        self.spacing = {a: sizes[a] / size for a, size in image.pixel_size.items()}
+
+    def region(self, index: Mapping[str, int]) -> Region:
+        """Return the field of one plane of the output that is around a place of the input.
+
+        It is the whole plane up to 1024 pixels a side; of the axial task, which takes longer, 128.
+
+        Parameters
+        ----------
+        index
+            Place in the input by axis letter; the first where not given.
+        """
+        return tuple(
+            self._span(letter, length, index)
+            for letter, length in zip(self.task.axes, self.task.shape, strict=True)
+        )
+
+    def _span(self, letter: str, length: int, index: Mapping[str, int]) -> slice:
+        size = _FIELD[self.task.tiled] if letter in "YX" else 1
+        place = round(index.get(letter, 0) / self.spacing.get(letter, 1.0))
+        start = max(0, min(place - size // 2, length - size))
+        return slice(start, min(start + size, length))
+
+    def restore(self, region: Region, report: Callable[[int], None] | None = None) -> np.ndarray:
+        """Return a region of the output; what `report` raises after a window ends the work."""
+        return self._work.compute(self._work.read(region), region, report)
