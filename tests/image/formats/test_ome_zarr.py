@@ -540,3 +540,10 @@ def test_compression_is_carried_over(tmp_path, version, codec):
         for key in ("level", "cname", "clevel", "shuffle"):
             assert found.to_dict()["configuration"].get(key) == wanted.get(key)
     assert np.array_equal(levels[0][...], STACK)
+
+
+def test_labels_that_are_left_behind_are_told(tmp_path):
+    write(tmp_path / "a.zarr", IMAGE)
+    assert read(tmp_path / "a.zarr").notes == ()
+    zarr.open_group(tmp_path / "a.zarr", mode="a").create_group("labels")
+    assert "labels" in read(tmp_path / "a.zarr").notes[0]

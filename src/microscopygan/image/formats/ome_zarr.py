@@ -36,6 +36,7 @@ class _Level:
     provenance: dict[str, object] = field(default_factory=dict)
     origin: dict[str, float] = field(default_factory=dict)
     details: dict[str, Any] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
 
 def open_ngff(location: Path | str, request: Request) -> Image:
@@ -90,6 +91,7 @@ def open_ngff(location: Path | str, request: Request) -> Image:
         level.provenance,
         {a: place for a, place in level.origin.items() if a in named},
         level.details | _codecs(array) | ({"groups": groups} if groups else {}),
+        level.notes,
     )
 
 
@@ -236,7 +238,10 @@ def _level(location: str) -> _Level:
     attributes = dict(node.attrs)
     scales = _multiscales(attributes)
     if scales is not None:
-        return _described(location, attributes, scales, 0)
+        level = _described(location, attributes, scales, 0)
+        if "labels" in node:
+            level.notes = ("The labels beside the image are not restored and not copied.",)
+        return level
     inner = tuple(_images_inside(node))
     if inner:
         return _level(f"{location.rstrip('/')}/{inner[numbered(location, inner, None)]}")
