@@ -152,7 +152,7 @@ def split(
 
     Returns
     -------
-    kept, held : list
+    training, validation : list
         With two images or more, at least one image on each side; else all are kept.
 
     Raises
@@ -164,8 +164,8 @@ def split(
     --------
     >>> plane = np.zeros((32, 32), np.float32)
     >>> samples = [Sample(plane, f"{i}#{k}", str(i)) for i in range(4) for k in range(3)]
-    >>> kept, held = split(samples, 0.25, np.random.default_rng(0))
-    >>> len(kept), len(held)
+    >>> training, validation = split(samples, 0.25, np.random.default_rng(0))
+    >>> len(training), len(validation)
     (9, 3)
     """
     if not 0 < fraction < 1:
@@ -174,9 +174,9 @@ def split(
     if len(images) < 2:
         return list(samples), []
     number = min(max(round(fraction * len(images)), 1), len(images) - 1)
-    chosen = {images[i] for i in rng.permutation(len(images))[:number]}
-    kept = [sample for sample in samples if sample.image not in chosen]
-    return kept, [sample for sample in samples if sample.image in chosen]
+    names = {images[i] for i in rng.permutation(len(images))[:number]}
+    training = [sample for sample in samples if sample.image not in names]
+    return training, [sample for sample in samples if sample.image in names]
 
 
 def match_intensity(target: np.ndarray, reference: np.ndarray, sigma: float = 6.0) -> np.ndarray:
@@ -261,8 +261,8 @@ def _load_published(
 ) -> Dataset:
     roles: tuple[dict[str, list[Pair]], ...] = ({}, {})
     for defect, pairs in published.items():
-        for held, role in enumerate(roles):
-            some = [pair for pair in pairs if pair.test == bool(held)]
+        for for_test, role in enumerate(roles):
+            some = [pair for pair in pairs if pair.test == bool(for_test)]
             if some:
                 role[defect] = _load_task(defect, some, match_pairs, min_size)
     return _checked(folder, Dataset([], {}, *roles))
@@ -272,17 +272,17 @@ def _load_task(
     defect: str, published: list[PublishedPair], match_pairs: bool, min_size: int
 ) -> list[Pair]:
     """Pairs of one defect and role; axis 0 of axial planes is the scan axis."""
-    chosen, most = thinned(published)
+    pairs_read, most = thinned(published)
     pairs: list[Pair] = []
     failed: list[ValueError] = []
-    for one in chosen:
+    for one in pairs_read:
         try:
             pairs += _image_pairs(one.read(), one.name, one.image, match_pairs, min_size, most)
         except ValueError as error:
             if not one.optional:
                 raise
             failed.append(error)
-    if len(failed) > len(chosen) / 10:
+    if len(failed) > len(pairs_read) / 10:
         raise failed[0]
     if defect == "axial" and scanned_along_x([p.input for p in pairs], [p.target for p in pairs]):
         return [replace(p, input=p.input.T, target=p.target.T) for p in pairs]
@@ -332,14 +332,14 @@ def _image_pairs(
     """Pairs of the planes of two images, or of so many evenly spaced ones at most."""
     volumes, clean = (_volumes(image, min_size) for image in _aligned(*both))
     number, depth = volumes.shape[0] * volumes.shape[1], volumes.shape[1]
-    chosen = np.array(evenly(range(number), most or number))
+    indices = np.array(evenly(range(number), most or number))
     planes: list[tuple[np.ndarray, np.ndarray]] = []
-    for v in np.unique(chosen // depth):
-        part = chosen[chosen // depth == v] % depth
+    for v in np.unique(indices // depth):
+        part = indices[indices // depth == v] % depth
         sides = _normalise(volumes[v], clean[v], match_pairs, str(both[0].source), part)
         planes += zip(*sides, strict=True)
     names = _plane_names(name, number)
-    return [Pair(a, b, names[k], unit) for k, (a, b) in zip(chosen, planes, strict=True)]
+    return [Pair(a, b, names[k], unit) for k, (a, b) in zip(indices, planes, strict=True)]
 
 
 def _load_arrays(files: list[Path], match_pairs: bool, min_size: int) -> dict[str, list[Pair]]:
@@ -368,11 +368,11 @@ def _load_arrays(files: list[Path], match_pairs: bool, min_size: int) -> dict[st
 def _by_part(pairs: dict[str, list[Pair]]) -> Dataset:
     """Arrays named NAME_test_X.npy are held-out pairs; NAME_train_X.npy is the same as NAME_X."""
     parts: dict[str, dict[str, list[Pair]]] = {"train": {}, "test": {}}
-    for name, found in pairs.items():
+    for name, some in pairs.items():
         defect, _, part = name.rpartition("_")
         if not defect or part not in parts:
             defect, part = name, "train"
-        parts[part].setdefault(defect, []).extend(found)
+        parts[part].setdefault(defect, []).extend(some)
     return Dataset([], {}, parts["train"], parts["test"])
 
 
@@ -400,11 +400,11 @@ def _load_array_pairs(
 
 
 def _normalise(
-    image: np.ndarray, target: np.ndarray, match_pairs: bool, name: str, chosen: Any = ...
+    image: np.ndarray, target: np.ndarray, match_pairs: bool, name: str, planes: Any = ...
 ) -> tuple[np.ndarray, np.ndarray]:
     """Planes of both on the percentile scale of the whole input; float32, (..., Y, X)."""
     scale = percentile_map(image)
-    a, b = scale.apply(image[chosen]), scale.apply(target[chosen])
+    a, b = scale.apply(image[planes]), scale.apply(target[planes])
     if not match_pairs:
         return a, b
     try:

@@ -56,15 +56,15 @@ def _known() -> str:
 
 def by_stem(folder: Path) -> dict[str, Path]:
     """Images directly in a folder by name without suffix; raises `ValueError` for two of one."""
-    found: dict[str, Path] = {}
+    images: dict[str, Path] = {}
     for path in images_in(folder):
-        other = found.setdefault(stem_of(path), path)
+        other = images.setdefault(stem_of(path), path)
         if other != path:
             raise ValueError(
                 f"{folder}: expected one image of each name, got {other.name} and {path.name}; "
                 "keep one"
             )
-    return found
+    return images
 
 
 def matched(inputs: Path, targets: Path, *, both: bool = False) -> list[tuple[Path, Path]]:

@@ -97,7 +97,7 @@ def thinned(pairs: Sequence[PublishedPair]) -> tuple[list[PublishedPair], int]:
 
     Returns
     -------
-    chosen : list
+    pairs : list
         Evenly spaced pairs, all of them where one plane of each is at most `PIXELS` together.
     planes : int
         How many evenly spaced planes of each are read at most, so that all are about `PIXELS`.
@@ -105,8 +105,8 @@ def thinned(pairs: Sequence[PublishedPair]) -> tuple[list[PublishedPair], int]:
     image, _ = pairs[0].read()
     height, width = (image.array.shape[image.axes.index(letter)] for letter in "YX")
     most = max(PIXELS // (height * width), 1)
-    chosen = evenly(pairs, most)
-    return chosen, most // len(chosen)
+    spaced = evenly(pairs, most)
+    return spaced, most // len(spaced)
 
 
 def evenly(items: Sequence[T], most: int) -> list[T]:
@@ -199,14 +199,14 @@ def _search(folder: Path, deep: int) -> dict[str, list[PublishedPair]]:
         _check_one(folder, ["a set of pairs"], [p for p in folders_in(folder) if _is_set(p)])
     if here or not deep:
         return here
-    found = {sub: _search(sub, deep - 1) for sub in folders_in(folder)}
-    sets = [sub for sub in found if found[sub]]
+    inside = {sub: _search(sub, deep - 1) for sub in folders_in(folder)}
+    sets = [sub for sub in inside if inside[sub]]
     if sets:
-        others = [sub for sub in found if not found[sub] and _holds_images(sub)]
+        others = [sub for sub in inside if not inside[sub] and _holds_images(sub)]
         _check_one(folder, [*(f"{p.name}/" for p in sets[:1])], [*others, *list_images([folder])])
     joined: dict[str, list[PublishedPair]] = {}
     for sub in sets:
-        for defect, pairs in found[sub].items():
+        for defect, pairs in inside[sub].items():
             joined.setdefault(defect, []).extend(
                 replace(
                     p, image=f"{sub.name}/{p.image}", test=p.test or _PARTS.get(sub.name, False)
@@ -224,8 +224,8 @@ def _pairs_here(folder: Path) -> dict[str, list[PublishedPair]]:
     for part, test in parts:
         layout = _layout(part) if part.is_dir() else None
         for name, pairs in layout(part, defect).items() if layout else ():
-            held = [replace(pair, test=pair.test or test) for pair in pairs]
-            joined.setdefault(name, []).extend(held)
+            marked = [replace(pair, test=pair.test or test) for pair in pairs]
+            joined.setdefault(name, []).extend(marked)
     return joined
 
 
@@ -315,8 +315,8 @@ def _w2s_field(
             f"{path}: expected a name of field and channel such as 001_0, got {path.stem}; "
             "move it away"
         )
-    held = int(parts[0]) > _W2S_TRAINING
-    return PublishedPair(f"{path.parent.name}/{path.name}", parts[0], reader, held)
+    test = int(parts[0]) > _W2S_TRAINING
+    return PublishedPair(f"{path.parent.name}/{path.name}", parts[0], reader, test)
 
 
 def _channels(folder: Path) -> list[Path]:
@@ -337,9 +337,9 @@ def _fmd_type(folder: Path) -> list[PublishedPair]:
             raise ValueError(
                 f"{truth / field.name}: expected one image, avg50.png, got {len(clean)}; keep one"
             )
-        image, held = f"{folder.resolve().name}/{field.name}", field.name == _FMD_TEST
+        image, test = f"{folder.resolve().name}/{field.name}", field.name == _FMD_TEST
         pairs += [
-            PublishedPair(f"{image}/{path.name}", image, partial(read_both, path, clean[0]), held)
+            PublishedPair(f"{image}/{path.name}", image, partial(read_both, path, clean[0]), test)
             for path in images_in(field)
         ]
     return pairs
@@ -354,5 +354,5 @@ def _fmd_noisy(folder: Path) -> Path:
 
 def _patch_files(folder: Path) -> list[Path]:
     """``.npz`` files of a folder and of the channels in it."""
-    found = sorted([*folder.glob("*.npz"), *folder.glob("channel_*/*.npz")])
-    return [path for path in found if path.name[0] not in "._"]
+    paths = sorted([*folder.glob("*.npz"), *folder.glob("channel_*/*.npz")])
+    return [path for path in paths if path.name[0] not in "._"]

@@ -85,9 +85,9 @@ def open_patches(path: Path) -> Patches:
             f"({' '.join(str(error).split())}); copy it or save it again"
         ) from None
     if len(arrays) < 2:
-        found = ", ".join(names[:4]) or "nothing"
+        stored = ", ".join(names[:4]) or "nothing"
         raise ValueError(
-            f"{path}: expected patches X, Y and axes, got {found}; save it with CSBDeep's "
+            f"{path}: expected patches X, Y and axes, got {stored}; save it with CSBDeep's "
             "save_training_data, or move it away"
         )
     inputs, targets = arrays

@@ -477,8 +477,8 @@ def contents(path: Path) -> Contents:
 @lru_cache(maxsize=4096)
 def _contents(function: str, path: Path, changed: int, size: int) -> Contents:
     """Return what a file holds, asked once as long as it does not change."""
-    found: Contents = _function(function)(path)
-    return found
+    inside: Contents = _function(function)(path)
+    return inside
 
 
 def split_part(path: Path) -> tuple[Path, str | None]:
@@ -536,11 +536,11 @@ def as_url(path: Path | str) -> str | None:
     >>> as_url("a.zarr") is None
     True
     """
-    found = _URL.match(str(path))
-    if not found:
+    parts = _URL.match(str(path))
+    if not parts:
         return None
-    slashes = "///" if found[1] == "file" else "//"
-    return f"{found[1]}:{slashes}{str(path)[found.end() :]}"
+    slashes = "///" if parts[1] == "file" else "//"
+    return f"{parts[1]}:{slashes}{str(path)[parts.end() :]}"
 
 
 def local_path(url: str) -> Path | None:
@@ -673,8 +673,8 @@ def _input_format(location: Path | str) -> Format:
 def _function(name: str | None) -> Callable[..., Any]:
     """Return a format's function; its module and libraries are imported where they are needed."""
     module, function = str(name).split(".")
-    found: Callable[..., Any] = getattr(import_module(f".{module}", __name__), function)
-    return found
+    named: Callable[..., Any] = getattr(import_module(f".{module}", __name__), function)
+    return named
 
 
 def _too_large(name: str) -> ValueError:

@@ -368,12 +368,12 @@ def _plane_values(
         return {}
     values: dict[str, list[float]] = {}
     for name, usual in _PLANE_VALUES.items():
-        found = [
+        converted = [
             _converted(places[place].get(name), places[place].get(f"{name}Unit", usual))
             for place in wanted
         ]
-        if all(value is not None for value in found):
-            values[name] = [float(value) for value in found if value is not None]
+        if all(value is not None for value in converted):
+            values[name] = [float(value) for value in converted if value is not None]
     return values
 
 

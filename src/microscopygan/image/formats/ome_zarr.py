@@ -170,12 +170,12 @@ def missing_chunks(image: Image) -> int:
     expected: int = math.prod(-(-n // b) for n, b in zip(array.shape, blocks, strict=True))
     pattern = re.compile(r"(?:c[/.])?\d+(?:[/.]\d+)*|c")
     root = Path(location)
-    found = sum(
+    stored = sum(
         pattern.fullmatch((Path(folder) / file).relative_to(root).as_posix()) is not None
         for folder, _, files in os.walk(root)
         for file in files
     )
-    return max(expected - found, 0)
+    return max(expected - stored, 0)
 
 
 def _absolute(location: str) -> str:
@@ -289,9 +289,9 @@ def _inner_level(location: str, array: Any) -> _Level | None:
             continue
         paths = [level.get("path") for level in (scales or {}).get("datasets", [])]
         if scales is not None and inner in paths:
-            found = _described(above, attributes, scales, paths.index(inner))
-            found.location, found.array = location, array
-            return found
+            level = _described(above, attributes, scales, paths.index(inner))
+            level.location, level.array = location, array
+            return level
     return None
 
 

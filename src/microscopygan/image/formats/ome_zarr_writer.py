@@ -153,25 +153,26 @@ def _blocks(
         raise ValueError(f"{path}: expected NGFF 0.4 or 0.5, got {version!r}; try 0.5")
     if shards and version != "0.5":
         raise ValueError(f"{path}: expected NGFF 0.5 for shards, got {version}; leave them out")
-    chosen = chunks or tuple(_CHUNKS[letter] for letter in header.axes)
-    for shape in filter(None, (chosen, shards)):
+    chunk_shape = chunks or tuple(_CHUNKS[letter] for letter in header.axes)
+    for shape in filter(None, (chunk_shape, shards)):
         if len(shape) != len(header.shape) or min(shape) < 1:
             raise ValueError(
                 f"{path}: expected chunks and shards of {len(header.shape)} positive lengths "
                 f"({header.axes}), got {tuple(shape)}; give one for each axis"
             )
-    chosen = tuple(min(c, n) for c, n in zip(chosen, header.shape, strict=True))
+    chunk_shape = tuple(min(c, n) for c, n in zip(chunk_shape, header.shape, strict=True))
     if shards is None:
-        return chosen, None
+        return chunk_shape, None
     # A shard holds whole chunks; one that reaches over the edge is cut after its last chunk.
     whole = tuple(
-        min(s, -(-n // c) * c) for s, n, c in zip(shards, header.shape, chosen, strict=True)
+        min(s, -(-n // c) * c) for s, n, c in zip(shards, header.shape, chunk_shape, strict=True)
     )
-    if any(s % c for s, c in zip(whole, chosen, strict=True)):
+    if any(s % c for s, c in zip(whole, chunk_shape, strict=True)):
         raise ValueError(
-            f"{path}: expected shards of whole chunks {chosen}, got {tuple(shards)}; take multiples"
+            f"{path}: expected shards of whole chunks {chunk_shape}, got {tuple(shards)}; take "
+            "multiples"
         )
-    return chosen, whole
+    return chunk_shape, whole
 
 
 def _format(version: str) -> Any:
