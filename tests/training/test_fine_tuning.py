@@ -3,6 +3,7 @@
 import itertools
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -29,7 +30,7 @@ from microscopygan.training.fine_tuning import (
 from microscopygan.training.run_folder import summary
 from microscopygan.training.split import Split, split_dataset
 from microscopygan.training.stages import needs_defects, train
-from microscopygan.training.validation import read_validations
+from microscopygan.training.validation import Validation, read_validations
 
 
 def with_restorer(chosen: Settings, **changes: object) -> Settings:
@@ -229,6 +230,30 @@ def test_an_adaptation_ends_in_time_and_resumes(tmp_path: Path, brief: Settings)
     assert (run / "restorer.onnx").read_bytes() == before
     with pytest.raises(ValueError, match=r"expected the 0\.1 minutes that it was begun with"):
         train(noisy_dataset(6), run, chosen, minutes=3, resume=True, quiet=True)
+
+
+def test_a_training_that_its_validation_ended_is_over(
+    tmp_path: Path, brief: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run whose time was over, resumed, trains no further: the same file, nothing validated."""
+    run, data = tmp_path / "run", noisy_dataset(6)
+    with monkeypatch.context() as patch:
+        patch.setattr(Validation, "__call__", ending_at(5, Validation.__call__))
+        train(data, run, with_restorer(brief, steps=10), quiet=True)
+    before, rows = (run / "restorer.onnx").read_bytes(), read_validations(run / "restorer")
+    assert json.loads((run / "steps.json").read_text()) == {"restorer": 5}
+    train(data, run, with_restorer(brief, steps=10), resume=True, quiet=True)
+    assert (run / "restorer.onnx").read_bytes() == before
+    assert read_validations(run / "restorer") == rows
+
+
+def ending_at(last: int, validate: Callable[..., bool]) -> Callable[..., bool]:
+    def until(self: Validation, network: torch.nn.Module, step: int) -> bool:
+        if not validate(self, network, step) and step >= last:
+            self.ended_step = step
+        return self.ended_step is not None
+
+    return until
 
 
 @pytest.mark.slow

@@ -134,7 +134,7 @@ def run_loop(
                     save_grid(gan.pictures(tensors, rng), folder / "pictures" / f"{done:07d}.png")
             due = validation is not None and (done % validation.every == 0 or last)
             ended = main and validation is not None and due and validation(average.network, done)
-            if main and (done % settings.save_every == 0 or last):
+            if main and (done % settings.save_every == 0 or last or ended):
                 save_state(state, gan, average, done)
             progress.update(bar, completed=done)
             if due and _agreed(ended, accelerator):

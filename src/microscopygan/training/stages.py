@@ -495,7 +495,10 @@ def run_restorer(
     start: Restorer | None,
     validation: Validation | None,
 ) -> Restorer:
-    """Train a restorer and return its average over the last steps."""
+    """Train a restorer and return its average over the last steps.
+
+    Where validation ends it early, those are all its steps: a training that is over stays so.
+    """
     settings, accelerator = training.settings, training.accelerator
     restorer = run_loop(
         CGan(settings.restorer, accelerator, settings.seed, generator, start),
@@ -508,6 +511,8 @@ def run_restorer(
         resume=training.resume,
         quiet=training.quiet,
     )
+    if validation is not None and validation.ended_step is not None:
+        keep_steps(training.folder, "restorer", validation.ended_step)
     assert isinstance(restorer, UNetRestorer | ResNetRestorer)
     return restorer
 

@@ -91,6 +91,8 @@ class Validation:
         That the last validation took.
     clock
         Of a limited time, in which validations are reserved; once it is over, the training ends.
+    ended_step
+        After how many steps it told the training to end; None where it did not.
     """
 
     def __init__(
@@ -108,6 +110,7 @@ class Validation:
         self._tolerance = tolerance
         self.seconds = 0.0
         self.clock: Clock | None = None
+        self.ended_step: int | None = None
         self._rows = read_validations(folder)
 
     def __call__(self, network: nn.Module, step: int) -> bool:
@@ -125,7 +128,9 @@ class Validation:
         self._write()
         since = [row for row in self._rows if int(row["step"]) > (self.kept_step or 0)]
         late = self.clock is not None and self.clock.spend(self.seconds) < 0
-        return late or (self.patience is not None and len(since) >= self.patience)
+        ended = late or (self.patience is not None and len(since) >= self.patience)
+        self.ended_step = step if ended else None
+        return ended
 
     @torch.no_grad()
     def _between(self, network: nn.Module) -> nn.Module:
