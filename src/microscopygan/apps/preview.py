@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
 
 import numpy as np
 
 from ..image.image import Image, check_kind
 from ..image.tiles import Region
-from ..restoration.dask_arrays import DaskSource, is_dask
-from ..restoration.job import BlockRestorer
+from ..restoration.api import plan_work, prepare
 from ..restoration.model import Restorer
-from ..restoration.plan import free_memory, plan
-from ..restoration.tasks import Options, choose_task, output_pixel_size
+from ..restoration.tasks import Options, output_pixel_size
 
 _FIELD = {"YX": 1024, "ZYX": 128}  # pixels; longest side that is restored, by the task's axes
 
@@ -43,17 +40,12 @@ class Preview:
     def __init__(
         self, image: Image, restorer: Restorer, options: Options, memory: int | None = None
     ) -> None:
-        name = str(image.source or "image")
-        check_kind(image.array.dtype, image.array.shape, name)
-        self.task = choose_task(image, restorer, options)
-        budget = free_memory() // 2 if memory is None else memory
-        _, tile = plan(
-            self.task, restorer.card, budget, source=image.array.dtype, chunks=image.chunks
-        )
-        source: Any = DaskSource(image.array) if is_dask(image.array) else image.array
-        self._work = BlockRestorer(restorer, self.task, source, tile, name)
+        check_kind(image.array.dtype, image.array.shape, str(image.source or "image"))
         sizes = output_pixel_size(image, options)
         self.spacing = {a: sizes[a] / size for a, size in image.pixel_size.items()}
+        prepared, chosen = prepare(image, options)
+        self._work, _ = plan_work(prepared, restorer, chosen, memory)
+        self.task = self._work.task
 
     def region(self, index: Mapping[str, int]) -> Region:
         """Return the field of one plane of the output that is around a place of the input.

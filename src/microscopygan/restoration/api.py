@@ -26,7 +26,7 @@ from ..image.formats import (
     open_image,
 )
 from ..image.image import check_kind
-from ..image.lazy import LazyArray
+from ..image.lazy import Blocks, LazyArray
 from . import Device, DtypeName, HotPixels, Scope, TaskName
 from .dask_arrays import DaskSource, is_dask, lazily_restored
 from .intensity_maps import Scales, without_hot_pixels
@@ -167,12 +167,8 @@ def restore(
     FileNotFoundError, OSError
         The model or the image cannot be read.
     """
-    opened = _as_image(image, axes, pixel_size)
-    if dtype == "auto" and isinstance(opened.array, DaskSource):
-        dtype = "same"  # of a lazy array nothing is measured yet
     options = Options(task, intensity, _as_channels(channels), dtype, keep_sampling, hot_pixels)
-    if not isinstance(opened.array, DaskSource):
-        opened = without_hot_pixels(opened, hot_pixels)
+    opened, options = prepare(_as_image(image, axes, pixel_size), options)
     if task == "axial" and pixel_size is None:
         _question_planes(opened)
     restorer = load(model, device=device, threads=threads, defect=defect, strength=strength)
@@ -312,17 +308,50 @@ def _restored(
     progress: Progress | None,
 ) -> Any:
     """Return the restored pixels, as a numpy or Dask array."""
-    task = choose_task(image, restorer, options)
-    budget = free_memory() // 2 if memory is None else memory
-    blocks, tile = plan(task, restorer.card, budget, source=image.array.dtype, chunks=image.chunks)
-    work = BlockRestorer(restorer, task, image.array, tile, str(image.source or "image"))
+    work, blocks = plan_work(image, restorer, options, memory)
     if isinstance(image.array, DaskSource):
         about = (restorer.identity, options, image.axes, image.pixel_size)
         return lazily_restored(image.array, work, about)
-    result = np.empty(task.shape, task.dtype)
+    result = np.empty(work.task.shape, work.task.dtype)
     job = Job(work, result, blocks)
     job.run(counting(job, progress))
     return result
+
+
+def prepare(image: Image, options: Options) -> tuple[Image, Options]:
+    """Look at an image before it is restored: hot pixels are mended; of a lazy one nothing is."""
+    if not is_dask(image.array) and not isinstance(image.array, DaskSource):
+        return without_hot_pixels(image, options.hot_pixels), options
+    if not isinstance(image.array, DaskSource):
+        image = replace(image, array=DaskSource(image.array))
+    return image, replace(options, dtype="same") if options.dtype == "auto" else options
+
+
+def plan_work(
+    image: Image, restorer: Restorer, options: Options, memory: int | None = None
+) -> tuple[BlockRestorer, Blocks]:
+    """Return what restores any region of an image that is prepared, and the regions that fit.
+
+    Parameters
+    ----------
+    image, options
+        As `prepare` gave them.
+    restorer
+        The open model.
+    memory
+        Bytes that the work may take; half of what is free where not given.
+
+    Raises
+    ------
+    ValueError
+        Options that do not fit the image or the model.
+    MemoryError
+        It takes more memory; the message says how much.
+    """
+    task = choose_task(image, restorer, options)
+    budget = free_memory() // 2 if memory is None else memory
+    blocks, tile = plan(task, restorer.card, budget, source=image.array.dtype, chunks=image.chunks)
+    return BlockRestorer(restorer, task, image.array, tile, str(image.source or "image")), blocks
 
 
 def _as_image(image: Any, axes: str | None, pixel_size: dict[str, float] | None) -> Image:

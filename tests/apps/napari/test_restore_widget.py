@@ -42,7 +42,7 @@ def restored(widget, viewer, until):
         assert widget.restore_button.isEnabled(), widget.message.text()
         widget.restore()
         until(lambda: widget._work is None, must=True)
-        assert widget.message.text() == "Done."
+        assert widget.message.text().startswith("Done.")
         return [layer for layer in viewer.layers if layer not in before]
 
     return run
@@ -83,6 +83,22 @@ def test_a_file_gives_the_bytes_of_the_command_shown(
     words = ["restore", path, "-o", "again.tif", "--settings", "options.toml"]
     assert run_command(*words)[0] == 0
     assert read(tmp_path / "again.tif").array.tobytes() == result.data.tobytes()
+
+
+@pytest.mark.slow
+def test_hot_pixels_are_mended_and_told(viewer, widget, restored) -> None:
+    """Slow (about 4 s): a window opens."""
+    from microscopygan import restore
+
+    pixels = 500 + stack((200, 200)) // 20
+    pixels[::23, ::29] = 60_000
+    layer = viewer.add_image(pixels)
+    (result,) = restored(layer)
+    assert "Hot pixels" in widget.message.text()
+    assert "Hot pixels" in result.metadata["microscopygan"]["notes"][0]
+    assert np.array_equal(result.data, restore(pixels))
+    preview = widget._opened_preview(widget.orders()[0])
+    assert np.array_equal(preview.restore(preview.region({})), result.data)
 
 
 @pytest.mark.slow
@@ -199,13 +215,60 @@ def test_stopping_adds_nothing(viewer, widget, until) -> None:
 
 
 @pytest.mark.slow
-def test_what_goes_wrong_is_one_line(viewer, widget, until, tmp_path: Path) -> None:
-    """Slow (about 3 s): a window opens."""
-    holes = np.full((40, 40), np.nan, np.float32)
-    widget.tick(viewer.add_image(holes, name="holes", contrast_limits=(0, 1)))
+def test_stopping_waits_for_less_than_a_megapixel(viewer, widget, until, monkeypatch) -> None:
+    """Slow (about 5 s): a window opens; the network does nothing."""
+    from microscopygan.restoration.model import Restorer
+
+    sizes = []
+
+    def run_windows(restorer, windows, report=None):
+        sizes.append(windows.size)
+        report(windows.size)
+        return windows
+
+    monkeypatch.setattr(Restorer, "run_windows", run_windows)
+    widget.tick(viewer.add_image(stack((2200, 2200))))
     widget.restore()
     until(lambda: widget._work is None, must=True)
-    assert "NaN" in widget.message.text()
+    assert max(sizes) < 1_000_000
+    preview = widget._opened_preview(widget.orders()[0])
+    assert preview.task.network_pixels(preview.region({"Y": 1100, "X": 1100})) < 1.3e6
+
+
+@pytest.mark.slow
+def test_a_closed_window_does_nothing_more(viewer, widget) -> None:
+    """Slow (about 3 s): a window opens."""
+    widget.close()
+    widget._list.clear()
+    viewer.add_image(stack((8, 8)))
+    assert widget._list.count() == 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("suffix", [".ome.tif", ".ome.zarr"])
+def test_saving_keeps_axes_pixel_size_and_provenance(viewer, restored, tmp_path, suffix) -> None:
+    """Slow (about 3 s): a window opens."""
+    array = dask.array.from_array(stack(), chunks=(1, 60, 72))
+    about = {"axis_labels": ("z", "y", "x"), "scale": (300, 100, 100), "units": ("nm",) * 3}
+    (result,) = restored(viewer.add_image(array, name="lazy", contrast_limits=(0, 999), **about))
+    path = str(tmp_path / f"saved{suffix}")
+    assert result.save(path, plugin="microscopygan") == [path]
+    saved = read(path)
+    assert (saved.axes, saved.pixel_size) == ("ZYX", pytest.approx(SIZES))
+    assert np.array_equal(saved.array, result.data.compute())
+    settings = saved.provenance["restoration"]["settings"]
+    assert settings["model"] == "generalist"
+
+
+@pytest.mark.slow
+def test_what_goes_wrong_is_one_line(viewer, widget, until, tmp_path: Path) -> None:
+    """Slow (about 3 s): a window opens."""
+    widget.tick(viewer.add_image(stack((40, 40))))
+    widget.form._fields["memory"].setText("1MB")
+    widget.restore()
+    until(lambda: widget._work is None, must=True)
+    assert "of memory, got 1 MB" in widget.message.text()
+    assert len(viewer.layers) == 1
     widget.choose_model(str(tmp_path / "none.onnx"))
     until(lambda: "no such model" in widget.message.text(), 20, must=True)
     assert "\n" not in widget.message.text()

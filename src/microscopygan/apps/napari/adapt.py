@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import QPointF, QProcess, QProcessEnvironment, QRectF, Qt, QTimer, Signal
-from qtpy.QtGui import QPainter, QPen, QPolygonF
+from qtpy.QtGui import QColor, QPainter, QPen, QPolygonF
 from qtpy.QtWidgets import (
     QComboBox,
     QDoubleSpinBox,
@@ -50,11 +50,12 @@ _EXPLAINED = {
     "target": "The good ones: files of the same names, or layers in the same order",
 }
 _OTHERS = ("stripes", "uneven", "bleaching")  # defects with physics, but no hint
+_BLUE = "#4f8cff"  # of the curve, seen on dark and on light
 _LOOK = 1000  # milliseconds between two looks into the run folder
 _PATIENCE = 3000  # milliseconds that a stopped training has to end by itself
 
 
-class SourceButton(QToolButton):
+class SourceButton(QPushButton):
     """Chooses a folder or layers; `changed` is emitted when that is done."""
 
     changed = Signal()
@@ -63,8 +64,6 @@ class SourceButton(QToolButton):
         super().__init__()
         self.viewer, self.source = viewer, Source()
         self.setToolTip(_EXPLAINED[role])
-        self.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
-        self.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextOnly)
         menu = QMenu(self)
         menu.aboutToShow.connect(self._offer)
         self.setMenu(menu)
@@ -141,7 +140,7 @@ class Curve(QWidget):
         painter.drawText(bottom, right, f"{low:.1f}")
         under = QRectF(inner.left(), inner.bottom() + 2, inner.width(), 20)
         painter.drawText(under, right, f"{int(last)} steps")
-        painter.setPen(QPen(self.palette().highlight().color(), 2))
+        painter.setPen(QPen(QColor(_BLUE), 2))
         painter.drawPolyline(QPolygonF(places))
         for place in places:
             painter.drawEllipse(place, 2.5, 2.5)
@@ -340,9 +339,10 @@ class AdaptWidget(QWidget):
     def _use_model(self, shown: str) -> None:
         """Choose the new model in the widget *Restore*, which is opened if it is not."""
         model = self.run / "restorer.onnx"
-        lines = [line for line in shown.splitlines() if line and not line.startswith("Run written")]
-        self.message.setText("\n".join([*lines, "The new model is chosen in Restore."]))
-        _, restore = self.viewer.window.add_plugin_dock_widget("microscopygan", "Restore")
+        told = shown.partition("Run written")[0].strip()
+        self.message.setText(f"{told}\nThe new model is chosen in Restore.".strip())
+        add = self.viewer.window.add_plugin_dock_widget
+        _, restore = add("microscopygan", "Restore", tabify=True)
         restore.choose_model(str(model))
 
 

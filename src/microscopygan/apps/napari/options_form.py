@@ -24,10 +24,8 @@ from ...settings import HINTS
 from ..restore_options import RestoreOptions
 
 _FIRST = ("strength", "task")
-_MORE = (  # workers and schedulers are for files
-    *("axes", "voxel_size", "channels", "intensity", "dtype", "keep_sampling"),
-    *("memory", "device", "threads"),
-)
+_OTHERS = ("model", "defect", "workers", "scheduler")  # above, or for files
+_MORE = [name for name in RestoreOptions.model_fields if name not in (*_FIRST, *_OTHERS)]
 _WHERE_EMPTY = {
     "axes": "from the layer or its file",
     "voxel_size": "z,y,x in µm; from the layer or its file",
@@ -115,7 +113,7 @@ class OptionsForm(QWidget):
             field.valueChanged.connect(self._tell)
         else:
             field = QLineEdit()
-            field.setPlaceholderText(_WHERE_EMPTY[name])
+            field.setPlaceholderText(_WHERE_EMPTY.get(name, ""))
             field.textChanged.connect(self._tell)
         field.setToolTip(f"--{name.replace('_', '-')}: {about.description}")
         self._fields[name] = field

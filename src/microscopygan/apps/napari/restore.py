@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -43,8 +43,8 @@ if TYPE_CHECKING:
 
 PREVIEW = "preview of the restored plane"
 _PAUSE = 150  # milliseconds without a change, after which a preview is made
-_WINDOW_MEMORY = 700_000_000  # bytes: windows of about a megapixel, so that stopping is prompt
-_CHOSEN = ("task", "intensity", "channels", "dtype", "keep_sampling")
+_WINDOW_MEMORY = 500_000_000  # bytes: windows below a megapixel, so that stopping is prompt
+_CHOSEN = ("task", "intensity", "channels", "dtype", "keep_sampling", "hot_pixels")
 _LAYER = Qt.ItemDataRole.UserRole
 
 
@@ -71,8 +71,11 @@ class RestoreWidget(QWidget):
         super().__init__()
         self.viewer = napari_viewer
         self.models: dict[tuple[Any, ...], Restorer] = {}
+        self._links: list[tuple[Any, Callable[..., None]]] = []
+        self._linked: set[int] = set()  # layers whose changes are followed
         self._work: Work | None = None
         self._previewing: Work | None = None
+        self._notes: list[str] = []  # what the results' users should know
         self._previews: dict[Any, Preview] = {}
         self._shown: tuple[Preview, Any] | None = None  # whose field the preview layer shows
         self._list, self.form = QListWidget(), OptionsForm()
@@ -126,10 +129,15 @@ class RestoreWidget(QWidget):
         self._copy.clicked.connect(self._copy_command)
         self._save.clicked.connect(self._ask_where_to_save)
         layers = self.viewer.layers.events
-        for event in (layers.inserted, layers.removed, layers.reordered):
-            event.connect(self._list_layers)
-        self.viewer.dims.events.current_step.connect(self._look_again)
-        self.viewer.scene.camera.events.center.connect(self._look_again)
+        self._link(self._list_layers, layers.inserted, layers.removed, layers.reordered)
+        self._link(self._look_again, self.viewer.dims.events.current_step)
+        self._link(self._look_again, self.viewer.scene.camera.events.center)
+
+    def _link(self, slot: Callable[..., None], *emitters: Any) -> None:
+        """Call a function at events of napari, until the window is closed."""
+        for emitter in emitters:
+            emitter.connect(slot)
+            self._links.append((emitter, slot))
 
     def closeEvent(self, event: Any) -> None:  # noqa: N802  (Qt's name)
         """Stop all work with the window, and take the preview away."""
@@ -137,8 +145,9 @@ class RestoreWidget(QWidget):
             if work is not None:
                 work.stop()
         self._remove_preview()
-        for emitter in (self.viewer.layers, self.viewer.dims, self.viewer.scene.camera):
-            emitter.events.disconnect(self)
+        for emitter, slot in self._links:
+            emitter.disconnect(slot)
+        self._links.clear()
         super().closeEvent(event)
 
     # what is chosen
@@ -157,11 +166,18 @@ class RestoreWidget(QWidget):
             chosen = layer is new or any(layer is one for one in ticked)
             item.setCheckState(Qt.CheckState.Checked if chosen else Qt.CheckState.Unchecked)
             self._list.addItem(item)
-            layer.events.name.connect(self._list_layers)
-            for change in (layer.events.scale, layer.events.units, layer.events.axis_labels):
-                change.connect(self._update)
+            self._follow(layer)
         self._list.blockSignals(False)
         self._update()
+
+    def _follow(self, layer: Any) -> None:
+        """Keep the list and the command up to date with a layer."""
+        if id(layer) in self._linked:
+            return
+        self._linked.add(id(layer))
+        events = layer.events
+        self._link(self._list_layers, events.name)
+        self._link(self._update, events.scale, events.units, events.axis_labels)
 
     def _newest(self, event: Any) -> Any:
         """Return the layer that is to be ticked where none is: a new, the active or the top one."""
@@ -263,6 +279,7 @@ class RestoreWidget(QWidget):
         self._work.ended.connect(self._finish)
         self._preview_box.setChecked(False)
         self._bar.setValue(0)
+        self._notes = []
         self.restore_button.setEnabled(False)
         self.stop_button.setEnabled(True)
         self._say("Restoring …")
@@ -286,11 +303,12 @@ class RestoreWidget(QWidget):
             done = restore(
                 order.image,
                 model=restorer,
+                pixel_size=wanted["pixel_size"],
                 memory=memory,
                 progress=partial(_share, progress, number, len(orders)),
                 **{name: wanted[name] for name in _CHOSEN},
             )
-            yield order, done, about_result(order, restorer)
+            yield order, done, about_result(order, restorer, done.notes)
 
     def _show_progress(self, share: float) -> None:
         self._bar.setValue(round(1000 * share))
@@ -304,6 +322,7 @@ class RestoreWidget(QWidget):
         selected = set(self.viewer.layers.selection)
         self.viewer.add_image(done.array, **settings)
         self.viewer.layers.selection = selected
+        self._notes += [note for note in done.notes if note not in self._notes]
 
     def _finish(self, error: BaseException | None) -> None:
         self._work = None
@@ -317,7 +336,7 @@ class RestoreWidget(QWidget):
             self._say(error)
         else:
             self._bar.setValue(1000)
-            self._say("Done.")
+            self._say(" ".join(["Done.", *map(in_window, self._notes)]))
 
     # the preview
 
@@ -433,7 +452,7 @@ def _share(
     progress((number + done / max(total, 1)) / count)
 
 
-def about_result(order: Order, restorer: Restorer) -> dict[str, object]:
+def about_result(order: Order, restorer: Restorer, notes: Iterable[str]) -> dict[str, object]:
     """Return how a result came about, for the metadata of its layer."""
     return {
         "program": f"microscopygan {__version__}",
@@ -448,6 +467,7 @@ def about_result(order: Order, restorer: Restorer) -> dict[str, object]:
         "axes": order.image.axes,
         "settings": order.options.model_dump(),
         "command": order.command,
+        "notes": list(notes),
     }
 
 
@@ -468,7 +488,7 @@ def _to_save(orders: list[Order]) -> str:
     lazy = [o.layer.name for o in orders if not isinstance(pixels_of(o.layer), np.ndarray)]
     said = []
     if silent:
-        said.append(f"For the command, save first: {', '.join(silent)}.")
+        said.append(f"For the command below, save first: {', '.join(silent)}.")
     if lazy:
         said.append(f"Restored when it is looked at: {', '.join(lazy)}.")
     return " ".join(said)
