@@ -43,6 +43,15 @@ def test_a_name_is_one_object(name: str) -> None:
     )
 
 
+def test_the_names_are_listed() -> None:
+    in_a_fresh_process(
+        "import microscopygan\n"
+        "assert {*microscopygan.__all__, '__doc__'} <= set(dir(microscopygan))\n"
+        "import sys\n"
+        "assert 'torch' not in sys.modules and 'onnxruntime' not in sys.modules"
+    )
+
+
 @pytest.mark.slow
 def test_every_import_leaves_the_names_as_they_are() -> None:
     """Slow (about 6 s): every module is imported, torch too."""

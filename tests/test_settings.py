@@ -8,6 +8,7 @@ import pytest
 from pydantic import BaseModel
 
 from microscopygan.settings import (
+    STARTS,
     DefectSettings,
     GeneratorArchitecture,
     RestorerArchitecture,
@@ -94,11 +95,15 @@ def test_a_change_is_read_as_toml_or_a_word(text: str, value: dict[str, object])
         ({"restorer.tempo": 1}, "restorer: expected one of steps, batch, .*, got 'tempo'"),
         ({"match_pairs": True}, "settings: expected one of preset, .*, got 'match_pairs'"),
         ({"restorer": 3}, "restorer: "),
+        ({"sampling.zoom": (2, 1)}, r"sampling\.zoom: expected the least first, got \(2, 1\)"),
     ],
 )
-def test_bad_settings_get_one_line_with_the_bound(changes: dict[str, object], line: str) -> None:
+@pytest.mark.parametrize("start", STARTS)
+def test_bad_settings_get_one_line_with_the_bound(
+    changes: dict[str, object], line: str, start: str
+) -> None:
     with pytest.raises(ValueError, match=line) as caught:
-        make_settings("default", "scratch", **changes)
+        make_settings("default", start, **changes)
     assert "\n" not in str(caught.value)
 
 

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, TypeVar, cast, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 Preset = Literal["default", "paper"]
 Start = Literal["generalist", "scratch"]
@@ -39,6 +39,15 @@ Batch = Annotated[int, Field(ge=1, le=1024, description="patches a step and proc
 Decay = Annotated[
     float, Field(ge=0, lt=1, description="decay of the averaged weights a step; 0 = off")
 ]
+
+
+def _rising(ends: tuple[float, float]) -> tuple[float, float]:
+    if ends[0] > ends[1]:
+        raise ValueError("expected the least first")
+    return ends
+
+
+Zooms = Annotated[tuple[Zoom, Zoom], AfterValidator(_rising)]
 
 
 class _Settings(BaseModel):
@@ -188,7 +197,7 @@ class SamplingSettings(_Settings):
     zoomed: Share = Field(
         0.5, description="how often a clean field is of another magnification than its image"
     )
-    zoom: tuple[Zoom, Zoom] = Field((0.75, 1.5), description="least and largest magnification")
+    zoom: Zooms = Field((0.75, 1.5), description="least and largest magnification")
     gain_spread: Spread = Field(0.2, description="spread of the log gain given to a pair")
     offset_spread: Spread = Field(0.03, description="spread of the offset given to a pair")
     hint_share: Share = Field(0.3, description="share of samples that come with a hint")
@@ -265,7 +274,7 @@ class PretrainingSettings(_Settings):
 
 
 class Settings(_Settings):
-    """All that a run can be told, beside the data.
+    """All settings of a run: what it depends on beside the data.
 
     Examples
     --------
@@ -356,7 +365,8 @@ def make_settings(
     if start == "scratch":
         return Settings(start="scratch").changed(changes)
     for part in ("defects", "restorer"):
-        if "architecture" in cast(dict[str, object], nested(changes).get(part, {})):
+        fields = nested(changes).get(part)
+        if isinstance(fields, Mapping) and "architecture" in fields:
             raise ValueError(
                 f"{part}.architecture: expected none to adapt the generalist, which has its own; "
                 "start from scratch to choose one"
@@ -465,7 +475,8 @@ def explain(error: ValidationError) -> str:
     if problem["type"] == "extra_forbidden":
         *parts, name = map(str, problem["loc"])
         return f"{'.'.join(parts) or 'settings'}: expected {_names(parts)}, got {name!r}"
-    said = re.sub(r"^Input should be (?=less|greater|a mult)", "expected a value ", problem["msg"])
+    said = problem["msg"].removeprefix("Value error, ")
+    said = re.sub(r"^Input should be (?=less|greater|a mult)", "expected a value ", said)
     return f"{where}: {said.replace('Input should be', 'expected')}, got {problem['input']!r}"
 
 

@@ -155,7 +155,7 @@ PAIRS = ("pairs", "noise")
 BAD_FOLDERS = {
     "empty defect": (folder("haze"), "haze: expected images"),
     "empty pairs": (folder("pairs", "haze"), "haze: expected the folders input/"),
-    "no partner": (remove(*PAIRS, "target", "p1.tif"), "p1 in input/ only"),
+    "no target": (remove(*PAIRS, "target", "p1.tif"), "p1 in input/ only"),
     "no input": (remove(*PAIRS, "input", "p1.tif"), "p1 in target/ only"),
     "other size": (save(*PAIRS, "target", "p1.tif", array=field(1, size=44)), "p1.tif: expected"),
     "other depth": (save(*PAIRS, "target", "p1.tif", array=field(1, 3)), "p1.tif: expected the"),

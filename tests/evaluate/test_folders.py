@@ -30,7 +30,7 @@ def test_rows_hold_the_scores_of_the_matched_files(folders):
         assert rows[1][name] == pytest.approx(value)
 
 
-def test_images_without_a_partner_are_named(folders):
+def test_images_of_one_folder_alone_are_named(folders):
     restored, target = folders
     assert left_out(restored, target) == []
     (target / "cell.0.tif").rename(target / "truth.tif")

@@ -193,7 +193,7 @@ def _spoil(folder: Path, how: str) -> None:
         noise.write_bytes(b"this is no picture" * 9)
     elif how == "pair of two sizes":
         write(folder / "pairs/noise/input/0.tif", Image(plane, "YX", {}, None), overwrite=True)
-    elif how == "no partner":
+    elif how == "no target":
         (folder / "pairs/noise/target/0.tif").unlink()
     elif how == "lengths of X and Y":
         shutil.rmtree(folder)
@@ -202,7 +202,7 @@ def _spoil(folder: Path, how: str) -> None:
 
 
 SPOILT = """missing folder; empty folder; defect without image; small; nan; infinite; constant; rgb;
-zero bytes; truncated; corrupt; pair of two sizes; no partner; lengths of X and Y"""
+zero bytes; truncated; corrupt; pair of two sizes; no target; lengths of X and Y"""
 
 
 @pytest.mark.parametrize("how", [" ".join(x.split()) for x in SPOILT.split(";")])

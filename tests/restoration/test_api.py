@@ -165,6 +165,11 @@ def test_axes_of_length_1_need_no_names(restorer, stack, shape) -> None:
         assert np.array_equal(restored.reshape(48, 70), plane)
 
 
+def test_an_array_of_one_dimension_is_no_image(restorer) -> None:
+    with pytest.raises(ValueError, match=r"image: expected 2 to 5 dimensions, got shape \(70,\)"):
+        restore(np.zeros(70), model=restorer)
+
+
 def test_levels_of_a_pyramid_are_one_clear_line(restorer, stack) -> None:
     levels = [stack[0, 0, 0], stack[0, 0, 0, ::2, ::2]]
     for given in (levels, tuple(da.from_array(level) for level in levels)):

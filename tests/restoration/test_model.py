@@ -75,6 +75,12 @@ def test_windows_go_in_groups_of_limited_area(model: Path, monkeypatch) -> None:
     restorer.run_windows(np.zeros((40, 1, 128, 128), np.float32))
     assert sum(areas) == 40 * 128 * 128
     assert max(areas) <= 512 * 512
+    hungry = restorer.card.model_copy(update={"bytes_per_pixel": 2800})
+    monkeypatch.setattr(restorer, "card", hungry)
+    areas.clear()
+    restorer.run_windows(np.zeros((40, 1, 64, 64), np.float32))
+    assert sum(areas) == 40 * 64 * 64
+    assert max(areas) <= 512 * 512 / 10
 
 
 def test_a_device_that_is_not_there(model: Path) -> None:
@@ -125,6 +131,18 @@ def test_refusals(model: Path, tmp_path: Path) -> None:
     onnx.save(other, tmp_path / "newer.onnx")
     with pytest.raises(ValueError, match="format 1 or 2, got 99"):
         Restorer(tmp_path / "newer.onnx")
+
+
+@pytest.mark.parametrize("outputs", [("lower",), ("lower", "mean")])
+def test_a_card_that_does_not_fit_its_file_is_refused(
+    restorer: Restorer, tmp_path: Path, outputs: tuple[str, ...]
+) -> None:
+    other = onnx.load(restorer.path)
+    stated = restorer.card.model_copy(update={"outputs": outputs})
+    onnx.helper.set_model_props(other, {KEY: stated.model_dump_json()})
+    onnx.save(other, tmp_path / "other.onnx")
+    with pytest.raises(ValueError, match=rf"other\.onnx: .*got image and 1 for {outputs[0]}"):
+        Restorer(tmp_path / "other.onnx")
 
 
 def test_the_generalist_is_the_default_and_takes_hints() -> None:

@@ -113,7 +113,7 @@ def load_dataset(folder: Path | str, *, match_pairs: bool = True, min_size: int 
     FileNotFoundError
         The folder does not exist.
     ValueError
-        An empty folder, none or several of the layouts, images without partner, of different or
+        An empty folder, none or several of the layouts, inputs without target, of different or
         too small size, or images that `read` or `check_pixels` refuse. The message names the
         file.
     """

@@ -84,7 +84,7 @@ def matched(inputs: Path, targets: Path, *, both: bool = False) -> list[tuple[Pa
         here, there = (inputs, targets) if lonely[0] in sides[0] else (targets, inputs)
         raise ValueError(
             f"{inputs.parent}: expected the same file names in {inputs.name}/ and {targets.name}/, "
-            f"got {lonely[0]} in {here.name}/ only ({len(lonely)} without partner); add it to "
+            f"got {lonely[0]} in {here.name}/ only ({len(lonely)} in all); add it to "
             f"{there.name}/ or remove it"
         )
     return [(path, sides[1][stem]) for stem, path in sides[0].items()]

@@ -74,7 +74,7 @@ def evaluate_folders(
     """Score every restored image that has a target of the same name.
 
     Two files are compared whatever their names. In folders, names are compared without their
-    extension; images without a partner are left out: `left_out` names them.
+    extension; images without one of the same name are left out: `left_out` names them.
 
     Parameters
     ----------
@@ -101,7 +101,7 @@ def evaluate_folders(
 
 
 def left_out(restored: Path, target: Path) -> list[str]:
-    """Names of images in either folder that have no partner in the other; none of a file."""
+    """Names of images that only one of the folders has; none of a file."""
     if restored.is_file() or target.is_file():
         return []
     return sorted(by_stem(restored).keys() ^ by_stem(target).keys())

@@ -382,7 +382,7 @@ def _stacked(arrays: Any) -> np.ndarray:
 
 
 def _plain_axes(shape: tuple[int, ...]) -> str:
-    if len(shape) == 2 or 1 in shape:
+    if not 3 <= len(shape) <= 5 or 1 in shape:
         return name_axes("image", shape, None, None, fallback=True)
     raise ValueError(
         f"image: {len(shape)} dimensions {tuple(shape)}: which are they? Give axes, one letter of "

@@ -23,7 +23,7 @@ Key = tuple[int, ...]
 EXACT = 2**26  # pixels that are sorted at most; where there are more, that many are sampled
 STREAMED = 2**31  # pixels of 8- or 16-bit integers that are counted at most
 _PIECE = 2**22  # pixels read at once
-_STRIPE = 2**20  # pixels read at once for a sample of an array without chunks
+_STRIP = 2**20  # pixels read at once for a sample of an array without chunks
 _PLANES, _PIXELS = 8, 2**22  # that the diagnosis looks at
 _FAR = 3.1  # times the 99th percentile of the differences to the neighbours: 8 sd of normal noise
 _ALONE = 0.2  # of the difference: what its neighbours may differ; optics spread more
@@ -275,11 +275,11 @@ def _parts(region: Region, chunks: tuple[int, ...] | None, limit: int) -> Iterat
 
 
 def _sample(region: Region, chunks: tuple[int, ...] | None) -> Iterator[Region]:
-    """Choose stored chunks, or stripes where there are none, spread evenly over a region.
+    """Choose stored chunks, or strips where there are none, spread evenly over a region.
 
     Each comes from another stretch of the region, at a place drawn in it (always the same one).
     """
-    step = chunks or _step(region, None, _STRIPE)
+    step = chunks or _step(region, None, _STRIP)
     counts = _counts(region, step)
     total = math.prod(counts)
     number = min(total, max(1, EXACT // math.prod(step)))

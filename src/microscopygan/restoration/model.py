@@ -35,6 +35,7 @@ _OPTIONS: dict[str, dict[str, str]] = {
 }
 _TILE = 1024  # pixels; a tile of this size takes about 600 MB
 _BATCH = 512 * 512  # pixels that go through the network at once where windows are smaller
+_BATCH_MEMORY = 280 * _BATCH  # bytes that they take at most, whatever the network needs for a pixel
 _NO_MEMORY = ("alloc", "out of memory", "outofmemory", "not enough memory", "available memory")
 
 
@@ -108,8 +109,7 @@ class Restorer:
                 f"{model}: expected a model of single planes, got one of {self.card.planes}; "
                 "update MicroscopyGAN"
             )
-        outputs = [output.name for output in self._session.get_outputs()]
-        self._mean = [outputs[self.card.outputs.index("mean")]]
+        self._mean = [_mean_output(self._session, self.card, str(model))]
         self._use(defect, strength)
 
     def _use(self, defect: str | Iterable[str], strength: float) -> None:
@@ -168,7 +168,8 @@ class Restorer:
         MemoryError
             Windows of this size need more memory than there is.
         """
-        step = max(1, _BATCH // (windows.shape[2] * windows.shape[3]))
+        most = min(_BATCH, _BATCH_MEMORY // self.card.bytes_per_pixel)
+        step = max(1, most // (windows.shape[2] * windows.shape[3]))
         parts: list[NDArray[np.float32]] = []
         for first in range(0, len(windows), step):
             feed = {"image": np.ascontiguousarray(windows[first : first + step], np.float32)}
@@ -208,6 +209,20 @@ class Restorer:
             window = padded[part.read][None, None]
             result[part.core] = self.run_windows(window)[0, 0][part.crop]
         return result
+
+
+def _mean_output(session: onnxruntime.InferenceSession, card: ModelCard, file: str) -> str:
+    """Name the file's output that the card calls the mean, where the two fit."""
+    inputs = [each.name for each in session.get_inputs()]
+    outputs = [each.name for each in session.get_outputs()]
+    wanted = ["image", "hint"] if card.hints else ["image"]
+    if inputs != wanted or len(outputs) != len(card.outputs) or "mean" not in card.outputs:
+        raise ValueError(
+            f"{file}: expected a model with the inputs {', '.join(wanted)} and as many outputs as "
+            f"its card names, one of them mean, got {', '.join(inputs)} and {len(outputs)} for "
+            f"{', '.join(card.outputs)}; export it again"
+        )
+    return str(outputs[card.outputs.index("mean")])
 
 
 def _memory_error(error: Exception, windows: np.ndarray) -> Exception:

@@ -81,7 +81,7 @@ def check(inputs: Sequence[np.ndarray], targets: Sequence[np.ndarray], *, paired
     if paired and shapes[: len(inputs)] != shapes[len(inputs) :]:
         raise ValueError(
             f"expected pairs of equal shapes, got {len(inputs)} inputs and {len(targets)} targets; "
-            "for images without partners try cyclegan"
+            "for unpaired images try cyclegan"
         )
     side = int(min(LARGEST, *(min(shape) for shape in shapes)))
     if side < SMALLEST:
