@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shlex
 import subprocess
@@ -379,10 +380,10 @@ def progress_of(run: Path) -> tuple[float, str, list[tuple[float, float]]]:
         (float(row["step"]), _mean([value for name, value in row.items() if name != "step"]))
         for row in logs["validation"]
     ]
-    if not logs["restorer"]:
-        said = "Learning the defect …" if logs["defects"] else "Measuring the defect …"
-        return 0.0, said, points
-    step, steps = int(logs["restorer"][-1]["step"]), _steps(run)
+    done = [float(row["step"]) for row in logs["restorer"]] + [step for step, _ in points]
+    if not any(done):
+        return 0.0, "Learning the defect …" if logs["defects"] else "Measuring the defect …", points
+    step, steps = int(max(done)), _steps(run)
     gain = f"; {points[-1][1]:+.2f} dB on validation images" if points else ""
     said = f"Adapting: step {step} of {steps}{gain}" if steps else f"Adapting: step {step}{gain}"
     return (step / steps if steps else 0.0), said, points
@@ -390,8 +391,6 @@ def progress_of(run: Path) -> tuple[float, str, list[tuple[float, float]]]:
 
 def _steps(run: Path) -> int:
     """Return how many steps of the restorer fit the time of a run, 0 where that is not known."""
-    import json
-
     try:
         return int(json.loads((run / "steps.json").read_text(encoding="utf-8"))["restorer"])
     except (OSError, ValueError, KeyError):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -126,8 +126,6 @@ def _fill(folder: Path, source: Source, *, numbered: bool) -> None:
 
 
 def _in_memory(image: Any) -> Any:
-    from dataclasses import replace
-
     return replace(image, array=np.asarray(image.array), source=None)
 
 
