@@ -1,5 +1,6 @@
 """Laws that every defect of the package keeps, and compositions of them."""
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from microscopygan.defects.axial import Axial
 from microscopygan.defects.base import Composition, Defect, Place
 from microscopygan.defects.lowres import LowResolution, low_resolution
 from microscopygan.defects.noise import Noise, poisson_gaussian
+from microscopygan.settings import HINTS
 
 
 @pytest.mark.parametrize("kind", all_defects().values(), ids=all_defects())
@@ -72,14 +74,17 @@ def test_several_defects_are_as_symmetric_as_the_least_symmetric() -> None:
     assert symmetry_of("noise+unheard-of") is Symmetry.ALL
 
 
-def test_no_other_source_file_of_the_rooms_that_use_defects_asks_for_one_by_name() -> None:
+def test_no_other_source_file_names_a_defect() -> None:
+    """But the hints of the generalist, and where it is chosen what that is trained on."""
     package = Path(__file__).parents[2] / "src" / "microscopygan"
-    askers = [package / "evaluate" / "classical.py"]
-    askers += [package / "training" / f"{name}.py" for name in ("split", "batches", "run_folder")]
-    for path in askers:
-        source = path.read_text(encoding="utf-8")
-        kinds = [kind.__name__ for kind in all_defects().values()]
-        assert not [kind for kind in kinds if f" {kind}\n" in source or f"{kind}(" in source]
+    chooses = package / "training" / "pretraining.py"
+    sources = {p: p.read_text("utf-8") for p in package.rglob("*.py") if p != chooses}
+    for name, kind in all_defects().items():
+        if name not in HINTS:
+            module = kind.__module__.rsplit(".", 1)[1]
+            named = re.compile(rf"[\"']{name}[\"']|\b{module} import\b")
+            own = package / "defects" / f"{module}.py"
+            assert [path for path, text in sources.items() if named.search(text)] == [own]
 
 
 def test_parameters_are_calibrated_or_drawn_where_they_leave_no_trace() -> None:

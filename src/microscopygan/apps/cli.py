@@ -15,7 +15,7 @@ from rich.table import Table
 from .. import __version__
 from ..restoration import Device, DtypeName, HotPixels, Scope, TaskName
 from ..restoration.models import GENERALIST
-from ..settings import Preset, Stage, Start
+from ..settings import HINTS, Preset, Stage, Start
 from .extras import need, one_line
 from .restore_options import RestoreOptions, combine_options
 
@@ -181,7 +181,7 @@ Images = Annotated[
 ]
 Hint = Annotated[
     str | None,
-    typer.Option("--defect", help="What they have, of noise, axial, lowres, haze: noise,axial."),
+    typer.Option("--defect", help=f"What they have, by commas: {', '.join(HINTS)}."),
 ]
 Strength = Annotated[float, typer.Option(help="0 (the input) to 1 (restored).")]
 Task = Annotated[TaskName, typer.Option(help="Each plane by itself, or stacks become isotropic.")]
@@ -273,8 +273,10 @@ def restore(
 ) -> None:
     """Restore images; needs no PyTorch.
 
-    A batch goes on after an image that cannot be restored. Exit code 0: all are restored; 1: some
-    of several are not; 2: wrong usage, or the only image is not.
+    A batch goes on after an image that cannot be restored.
+
+    Exit code 0: all are restored. 1: some of several are not. 2: wrong usage, or
+    the only one is not.
     """
     from .batch import restore_batch
 

@@ -50,7 +50,6 @@ _EXPLAINED = {
     "input": "Bad images of which there are good ones of the same place",
     "target": "The good ones: files of the same names, or layers in the same order",
 }
-_OTHERS = ("stripes", "uneven", "bleaching")  # defects with physics, but no hint
 _BLUE = "#4f8cff"  # of the curve, seen on dark and on light
 _LOOK = 1000  # milliseconds between two looks into the run folder
 _PATIENCE = 3000  # milliseconds that a stopped training has to end by itself
@@ -173,8 +172,10 @@ class AdaptWidget(QWidget):
         self._update()
 
     def _arrange(self) -> None:
+        from ...defects import all_defects
+
         self.defect.setEditable(True)
-        self.defect.addItems([*HINTS, *_OTHERS])
+        self.defect.addItems([*HINTS, *(name for name in all_defects() if name not in HINTS)])
         self.defect.setToolTip("What is wrong with the images; a name of your own will do")
         self.minutes.setRange(0.1, 600.0)
         self.minutes.setDecimals(1)
