@@ -1,4 +1,4 @@
-"""Rooms import downwards only, torch stays out, and ARCHITECTURE.md is true."""
+"""Rooms import downwards only, torch stays out, modules have tests, ARCHITECTURE.md is true."""
 
 import ast
 import re
@@ -28,6 +28,16 @@ MAY_IMPORT = {
 SHARED = {"settings", "model_card"}
 TORCH_FREE = {"__init__", "image", "datasets", "defects", "restoration", "evaluate"} | SHARED
 MODULES = sorted(path.relative_to(PACKAGE).as_posix() for path in PACKAGE.rglob("*.py"))
+TESTED_ELSEWHERE = {
+    "__main__.py": "test_packaging.py",
+    "apps/cli.py": "journeys/test_command_line.py",
+    "apps/demo.py": "journeys/test_demo.py",
+    "apps/training.py": "journeys/test_command_line.py",
+    "apps/napari/background.py": "apps/napari/test_restore.py",
+    "apps/napari/options_form.py": "apps/napari/test_restore.py",
+    "apps/napari/samples.py": "apps/napari/test_restore.py",
+    "apps/napari/saving.py": "apps/napari/test_restore.py",
+}
 SAMPLES = sorted((PACKAGE / "samples").rglob("*.tif"))
 
 
@@ -109,6 +119,16 @@ def test_loads_no_torch(statement: str) -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def test_every_module_has_tests_of_its_name() -> None:
+    """In the folder of its room, or where `TESTED_ELSEWHERE` says."""
+    tests = REPOSITORY / "tests"
+    modules = [Path(name) for name in MODULES if not name.endswith("__init__.py")]
+    named = {path.as_posix(): path.with_name(f"test_{path.name}") for path in modules}
+    lacking = {name for name, path in named.items() if not (tests / path).exists()}
+    assert lacking == TESTED_ELSEWHERE.keys()
+    assert all((tests / path).exists() for path in TESTED_ELSEWHERE.values())
 
 
 def named_paths(text: str) -> list[str]:

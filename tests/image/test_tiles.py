@@ -7,7 +7,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.ndimage import convolve
 
-from microscopygan.image.tiles import cut, margin, mirror, pad_plane, plan_tiles, take
+from microscopygan.image.tiles import (
+    cut,
+    margin,
+    mirror,
+    pad_plane,
+    pieces,
+    plan_tiles,
+    relative,
+    take,
+)
 
 KERNEL = np.random.default_rng(3).normal(size=(5, 5))
 FACTOR = 4
@@ -160,3 +169,19 @@ def test_taking_a_window_is_indexing(shape, start, stop):
     plane = np.arange(shape[0] * shape[1]).reshape(shape)
     rows, columns = (mirror(slice(start, stop), n) for n in shape)
     assert np.array_equal(take(plane, rows, columns), plane[np.ix_(rows, columns)])
+
+
+@given(
+    st.tuples(st.integers(1, 9), st.integers(1, 40), st.integers(1, 40)),
+    st.tuples(st.integers(1, 12), st.integers(1, 50), st.integers(1, 50)),
+)
+@settings(max_examples=60, deadline=None)
+def test_pieces_partition_a_region(shape, longest) -> None:
+    count = np.zeros([2 + n for n in shape], int)
+    region = tuple(slice(2, 2 + n) for n in shape)
+    for piece in pieces(region, longest):
+        assert all(p.stop - p.start <= n for p, n in zip(piece, longest, strict=True))
+        count[piece] += 1
+    assert (count[region] == 1).all()
+    assert count.sum() == count[region].sum()
+    assert relative(region, region) == tuple(slice(0, n) for n in shape)

@@ -1,4 +1,4 @@
-"""Memory: larger budgets give larger tiles, up to a bound; too small ones are refused."""
+"""Plans: blocks of whole units, spanning stored chunks; memory sets the size of the tiles."""
 
 import os
 from pathlib import Path
@@ -10,10 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from microscopygan.image.image import Image
+from microscopygan.image.tiles import region_size
 from microscopygan.model_card import ModelCard
 from microscopygan.restoration.intensity_maps import Scales
 from microscopygan.restoration.model import Restorer
-from microscopygan.restoration.plan import free_memory, plan, processors
+from microscopygan.restoration.plan import free_memory, plan, plan_blocks, processors
 from microscopygan.restoration.tasks import Options, PlaneTask, choose_task
 
 CARD = ModelCard(program="0", halo=(33, 33), multiple=4, defects=("noise",))
@@ -86,6 +87,38 @@ def test_a_network_that_takes_more_memory_gets_smaller_tiles() -> None:
     assert 2800 * small <= 0.6 * 850e6 < 2800 * light
     with pytest.raises(MemoryError, match="at least 237 MB"):
         plan(task, heavy, 200 * 10**6, source=UINT16)
+
+
+@given(
+    shape=st.tuples(st.integers(1, 100), st.integers(1, 5000), st.integers(1, 5000)),
+    unit=st.tuples(st.integers(1, 20), st.integers(1, 700), st.integers(1, 700)) | st.none(),
+    chunks=st.tuples(st.integers(1, 70), st.integers(1, 5000), st.integers(1, 5000)) | st.none(),
+    tile=st.integers(64, 1024),
+    limit=st.integers(2**16, 2**24),
+)
+@settings(max_examples=200, deadline=None)
+def test_planned_blocks_are_whole_units_and_limited(shape, unit, chunks, tile, limit) -> None:
+    block = plan_blocks(shape, "ZYX", {"Y": tile, "X": tile}, limit, unit, chunks).block
+    least = unit or (1, 1, 1)
+    for size, one, length in zip(block, least, shape, strict=True):
+        assert size == length or size % one == 0
+        assert 1 <= size <= length
+    alone = np.prod([min(a, b) for a, b in zip(least, shape, strict=True)])
+    assert np.prod(block) <= max(limit, alone)
+
+
+def test_a_block_spans_the_planes_of_stored_chunks() -> None:
+    tile = {"Y": 1024, "X": 1024}
+    block = plan_blocks((200, 4000, 4000), "ZYX", tile, 2**24, chunks=(64, 256, 256)).block
+    assert block == (64, 512, 512)
+    block = plan_blocks((4000, 4000, 200), "YXZ", tile, 2**24, chunks=(256, 256, 16)).block
+    assert block == (1000, 1000, 16)
+
+
+def test_small_planes_go_together() -> None:
+    blocks = plan_blocks((4, 60, 256, 256), "TZYX", {"Y": 1024, "X": 1024}, 2**24)
+    assert blocks.block == (1, 16, 256, 256)
+    assert region_size(blocks[0]) == 2**20
 
 
 def control_group(root: Path, lines: str, files: dict[str, str]) -> Path:

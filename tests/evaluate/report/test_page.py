@@ -143,18 +143,8 @@ def test_faults_are_told_in_one_line(run, tmp_path):
     assert (tmp_path / "there.html").read_text() == "mine"
 
 
-@pytest.mark.parametrize(
-    ("part", "content"),
-    [
-        ("settings.json", "{"),
-        ("settings.json", "[]"),
-        ("evaluation/realism.json", '{"noise": 3}'),
-        ("evaluation/scores.csv", "a,b\n1,2"),
-        ("evaluation/examples.npz", "no archive"),
-    ],
-)
-def test_broken_parts_are_named(run, tmp_path, part, content):
-    (run / part).write_text(content)
-    with pytest.raises(ValueError, match=re.escape(part.split("/")[-1])):
+def test_a_broken_part_leaves_no_page(run, tmp_path):
+    (run / "settings.json").write_text("{")
+    with pytest.raises(ValueError, match=r"settings\.json"):
         write_report(run, tmp_path / "x.html")
     assert not (tmp_path / "x.html").exists()

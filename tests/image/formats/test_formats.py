@@ -2,7 +2,6 @@ import io
 import logging
 import math
 import os
-import pickle
 import re
 import subprocess
 import sys
@@ -21,16 +20,13 @@ from microscopygan.image import formats
 from microscopygan.image.formats import (
     FORMATS,
     Format,
-    Header,
     Image,
-    check_pixels,
     list_images,
     open_image,
     output_name,
     read,
     write,
 )
-from microscopygan.image.lazy import LazyArray, MappedArray
 
 RNG = np.random.default_rng(0)
 PLANE = RNG.integers(0, 4000, (40, 50), dtype=np.uint16)
@@ -66,37 +62,6 @@ def test_axes_behind_the_plane_move_to_the_front(tmp_path):
     again = read(tmp_path / "a.tif")
     assert again.axes == "ZYX"
     assert np.array_equal(again.array, np.moveaxis(array, -1, 0))
-
-
-@pytest.mark.parametrize("dtype", ["uint8", "uint16"])
-def test_png_keeps_pixels(tmp_path, dtype):
-    array = PLANE.astype(dtype)
-    write(tmp_path / "a.png", Image(array, "YX"))
-    again = read(tmp_path / "a.png")
-    assert (again.axes, again.array.dtype) == ("YX", dtype)
-    assert np.array_equal(again.array, array)
-
-
-@pytest.mark.parametrize(
-    ("shape", "axes"),
-    [
-        ((40, 50), "YX"),
-        ((40, 50, 1), "YX"),
-        ((6, 40, 50), "ZYX"),
-        ((6, 40, 50, 1), "ZYX"),
-        ((2, 6, 40, 50), "TZYX"),
-        ((2, 3, 6, 40, 50), "TCZYX"),
-    ],
-)
-def test_npy_axes_by_dimensions(tmp_path, shape, axes):
-    array = RNG.random(shape).astype(">f4")
-    np.save(tmp_path / "a.npy", array)
-    image = read(tmp_path / "a.npy")
-    assert image.axes == axes
-    assert image.array.dtype.isnative
-    assert np.array_equal(image.array, array.reshape(image.array.shape))
-    write(tmp_path / "b.npy", image)
-    assert np.array_equal(np.load(tmp_path / "b.npy"), image.array)
 
 
 @pytest.mark.parametrize(
@@ -261,41 +226,6 @@ def test_what_is_not_a_file(tmp_path):
         write(tmp_path / "b.tif", Image(PLANE, "YX"), overwrite=True)
 
 
-def test_memory_that_does_not_suffice(tmp_path, monkeypatch):
-    def greedy(mapped: MappedArray, key: object) -> np.ndarray:
-        raise MemoryError
-
-    monkeypatch.setattr(MappedArray, "__getitem__", greedy)
-    np.save(tmp_path / "a.npy", PLANE)
-    with pytest.raises(ValueError, match="fits into memory"):
-        read(tmp_path / "a.npy")
-
-
-def test_constant_images_may_be_refused():
-    check_pixels(np.ones((4, 4)), "a")
-    with pytest.raises(ValueError, match="a: expected an image with structure"):
-        check_pixels(np.ones((4, 4)), "a", allow_constant=False)
-
-
-@pytest.mark.parametrize(
-    "about",
-    [
-        {"axes": "ZX"},
-        {"axes": "ZYX"},
-        {"pixel_size": {"Z": 1.0}},
-        {"pixel_size": {"X": 0.0}},
-        {"pixel_size": {"X": np.nan}},
-        {"channels": ("DNA", "actin")},
-        {"interval": 0.0},
-    ],
-)
-def test_an_image_describes_its_array(about):
-    with pytest.raises(ValueError, match="expected"):
-        Image(**{"array": PLANE, "axes": "YX"} | about)
-    with pytest.raises(ValueError, match="expected"):
-        Header(**{"shape": PLANE.shape, "dtype": "u2", "axes": "YX"} | about)
-
-
 @pytest.mark.parametrize("suffix", ["tif", "ome.tif", "zarr"])
 @pytest.mark.parametrize("axes", ["TCZYX", "TZCYX", "YXZ", "CYX", "TYX", "YX"])
 def test_all_that_is_known_of_an_image_survives(tmp_path, suffix, axes):
@@ -320,23 +250,6 @@ def test_all_that_is_known_of_an_image_survives(tmp_path, suffix, axes):
         assert again.provenance == image.provenance
 
 
-def unreadable(*args: object) -> np.ndarray:
-    raise OSError("no medium")
-
-
-def test_pixels_are_read_by_slicing_only(tmp_path, monkeypatch):
-    np.save(tmp_path / "a.npy", STACK)
-    write(tmp_path / "a.tif", Image(STACK, "ZYX"))
-    write(tmp_path / "a.zarr", Image(STACK, "ZYX"))
-    monkeypatch.setattr(LazyArray, "_read", unreadable)
-    for name in ("a.npy", "a.tif", "a.zarr"):
-        image = open_image(tmp_path / name, axes="ZYX")
-        assert (image.array.shape, image.array.dtype) == (STACK.shape, STACK.dtype)
-        assert image.header.shape == STACK.shape
-        with pytest.raises(OSError, match="no medium"):
-            image.array[0]
-
-
 def test_importing_the_formats_loads_none_of_their_libraries():
     code = (
         "import sys, microscopygan.image.formats\n"
@@ -346,18 +259,6 @@ def test_importing_the_formats_loads_none_of_their_libraries():
     python = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=python)
     assert (done.returncode, done.stdout.strip()) == (0, "")
-
-
-def test_lazy_pixels_can_be_sent_to_another_process(tmp_path):
-    np.save(tmp_path / "a.npy", STACK.astype(">u2"))
-    write(tmp_path / "a.tif", Image(STACK, "ZYX"))
-    write(tmp_path / "a.zarr", Image(STACK, "ZYX"))
-    for name in ("a.npy", "a.tif", "a.zarr"):
-        array = open_image(tmp_path / name, axes="ZYX").array
-        array[0]  # opened before it is sent
-        again = pickle.loads(pickle.dumps(array))
-        assert again.dtype.isnative
-        assert np.array_equal(again[2:, 5], STACK[2:, 5])
 
 
 @pytest.mark.parametrize(
@@ -416,11 +317,6 @@ def test_stacks_with_axes_of_length_1_need_no_question(tmp_path, shape, kind):
     assert math.prod(again.array.shape) == math.prod(shape)
 
 
-def test_many_axes_of_length_1(tmp_path):
-    np.save(tmp_path / "a.npy", np.ones((1, 1, 3, 1, 1, 40, 50, 1), np.uint8))
-    assert open_image(tmp_path / "a.npy").array.shape == (3, 1, 40, 50)
-
-
 @pytest.mark.parametrize(
     ("shape", "given", "axes"),
     [
@@ -433,11 +329,6 @@ def test_many_axes_of_length_1(tmp_path):
 def test_axes_of_length_1_may_be_left_out(tmp_path, shape, given, axes):
     np.save(tmp_path / "a.npy", np.ones(shape, np.uint8))
     assert open_image(tmp_path / "a.npy", axes=given).axes == axes
-
-
-def test_one_plane_of_a_stack_fits_a_png(tmp_path):
-    write(tmp_path / "a.png", Image(PLANE[None, None], "TZYX"))
-    assert np.array_equal(read(tmp_path / "a.png").array, PLANE)
 
 
 TABLE = re.compile(r"<!-- formats -->\n(.*?)<!-- /formats -->", re.DOTALL)

@@ -1,4 +1,4 @@
-"""The pipeline: order, few blocks at a time, prompt and clean ends, tiles that halve."""
+"""A job's blocks: order, few blocks at a time, prompt and clean ends, tiles that halve."""
 
 import threading
 import time
