@@ -3,6 +3,8 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 PARALLEL := --numprocesses 2 --dist worksteal --quiet
+# Two processes of two threads each would get into each other's way.
+test test-fast: export OMP_NUM_THREADS := 1
 
 .PHONY: help demo test test-fast test-napari clean
 .DELETE_ON_ERROR:
