@@ -232,10 +232,11 @@ def test_an_adaptation_ends_in_time_and_resumes(tmp_path: Path, brief: Settings)
         train(noisy_dataset(6), run, chosen, minutes=3, resume=True, quiet=True)
 
 
+@pytest.mark.slow
 def test_a_training_that_its_validation_ended_is_over(
     tmp_path: Path, brief: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A run whose time was over, resumed, trains no further: the same file, nothing validated."""
+    """Slow (about 5 s): a training. A run whose time was over, resumed, trains no further."""
     run, data = tmp_path / "run", noisy_dataset(6)
     with monkeypatch.context() as patch:
         patch.setattr(Validation, "__call__", ending_at(5, Validation.__call__))
