@@ -18,15 +18,21 @@ MAY_IMPORT = {
     "image": set(),
     "datasets": {"image"},
     "defects": {"image"},
+    "diagnosis": {"image", "defects"},
     "gan": {"image", "defects"},
-    "training": {"image", "datasets", "defects", "gan"},
-    "restoration": {"image", "defects"},
-    "evaluate": {"image", "datasets", "defects"},
-    "apps": {"image", "datasets", "defects", "gan", "training", "restoration", "evaluate"},
+    "training": {"image", "datasets", "defects", "diagnosis", "gan"},
+    "restoration": {"image", "defects", "diagnosis"},
+    "evaluate": {"image", "datasets", "defects", "diagnosis"},
+    "apps": {
+        *("image", "datasets", "defects", "diagnosis"),
+        *("gan", "training", "restoration", "evaluate"),
+    },
     "__main__": {"apps"},
 }
 SHARED = {"settings", "model_card"}
-TORCH_FREE = {"__init__", "image", "datasets", "defects", "restoration", "evaluate"} | SHARED
+TORCH_FREE = {"__init__", "image", "datasets", "defects", "diagnosis"} | {
+    *("restoration", "evaluate", *SHARED)
+}
 MODULES = sorted(path.relative_to(PACKAGE).as_posix() for path in PACKAGE.rglob("*.py"))
 TESTED_ELSEWHERE = {
     "__main__.py": "test_packaging.py",

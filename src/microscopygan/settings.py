@@ -256,6 +256,17 @@ class SelfSupervisionSettings(_Settings):
     )
 
 
+class LaboratorySettings(_Settings):
+    """Virtual laboratories, which what ships is pre-trained on."""
+
+    images: int = Field(6, ge=1, le=64, description="defective images")
+    alike: int = Field(4, ge=1, le=64, description="clean images besides")
+    field: Side = Field(128, description="side of the images, in pixels")
+    simulated: Share = Field(0.35, description="laboratories whose specimen is simulated")
+    stacks: Share = Field(0.5, description="laboratories that image stacks or movies")
+    stacked: int = Field(3, ge=0, le=64, description="images of those with planes next to them")
+
+
 class PretrainingSettings(_Settings):
     """What the generalist is trained on, beside clean images."""
 

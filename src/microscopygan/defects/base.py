@@ -10,6 +10,9 @@ A defect is one module of this package, and its class there tells all that the p
 ``trace``          the statistics of unpaired images that its parameters show in
 ``spread``         how far calibrated parameters are moved when they are drawn
 ``noisy``          whether the noise of its images is to be found besides
+``share``          how often virtual laboratories have it, against the others
+``usual``          whether nearly every image has some of it
+``visible``        whether a single image shows it
 ``apply``          puts it into a clean plane
 ``target``         what is left once it is undone
 ``calibrate``      parameters from unpaired images; ``calibrate_pairs`` from pairs
@@ -191,6 +194,9 @@ class Defect(BaseModel):
     trace: ClassVar[Trace | None] = None  # None: unpaired images do not show the parameters
     spread: ClassVar[float] = 0.03  # of calibrated parameters, as a part of their ranges
     noisy: ClassVar[bool] = False  # its images have noise besides, which is calibrated as well
+    share: ClassVar[float] = 1.0  # of virtual laboratories, against those of the other defects
+    usual: ClassVar[bool] = False  # nearly every image has some of it
+    visible: ClassVar[bool] = True  # a single image shows it
 
     @classmethod
     def draw(cls, rng: np.random.Generator, **fixed: Any) -> Self:
@@ -222,6 +228,22 @@ class Defect(BaseModel):
         """
         drawn = {name: interval.value(rng.random()) for name, interval in cls.ranges.items()}
         return cls(**{**drawn, **fixed})
+
+    @classmethod
+    def draw_broad(cls, rng: np.random.Generator) -> Self:
+        """Draw the parameters as any microscope may have them, for a pre-training.
+
+        Parameters
+        ----------
+        rng : numpy.random.Generator
+            Source of randomness.
+
+        Returns
+        -------
+        Self
+            As :meth:`draw` gives, unless a defect says more.
+        """
+        return cls.draw(rng)
 
     def jitter(self, rng: np.random.Generator, scale: float) -> Self:
         """Move the drawn fields a little at random, within :attr:`ranges`.

@@ -53,6 +53,7 @@ class Bleaching(Defect):
 
     name: ClassVar[str] = "bleaching"
     place: ClassVar[Place] = Place.GAIN
+    visible: ClassVar[bool] = False
     ranges: ClassVar[dict[str, Range]] = {
         "decay": Range(0.005, 0.2, "log"),
         "frame": Range(0, 20, "integer"),

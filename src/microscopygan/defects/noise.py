@@ -82,6 +82,10 @@ def poisson_gaussian(
     return (electrons / np.float32(photons) + np.float32(offset)).astype(np.float32)
 
 
+BROAD_PHOTONS = Range(2.0, 1000.0, "log")  # of pre-training
+BROAD_BACKGROUND = Range(0.0, 0.4)
+
+
 class Noise(Defect):
     """Photon and read-out noise of the sensor."""
 
@@ -89,6 +93,8 @@ class Noise(Defect):
     place: ClassVar[Place] = Place.SENSOR
     trace: ClassVar[Trace | None] = EVERYTHING
     spread: ClassVar[float] = 0.0  # each image has its own
+    usual: ClassVar[bool] = True
+    share: ClassVar[float] = 4.0
     ranges: ClassVar[dict[str, Range]] = {
         "photons": Range(3.0, 300.0, "log"),
         "read_noise": Range(0.0, 8.0),
@@ -99,6 +105,13 @@ class Noise(Defect):
     background: float = Field(
         0.0, ge=0, le=10, description="even background light, which adds noise, intensity units"
     )
+
+    @classmethod
+    def draw_broad(cls, rng: np.random.Generator) -> Self:
+        """Draw from some photons to what the eye calls clean: see :meth:`Defect.draw_broad`."""
+        background = BROAD_BACKGROUND.value(rng.random()) if rng.random() < 0.5 else 0.0
+        photons = BROAD_PHOTONS.value(rng.random() ** 1.5)
+        return cls.draw(rng, photons=photons, background=background)
 
     def apply(self, plane: NDArray[np.generic], rng: np.random.Generator) -> Plane:
         """Add the noise: see :func:`poisson_gaussian`."""

@@ -1,0 +1,94 @@
+import numpy as np
+import pytest
+
+from microscopygan.defects.base import Composition, Place
+from microscopygan.diagnosis.parameters import STAGES, parameters
+from microscopygan.settings import LaboratorySettings
+from microscopygan.training.laboratories import (
+    FAINT,
+    Specimens,
+    draw_defect,
+    draw_laboratory,
+    laboratories,
+    wrong_guess,
+)
+
+SETTINGS = LaboratorySettings(images=3, alike=2, field=64, stacked=2)
+
+
+def sort_of_squares():
+    plane = np.zeros((96, 96), np.float32)
+    plane[20:60, 30:70] = 1
+    return plane
+
+
+@pytest.fixture(scope="module")
+def some():
+    specimens = Specimens([[sort_of_squares()]], SETTINGS)
+    return [draw_laboratory(specimens, SETTINGS, np.random.default_rng(i)) for i in range(40)]
+
+
+def test_a_laboratory_has_finite_images_of_one_size(some) -> None:
+    for lab in some:
+        for images in (lab.clean, lab.defective, lab.guess, lab.before, lab.after):
+            assert images.shape == (3, 64, 64)
+            assert images.dtype == np.float32
+            assert np.isfinite(images).all()
+        assert lab.alike.shape == (2, 64, 64)
+
+
+def test_labels_say_which_stages_are_there(some) -> None:
+    stage_of = np.array([parameter.stage for parameter in parameters()])
+    for lab in some:
+        assert lab.strength.shape == (len(STAGES),)
+        assert (lab.strength <= FAINT).all()
+        for index, name in enumerate(STAGES):
+            known = np.isfinite(lab.position[stage_of == name])
+            assert known.all() or not known.any()
+            if lab.strength[index] < FAINT:
+                assert known.all()
+
+
+def test_a_laboratory_without_defect_has_its_clean_images(some) -> None:
+    plain = [lab for lab in some if not np.isfinite(lab.position).any()]
+    assert plain
+    for lab in plain:
+        assert np.abs(np.median(lab.clean - lab.defective)) < 0.1
+        assert not lab.lacking.any()
+
+
+def test_planes_next_to_an_image_have_noise_of_their_own(some) -> None:
+    stacks = [lab for lab in some if (lab.before != lab.defective).any()]
+    assert 0.2 < len(stacks) / len(some) < 0.8
+    for lab in stacks:
+        assert (lab.before[2] == lab.defective[2]).all()
+
+
+def test_the_same_seed_gives_the_same_laboratories() -> None:
+    specimens = Specimens([[sort_of_squares()]], SETTINGS)
+    one = laboratories(specimens, SETTINGS, seed=3)
+    next(one)
+    again = next(laboratories(specimens, SETTINGS, seed=3, first=1))
+    for left, right in zip(next(one), again, strict=True):
+        assert np.array_equal(left, right, equal_nan=True)
+
+
+def test_defects_have_one_to_five_stages_in_the_order_of_the_light_path() -> None:
+    rng, lengths = np.random.default_rng(0), []
+    for _ in range(200):
+        defect = draw_defect(rng)
+        if defect is None:
+            continue
+        lengths.append(len(defect.steps))
+        places = [s.place for s in defect.steps if not s.usual]
+        assert places == sorted(places)
+        assert all(places.count(place) <= 1 for place in (Place.GEOMETRY, Place.GAIN))
+    assert set(lengths) == {1, 2, 3, 4, 5}
+
+
+def test_a_wrong_guess_is_another_defect() -> None:
+    rng = np.random.default_rng(1)
+    defect = draw_defect(rng)
+    assert isinstance(defect, Composition)
+    guesses = [wrong_guess(defect, rng) for _ in range(20)]
+    assert sum(guess == defect for guess in guesses) < 10
