@@ -147,7 +147,11 @@ def folder(*parts: str):
 
 
 def corrupt(*parts: str):
-    return lambda root: root.joinpath(*parts).write_bytes(b"II*\0garbage")
+    def change(root: Path) -> None:
+        root.joinpath(*parts).parent.mkdir(exist_ok=True)
+        root.joinpath(*parts).write_bytes(b"II*\0garbage")
+
+    return change
 
 
 NAN = np.where(field(1) > 1000, np.nan, 1.0)
@@ -171,6 +175,9 @@ BAD_FOLDERS = {
     "both layouts": (save("haze_X.npy", array=field(1, 2)), "got both"),
     "reserved": (folder("pairs", "clean"), "reserved"),
     "capitals": (folder("Test"), "got Test/ and test/; join them"),
+    "results": (folder("Restored_noise"), "got what is called restored, which would be learned"),
+    "results of pairs": (folder("pairs", "outputs"), "got what is called output"),
+    "a run": (corrupt("haze", "run.json"), "got the run that run.json is of"),
     "unknown test": (
         lambda root: (root / "test" / "noise").rename(root / "test" / "haze"),
         "haze: expected one of the defects blur, noise",

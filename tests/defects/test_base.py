@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from microscopygan.defects import Symmetry, all_defects, symmetry_of
+from microscopygan.defects import Symmetry, all_defects, kind_of, parts_of, symmetry_of
 from microscopygan.defects.axial import Axial
 from microscopygan.defects.base import Composition, Defect, Place
 from microscopygan.defects.lowres import LowResolution, low_resolution
@@ -72,6 +72,31 @@ def test_defects_are_found_in_the_order_of_the_light_path() -> None:
 def test_several_defects_are_as_symmetric_as_the_least_symmetric() -> None:
     assert symmetry_of("noise+axial") is symmetry_of("axial") is Symmetry.FLIPS
     assert symmetry_of("noise+unheard-of") is Symmetry.ALL
+
+
+@pytest.mark.parametrize("name", all_defects())
+@pytest.mark.parametrize("label", ["{}", "{}_2023", "2023-05-11 {}", "{}s (2)", "{}-GFP"])
+def test_a_label_names_its_defect(name: str, label: str) -> None:
+    for written in (name, name.upper(), name.title()):
+        assert kind_of(label.format(written)) is all_defects()[name]
+
+
+@pytest.mark.parametrize(
+    ("label", "parts"),
+    [
+        ("low_res", ("lowres",)),
+        ("LowRes and hot pixel", ("lowres", "hotpixels")),
+        ("noise+axial", ("noise", "axial")),
+        ("noises noise", ("noise",)),
+        ("noisiest", ()),
+        ("2023", ()),
+        ("Körper", ()),
+    ],
+)
+def test_a_label_may_name_several_defects_or_none(label: str, parts: tuple[str, ...]) -> None:
+    assert parts_of(label) == parts
+    if len(parts) != 1:
+        assert kind_of(label) is None
 
 
 def test_no_other_source_file_names_a_defect() -> None:

@@ -67,7 +67,7 @@ def test_any_noise_of_a_pair_is_uncorrelated() -> None:
 def test_noisy_images_validate_with_their_neighbours() -> None:
     rng = np.random.default_rng(0)
     planes = [rng.random((64, 72), dtype=np.float32) for _ in range(2)]
-    images = noisy_images(planes, Settings())["noise"]
+    images = noisy_images(planes, Settings())
     assert images.image.shape == images.target.shape == (32, 32, 32)
     assert not np.array_equal(images.image[0], images.target[0])
 

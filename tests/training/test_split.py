@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 
 from microscopygan.datasets.folder import Dataset, Pair, Sample
+from microscopygan.defects.noise import Noise
+from microscopygan.defects.specimens import nuclei
 from microscopygan.settings import Settings, make_settings
-from microscopygan.training.split import split_dataset, validation_kinds
+from microscopygan.training.split import calibrate_physics, split_dataset, validation_kinds
 
 ADAPT = make_settings("default", seed=1, validation=0.2)
 
@@ -121,6 +123,20 @@ def test_one_of_few_pairs_validates_where_no_pair_is_synthetic() -> None:
         split_dataset(Dataset([], {}, {"a": pairs(1)}, {}), real)
 
 
+def test_labels_of_one_defect_are_fitted_alike() -> None:
+    labels = ("noise", "Noise_2023")
+    rng = np.random.default_rng(0)
+    clean = [nuclei((64, 64), rng) for _ in range(6)]
+    bad = [Noise(photons=10).apply(plane, rng) for plane in clean[:3]]
+    data = [Sample(p, f"{k}", f"{k}") for k, p in enumerate(clean)]
+    sets = {}
+    for label in labels:
+        some = [Sample(p, f"n{k}", f"n{k}") for k, p in enumerate(bad)]
+        split = split_dataset(Dataset(data, {label: some}, {}, {}), ADAPT)
+        sets[label] = calibrate_physics(split, ADAPT)[label]
+    assert sets["noise"] == sets["Noise_2023"]
+
+
 def noisy(count: int, shape: tuple[int, int]) -> Dataset:
     rng = np.random.default_rng(0)
     some = [Sample(rng.random(shape, dtype="f4"), f"{k}", f"{k}") for k in range(count)]
@@ -130,6 +146,8 @@ def noisy(count: int, shape: tuple[int, int]) -> Dataset:
 def test_noisy_images_alone_are_held_back_by_image() -> None:
     split = split_dataset(noisy(10, (48, 48)), ADAPT)
     assert split.clean == []
+    labelled = Dataset([], {"Noise_2": noisy(10, (48, 48)).defective["noise"]}, {}, {})
+    assert len(split_dataset(labelled, ADAPT).defective["Noise_2"]) == 8
     assert len(split.defective["noise"]) == 8
     kept = {plane.tobytes() for plane in split.defective["noise"]}
     assert not kept & {plane.tobytes() for plane in split.validation_planes["noise"]}

@@ -18,7 +18,15 @@ import numpy as np
 from ..image.axes import to_volumes
 from ..image.formats import Image, check_pixels, list_images, read
 from ..image.intensity import fit_affine, percentile_map
-from .names import folders_in, images_in, label_of, matched, named_folders, stem_of
+from .names import (
+    check_defects,
+    folders_in,
+    images_in,
+    label_of,
+    matched,
+    named_folders,
+    stem_of,
+)
 from .published import PublishedPair, evenly, find_published, thinned
 from .published_pixels import scanned_along_x
 
@@ -228,6 +236,7 @@ def match_intensity(target: np.ndarray, reference: np.ndarray, sigma: float = 6.
 
 def _load_folders(folder: Path, match_pairs: bool, min_size: int) -> Dataset:
     named = named_folders(folder)
+    check_defects(path for name, path in named.items() if name not in RESERVED)
     loaded = {
         name: _load_samples(path, min_size)
         for name, path in named.items()
@@ -284,7 +293,8 @@ def _load_task(
             failed.append(error)
     if len(failed) > len(pairs_read) / 10:
         raise failed[0]
-    if defect == "axial" and scanned_along_x([p.input for p in pairs], [p.target for p in pairs]):
+    sides = [p.input for p in pairs], [p.target for p in pairs]
+    if "axial" in defect.lower() and scanned_along_x(*sides):
         return [replace(p, input=p.input.T, target=p.target.T) for p in pairs]
     return pairs
 
@@ -308,6 +318,7 @@ def _load_pair_folders(folder: Path, match_pairs: bool, min_size: int) -> dict[s
             f"{folder}: expected <defect>/input/ and <defect>/target/, got no folder; add them "
             f"or remove {folder.name}/"
         )
+    check_defects(folders.values())
     return {name: _load_pairs(p, match_pairs, min_size) for name, p in folders.items()}
 
 

@@ -1,9 +1,18 @@
 """Folders of images by the images' names: what is there, and what belongs together."""
 
+import re
 import unicodedata
+from collections.abc import Iterable
 from pathlib import Path
 
 from ..image.formats import FORMATS, list_images, split_part
+
+# Words in the names of folders that programs and people leave beside their images.
+_LEFT = (
+    "backup denoised deconvolved evaluation mask output prediction preview processed report "
+    "restoration restored result run segmentation thumbnail temp tmp trash"
+)
+_RUN = ("restorer.onnx", "run.json", "settings.json")  # files of a training run
 
 
 def folders_in(folder: Path) -> list[Path]:
@@ -28,6 +37,28 @@ def named_folders(folder: Path) -> dict[str, Path]:
                 f"{path.name}/; join them"
             )
     return named
+
+
+def check_defects(folders: Iterable[Path]) -> None:
+    """Refuse folders that hold no defective images, by their names or as the run of a training.
+
+    A network that learns from results of an earlier one learns its faults.
+
+    Raises
+    ------
+    ValueError
+        One of them.
+    """
+    for folder in folders:
+        words = {word.rstrip("s") for word in re.findall("[a-z]+", folder.name.lower())}
+        found = sorted(words & set(_LEFT.split()))
+        run = [name for name in _RUN if (folder / name).exists()]
+        if found or run:
+            what = f"what is called {found[0]}" if found else f"the run that {run[0]} is of"
+            raise ValueError(
+                f"{folder}: expected a folder named after a defect, got {what}, which would be "
+                "learned as one; move it out of the dataset, or rename it if it is a defect"
+            )
 
 
 def folded(name: str) -> str:

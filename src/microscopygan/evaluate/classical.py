@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from ..defects import all_defects
+from ..defects import kind_of
 from ..defects.classical import non_local_means
 
 Plane = NDArray[np.float32]
@@ -17,7 +17,7 @@ def classical(plane: Plane, defect: str) -> Plane:
     plane
         (Y, X) float32, about 0..1 after the percentile normalisation, not clipped.
     defect
-        Name of the defect; `non_local_means` restores one that is not known.
+        Its label; `non_local_means` restores one that names no single defect.
 
     Returns
     -------
@@ -36,5 +36,5 @@ def classical(plane: Plane, defect: str) -> Plane:
         )
     if not np.isfinite(values).all():
         raise ValueError("expected finite pixels, got NaN or infinity; mask or replace them first")
-    kind = all_defects().get(defect)
+    kind = kind_of(defect)
     return kind.classical(values) if kind else non_local_means(values)

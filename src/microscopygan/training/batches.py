@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 from scipy import ndimage
 
-from ..defects import Defect, Symmetry, symmetry_of
+from ..defects import Defect, Symmetry, parts_of, symmetry_of
 from ..defects.base import Range
 from ..image.intensity import percentile_map
 from ..settings import SamplingSettings, Settings
@@ -94,14 +94,14 @@ class PairBatches:
 
 
 def hint_for(name: str, hints: tuple[str, ...]) -> list[float]:
-    """Return 1 for each of `hints` that a defect is or, joined by +, consists of, else 0.
+    """Return 1 for each of `hints` that a label speaks of, else 0.
 
     Examples
     --------
     >>> hint_for("noise+axial", ("noise", "axial", "lowres"))
     [1.0, 1.0, 0.0]
     """
-    return [float(hint in name.split("+")) for hint in hints]
+    return [float(hint in parts_of(name)) for hint in hints]
 
 
 def draw_simulated(

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from ..defects import all_defects
+from ..defects import all_defects, parts_of
 from ..defects.specimens import draw_specimen
 from ..gan.cgan import load_restorer
 from ..gan.cin_gan import load_defects, synthesize
@@ -57,7 +57,8 @@ def generator_for(split: Split) -> DefectGenerator:
     """
     generator, shipped = load_defects(DEFECTS)
     names = split.defects
-    choose_rows(generator, [shipped.index(name) if name in shipped else None for name in names])
+    rows = {name: row for row, name in enumerate(shipped)}
+    choose_rows(generator, [rows.get("+".join(parts_of(name))) for name in names])
     unknown = torch.tensor([name not in split.physics for name in names])
     generator.gain.data[:] = unknown[:, None]
     if unknown.any():

@@ -97,10 +97,10 @@ class NeighbourBatches:
         }
 
 
-def noisy_images(planes: list[np.ndarray], settings: Settings) -> dict[str, ValidationImages]:
+def noisy_images(planes: list[np.ndarray], settings: Settings) -> ValidationImages:
     """Return the images that validate a restorer of noise, made of noisy ones."""
     rng = np.random.default_rng([settings.seed, 6])
     fields = cut_fields([[plane] for plane in planes], rng, settings.adaptation)
     drawn = [neighbours(field, rng) for (field,) in fields]
     height, width = (side // 4 * 4 for side in drawn[0][0].shape)  # what the network takes
-    return {"noise": stack_pairs((a[:height, :width], b[:height, :width]) for a, b in drawn)}
+    return stack_pairs((a[:height, :width], b[:height, :width]) for a, b in drawn)

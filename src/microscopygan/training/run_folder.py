@@ -6,7 +6,7 @@ import json
 import shutil
 from pathlib import Path
 
-from ..defects import Defect, all_defects
+from ..defects import Defect, all_defects, kind_of
 from ..defects.base import Composition
 from ..image.atomic import write_text
 from ..settings import STAGES, Settings
@@ -135,7 +135,7 @@ def summary(run: Path) -> list[str]:
     lines.append(f"Validated on {kinds}.")
     if not about["dataset"]["clean"]:
         lines.append("No clean image was given: the noise was learned from itself.")
-    unknown = [name for name in adaptation["judged_on"] if name not in all_defects()]
+    unknown = [name for name in adaptation["judged_on"] if kind_of(name) is None]
     if unknown and about["dataset"]["alpha"] > 0:
         lines.append(
             f"No physics is known of {', '.join(unknown)}: CIN-GAN learned it from the images, and "
@@ -156,12 +156,14 @@ def read_physics(run: Path) -> dict[str, list[Defect]]:
     path = run / "physics.json"
     saved = json.loads(path.read_text()) if path.exists() else {}
     return {
-        name: [
-            (Composition if "steps" in fields else all_defects()[name]).model_validate(fields)
-            for fields in sets
-        ]
+        name: [_kind(name, fields).model_validate(fields) for fields in sets]
         for name, sets in saved.items()
     }
+
+
+def _kind(name: str, fields: dict[str, object]) -> type[Defect]:
+    """Return what the parameters of a label's defect are of."""
+    return Composition if "steps" in fields else kind_of(name) or all_defects()[name]
 
 
 def write_json(path: Path, content: object) -> None:

@@ -14,7 +14,7 @@ import numpy as np
 
 from ..datasets.folder import Dataset, Pair, Sample
 from ..datasets.folder import split as split_samples
-from ..defects import Defect, all_defects
+from ..defects import Defect, kind_of, parts_of
 from ..defects.calibration import calibrate_with_noise
 from ..defects.specimens import draw_specimen
 from ..settings import Settings
@@ -95,13 +95,15 @@ def split_dataset(dataset: Dataset, settings: Settings) -> Split:
     planes += [pair.target for some in validation_pairs.values() for pair in some]
     validation_planes = {name: planes for name in dataset.defects if not validation_pairs[name]}
     if not clean:
-        if not (settings.start == "generalist" and dataset.defects == ["noise"]):
+        noise = settings.start == "generalist" and [*map(parts_of, dataset.defects)] == [("noise",)]
+        if not noise:
             raise ValueError(
                 "expected clean images (clean/ or the targets of pairs), got none; only noise can "
                 "be learned without them, alone, and from the generalist"
             )
-        defective["noise"], validation_planes["noise"] = _split_noisy(
-            dataset.defective["noise"], settings, rng
+        (name,) = dataset.defects
+        defective[name], validation_planes[name] = _split_noisy(
+            dataset.defective[name], settings, rng
         )
     elif len(clean) < settings.split.few_clean:
         side = settings.split.specimen_side
@@ -259,16 +261,18 @@ def calibrate_physics(split: Split, settings: Settings) -> dict[str, list[Defect
     """
     with ThreadPoolExecutor() as pool:
         fitted = {
-            name: pool.submit(_calibrated, split, name, number, settings)
+            name: pool.submit(_calibrated, split, name, kind, number, settings)
             for number, name in enumerate(split.defects)
-            if name in all_defects()
+            if (kind := kind_of(name))
         }
     return {name: sets.result() for name, sets in fitted.items()}
 
 
-def _calibrated(split: Split, name: str, number: int, settings: Settings) -> list[Defect]:
+def _calibrated(
+    split: Split, name: str, kind: type[Defect], number: int, settings: Settings
+) -> list[Defect]:
     rng = np.random.default_rng([settings.seed, 2, number])
-    kind, pairs = all_defects()[name], split.pairs[name]
+    pairs = split.pairs[name]
     if len(pairs) >= settings.split.few_pairs:
         fitted = kind.calibrate_pairs([(p.input, p.target) for p in pairs], rng)
         if fitted:

@@ -23,7 +23,7 @@ from torch import nn
 
 from .. import __version__
 from ..datasets.folder import Dataset, load_dataset
-from ..defects import all_defects
+from ..defects import kind_of, parts_of
 from ..gan.cgan import CGan
 from ..gan.cin_gan import CinGan, load_defects, save_defects
 from ..gan.networks import (
@@ -309,7 +309,7 @@ def begin(
 
 def needs_defects(split: Split, settings: Settings) -> bool:
     """Tell whether a restorer needs CIN-GAN: for synthetic pairs, unless physics makes them all."""
-    physical = settings.defects.physics and all(name in all_defects() for name in split.defects)
+    physical = settings.defects.physics and all(map(kind_of, split.defects))
     return bool(split.clean) and settings.alpha > 0 and not (physical and settings.cin_gan == 0)
 
 
@@ -456,11 +456,12 @@ def restorer_images(
 ) -> tuple[Batches, dict[str, ValidationImages]]:
     """Return the batches of the restorer and, to adapt the network `start`, validation images."""
     if start is not None and not split.clean:
-        planes, validation_planes = split.defective["noise"], split.validation_planes["noise"]
+        (name,) = split.defects
+        planes, validation_planes = split.defective[name], split.validation_planes[name]
         neighbor2neighbor.check_noise([*planes, *validation_planes], start, settings)
         return (
             neighbor2neighbor.NeighbourBatches(planes, settings),
-            neighbor2neighbor.noisy_images(validation_planes, settings),
+            {name: neighbor2neighbor.noisy_images(validation_planes, settings)},
         )
     images = {} if start is None else validation_images(split, settings, generator)
     return PairBatches(split, settings), images
@@ -526,7 +527,7 @@ def model_card(split: Split, settings: Settings, steps: int) -> ModelCard:
         halo=halo,
         multiple=network.multiple,
         tileable=network.tileable,
-        defects=split.defects,
+        defects=tuple(dict.fromkeys("+".join(parts_of(name)) or name for name in split.defects)),
         hints=settings.restorer.architecture.hints,
         training={
             "preset": settings.preset,
