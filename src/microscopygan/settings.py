@@ -92,6 +92,9 @@ class RestorerArchitecture(_Settings):
     hints: tuple[Hint, ...] = Field(
         (), description="defects that the network takes as a hint; unet only"
     )
+    planes: Literal[1, 3] = Field(
+        1, description="planes it sees: one, or the one before and the one after as well; unet only"
+    )
 
 
 Architecture = TypeVar("Architecture", GeneratorArchitecture, RestorerArchitecture)

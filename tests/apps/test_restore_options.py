@@ -25,6 +25,7 @@ some = st.builds(
     voxel_size=st.none() | st.just("0.5,0.1,0.1"),
     channels=st.none() | st.just("0,2"),
     keep_sampling=st.booleans(),
+    neighbours=st.sampled_from(["auto", "z", "t", "none"]),
     memory=st.none() | st.just("2GB"),
     threads=st.none() | st.integers(1, 64),
 )

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from microscopygan.image.image import Image
 from microscopygan.image.tiles import region_size
 from microscopygan.model_card import ModelCard
-from microscopygan.restoration.intensity_maps import Scales
+from microscopygan.restoration.intensity_maps import NeighbourAxis, Scales
 from microscopygan.restoration.model import Restorer
 from microscopygan.restoration.plan import free_memory, plan, plan_blocks, processors
 from microscopygan.restoration.tasks import Options, PlaneTask, choose_task
@@ -119,6 +119,26 @@ def test_small_planes_go_together() -> None:
     blocks = plan_blocks((4, 60, 256, 256), "TZYX", {"Y": 1024, "X": 1024}, 2**24)
     assert blocks.block == (1, 16, 256, 256)
     assert region_size(blocks[0]) == 2**20
+
+
+def test_planes_with_neighbours_go_together() -> None:
+    tile = {"Y": 1024, "X": 2048}
+    assert plan_blocks((60, 2048, 2048), "ZYX", tile, 2**24, beside="Z").block == (8, 1024, 2048)
+    assert plan_blocks((60, 2048, 2048), "ZYX", tile, 2**22, beside="Z").block == (2, 1024, 2048)
+    movie = plan_blocks((50, 3, 900, 900), "TCYX", tile, 2**24, beside="T").block
+    assert movie == (8, 1, 900, 900)
+
+
+def test_planes_with_neighbours_fit_into_memory() -> None:
+    image = Image(np.broadcast_to(np.uint16(0), (50, 9000, 9000)), "ZYX")
+    scales, card = Scales(image, "none", 1, 99), CARD.model_copy(update={"planes": 3})
+    axis = NeighbourAxis(image, "z")
+    shape = image.array.shape
+    task = PlaneTask("ZYX", shape, UINT16, scales, card.halo, card.multiple, 3, axis)
+    for memory in (2 * 10**8, 10**9, 10**10):
+        blocks, tile = plan(task, card, memory, source=UINT16)
+        network = (tile["Y"] + 72) * (tile["X"] + 72) * 280
+        assert 150e6 + network + np.prod(blocks.block) * (16 * 3 + 3 * (3 * 2 + 2)) <= memory
 
 
 def control_group(root: Path, lines: str, files: dict[str, str]) -> Path:

@@ -60,6 +60,24 @@ def test_the_halo_of_the_model_that_ships_is_exact() -> None:
     assert receptive_field(shipped, card.multiple) == card.halo
 
 
+def test_neighbouring_planes_go_into_the_file(tmp_path: Path) -> None:
+    small = DEFAULT.model_copy(update={"channels": (2, 2, 2), "blocks": 1, "planes": 3})
+    network = build_restorer(small)
+    nn.init.normal_(network.last.weight)
+    assert receptive_field(network, 4, planes=3) == receptive_field(unet(1), 4)
+    wide = nn.Conv2d(3, 1, 5, padding=2)
+    nn.init.zeros_(wide.weight[:, 1])
+    assert receptive_field(wide, 1, planes=3) == (2, 2)
+    card = ModelCard(program="0", planes=3, halo=(25, 25), multiple=4, defects=("noise",))
+    assert export_restorer(network, tmp_path / "restorer.onnx", card) <= 1e-4
+    restorer = Restorer(tmp_path / "restorer.onnx")
+    assert restorer.card.planes == 3
+    windows = np.random.default_rng(0).random((2, 3, 40, 52), dtype=np.float32)
+    with torch.no_grad():
+        expected = network(torch.from_numpy(windows)).numpy()
+    np.testing.assert_allclose(restorer.run_windows(windows), expected, atol=1e-4)
+
+
 def test_the_file_says_what_was_measured(tmp_path: Path) -> None:
     network = unet(1)
     card = ModelCard(program="0", halo=(25, 25), multiple=4, defects=("noise",))

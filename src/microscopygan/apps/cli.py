@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from .. import __version__
-from ..restoration import Device, DtypeName, HotPixels, Scope, TaskName
+from ..restoration import Device, DtypeName, HotPixels, Neighbours, Scope, TaskName
 from ..restoration.models import GENERALIST
 from ..settings import HINTS, Preset, Stage, Start
 from .extras import need, one_line
@@ -195,6 +195,10 @@ Dtype = Annotated[DtypeName, typer.Option(help="auto: as the input, float32 of f
 Hot = Annotated[
     HotPixels, typer.Option("--hot-pixels", help="auto: mended where there clearly are some.")
 ]
+Beside = Annotated[
+    Neighbours,
+    typer.Option("--neighbours", help="Planes beside, along Z or T; auto: where they correlate."),
+]
 ThisFile = Annotated[
     bool, typer.Option("--this-file", help="Of an image in several files, this one alone.")
 ]
@@ -258,6 +262,7 @@ def restore(
     dtype: Dtype = "auto",
     keep_sampling: KeepSampling = False,
     hot_pixels: Hot = "auto",
+    neighbours: Beside = "auto",
     memory: Memory = None,
     device: Processor = "auto",
     threads: Threads = None,

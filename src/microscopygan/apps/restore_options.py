@@ -14,7 +14,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from .. import __version__
-from ..restoration import Device, DtypeName, HotPixels, Scope, TaskName
+from ..restoration import Device, DtypeName, HotPixels, Neighbours, Scope, TaskName
 from ..restoration.models import GENERALIST
 from ..settings import explain
 
@@ -58,6 +58,7 @@ class RestoreOptions(BaseModel):
     dtype: DtypeName = Field("auto", description="auto: as the input, float32 of few grey levels")
     keep_sampling: bool = Field(False, description="axial task: return to the input's planes")
     hot_pixels: HotPixels = Field("auto", description="auto: mended where there clearly are some")
+    neighbours: Neighbours = Field("auto", description="planes beside: where they correlate")
     memory: str | None = Field(None, description="such as 2GB; half of what is free if not given")
     device: Device = Field("auto", description="what the network runs on")
     threads: int | None = Field(None, ge=1, description="threads of each worker")

@@ -218,7 +218,8 @@ class UNetRestorer(nn.Module):
     """Residual U-Net of three scales without any normalisation; sizes in multiples of 4.
 
     It takes the defects of an image as a hint: each of ``architecture.hints`` adds a constant
-    of its own to every channel of the two coarser scales. All zero, the network is blind.
+    of its own to every channel of the two coarser scales. All zero, the network is blind. With
+    ``architecture.planes`` of 3 it sees a plane with the one before and the one after.
     """
 
     multiple = 4
@@ -228,7 +229,7 @@ class UNetRestorer(nn.Module):
         super().__init__()
         self.architecture = architecture
         fine, middle, coarse = architecture.channels
-        self.stem = nn.Conv2d(1, fine, 3, padding=1)
+        self.stem = nn.Conv2d(architecture.planes, fine, 3, padding=1)
         self.fine = ResidualBlock(fine)
         self.down1 = nn.Conv2d(fine, middle, 2, 2)
         self.middle = ResidualBlock(middle)
@@ -248,7 +249,7 @@ class UNetRestorer(nn.Module):
         )
 
     def forward(self, image: Tensor, hint: Tensor | None = None) -> Tensor:
-        """(B, 1, Y, X) to the same, restored; hint (B, hints), 1 for each defect it has."""
+        """(B, planes, Y, X) to the middle one; hint (B, hints), 1 for each defect it has."""
         x1 = self.fine(self.stem(image))  # (B, fine, Y, X)
         x2, shifts = self.down1(x1), list(self.hint) if hint is not None else []
         if hint is not None and shifts:
@@ -260,7 +261,8 @@ class UNetRestorer(nn.Module):
         x = self.coarse(x)  # (B, coarse, Y/4, X/4)
         x = self.middle_up(x2 + self.up2(x))
         x = self.fine_up(x1 + self.up1(x))
-        return image + self.last(x)  # type: ignore[no-any-return]
+        middle = image.shape[1] // 2
+        return image[:, middle : middle + 1] + self.last(x)  # type: ignore[no-any-return]
 
 
 class ResNetRestorer(nn.Module):

@@ -27,7 +27,7 @@ from ..image.formats import (
 )
 from ..image.image import check_kind
 from ..image.lazy import Blocks, LazyArray
-from . import Device, DtypeName, HotPixels, Scope, TaskName
+from . import Device, DtypeName, HotPixels, Neighbours, Scope, TaskName
 from .dask_arrays import DaskSource, is_dask, lazily_restored
 from .intensity_maps import Scales, without_hot_pixels
 from .job import BlockRestorer, Job, Progress, Report, check_resumed, counting, marked_blocks
@@ -104,6 +104,7 @@ def restore(
     task: TaskName = "plane",
     keep_sampling: bool = False,
     hot_pixels: HotPixels = "auto",
+    neighbours: Neighbours = "auto",
     memory: int | None = None,
     device: Device = "auto",
     threads: int | None = None,
@@ -141,6 +142,10 @@ def restore(
     hot_pixels
         ``auto`` mends single pixels far brighter than all around them where there clearly are
         some (not of Dask arrays); ``mend`` also where that is less clear, ``keep`` puts them back.
+    neighbours
+        Of models that see neighbouring planes: ``z`` or ``t`` takes those along this axis,
+        ``none`` restores each plane by itself, and ``auto`` takes those along Z, or T where there
+        is one plane along Z, if they show the same structures.
     memory
         Bytes that the work may take besides input and output; half of what is free where not
         given.
@@ -167,15 +172,18 @@ def restore(
     FileNotFoundError, OSError
         The model or the image cannot be read.
     """
-    options = Options(task, intensity, _as_channels(channels), dtype, keep_sampling, hot_pixels)
+    options = Options(
+        task, intensity, _as_channels(channels), dtype, keep_sampling, hot_pixels, neighbours
+    )
     opened, options = prepare(_as_image(image, axes, pixel_size), options)
     if task == "axial" and pixel_size is None:
         _question_planes(opened)
     restorer = load(model, device=device, threads=threads, defect=defect, strength=strength)
-    restored = _restored(opened, restorer, options, memory, progress)
+    restored, notes = _restored(opened, restorer, options, memory, progress)
     if not isinstance(image, Image):
         return restored
-    return replace(opened, array=restored, pixel_size=output_pixel_size(opened, options))
+    size = output_pixel_size(opened, options)
+    return replace(opened, array=restored, pixel_size=size, notes=(*opened.notes, *notes))
 
 
 def restore_file(
@@ -191,6 +199,7 @@ def restore_file(
     task: TaskName = "plane",
     keep_sampling: bool = False,
     hot_pixels: HotPixels = "auto",
+    neighbours: Neighbours = "auto",
     memory: int | None = None,
     device: Device = "auto",
     threads: int | None = None,
@@ -211,7 +220,7 @@ def restore_file(
         An image file or a Zarr folder or URL, see `open_image`.
     output
         Its suffix chooses the format, see `create`. Appears when it is complete.
-    model, axes, pixel_size, channels, intensity, dtype, task, keep_sampling, hot_pixels
+    model, axes, pixel_size, channels, intensity, dtype, task, keep_sampling, hot_pixels, neighbours
         As for `restore`.
     device, defect, strength
         As for `restore`.
@@ -282,6 +291,7 @@ def restore_file(
         dtype,
         keep_sampling,
         hot_pixels,
+        neighbours,
     )
     job_task = choose_task(image, restorer, options)
     job_task.scales.measure()  # once, for all workers and for the provenance
@@ -306,16 +316,16 @@ def _restored(
     options: Options,
     memory: int | None,
     progress: Progress | None,
-) -> Any:
-    """Return the restored pixels, as a numpy or Dask array."""
+) -> tuple[Any, tuple[str, ...]]:
+    """Return the restored pixels, as a numpy or Dask array, and notes on them."""
     work, blocks = plan_work(image, restorer, options, memory)
     if isinstance(image.array, DaskSource):
         about = (restorer.identity, options, image.axes, image.pixel_size)
-        return lazily_restored(image.array, work, about)
+        return lazily_restored(image.array, work, about), ()
     result = np.empty(work.task.shape, work.task.dtype)
     job = Job(work, result, blocks)
     job.run(counting(job, progress))
-    return result
+    return result, _neighbours_note(work.task)
 
 
 def prepare(image: Image, options: Options) -> tuple[Image, Options]:
@@ -449,6 +459,8 @@ def _header(image: Image, task: Task, restorer: Restorer, options: Options) -> H
         "settings": asdict(options),
         "intensity": _maps(task.scales),
     }
+    if task.neighbours is not None:
+        provenance["neighbours"] = task.neighbours.stated()
     return replace(
         image.header,
         shape=task.shape,
@@ -475,8 +487,10 @@ def _fingerprint(
 ) -> dict[str, object]:
     """State all that the pixels of the output depend on."""
     source = image.source
+    beside = {} if task.neighbours is None else {"neighbouring planes": task.neighbours.stated()}
     return asdict(options) | {
         **restorer.identity,
+        **beside,
         "input": str(source.resolve() if isinstance(source, Path) else source),
         "intensity maps": _maps(task.scales),
     }
@@ -544,7 +558,7 @@ def _not_kept(image: Image, output: Path) -> tuple[str, ...]:
 
 
 def _notes(image: Image, restorer: Restorer, task: Task) -> tuple[str, ...]:
-    notes, scales = [], task.scales
+    notes, scales = [*_neighbours_note(task)], task.scales
     if task.dtype.kind == "f" and image.array.dtype.kind in "ui" and few_levels(scales):
         notes.append(
             "The image has few grey levels: the output is float32, since rounding would cost more "
@@ -573,3 +587,9 @@ def _notes(image: Image, restorer: Restorer, task: Task) -> tuple[str, ...]:
             f"{constant} of {len(scales)} parts hold the same intensity everywhere and were copied."
         )
     return tuple(notes)
+
+
+def _neighbours_note(task: Task) -> tuple[str, ...]:
+    """Say what was decided of neighbouring planes, where there was something to decide."""
+    note = None if task.neighbours is None else task.neighbours.note
+    return () if note is None else (note,)

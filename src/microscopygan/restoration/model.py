@@ -104,11 +104,6 @@ class Restorer:
                 "restorer.onnx of a run"
             )
         self.card = ModelCard.from_json(about, str(model))
-        if self.card.planes != 1:
-            raise ValueError(
-                f"{model}: expected a model of single planes, got one of {self.card.planes}; "
-                "update MicroscopyGAN"
-            )
         self._mean = [_mean_output(self._session, self.card, str(model))]
         self._use(defect, strength)
 
@@ -152,7 +147,9 @@ class Restorer:
         Parameters
         ----------
         windows
-            (N, 1, Y, X) float32 on about 0..1, Y and X multiples of ``card.multiple``. Small ones
+            (N, planes, Y, X) float32 on about 0..1, Y and X multiples of ``card.multiple``: one
+            plane, or as many neighbouring ones as the network sees, the middle one of which is
+            restored. Of a network that sees several, one plane is its own neighbour. Small windows
             go through the network several at a time.
         report
             Called with the number of pixels each time some have gone through the network; what
@@ -161,7 +158,7 @@ class Restorer:
         Returns
         -------
         numpy.ndarray
-            The same shape, restored.
+            (N, 1, Y, X), restored.
 
         Raises
         ------
@@ -172,7 +169,10 @@ class Restorer:
         step = max(1, most // (windows.shape[2] * windows.shape[3]))
         parts: list[NDArray[np.float32]] = []
         for first in range(0, len(windows), step):
-            feed = {"image": np.ascontiguousarray(windows[first : first + step], np.float32)}
+            some = windows[first : first + step]
+            if some.shape[1] < self.card.planes:
+                some = np.repeat(some, self.card.planes, 1)
+            feed = {"image": np.ascontiguousarray(some, np.float32)}
             if self.card.hints:
                 feed["hint"] = np.repeat(self._hints, len(feed["image"]), 0)
             try:
@@ -180,10 +180,10 @@ class Restorer:
             except Exception as error:  # ONNX Runtime has no exception of its own for this
                 raise _memory_error(error, feed["image"]) from None
             if self.strength < 1:
-                change = np.float32(self.strength) * (parts[-1] - feed["image"])
-                parts[-1] = feed["image"] + change
+                middle = some[:, some.shape[1] // 2, None]
+                parts[-1] = middle + np.float32(self.strength) * (parts[-1] - middle)
             if report is not None:
-                report(feed["image"].size)
+                report(parts[-1].size)
         return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
     def restore_plane(self, plane: np.ndarray, *, tile: int = _TILE) -> NDArray[np.float32]:
@@ -214,6 +214,12 @@ class Restorer:
 def _mean_output(session: onnxruntime.InferenceSession, card: ModelCard, file: str) -> str:
     """Name the file's output that the card calls the mean, where the two fit."""
     inputs = [each.name for each in session.get_inputs()]
+    planes = session.get_inputs()[0].shape[1]
+    if planes != card.planes or planes % 2 != 1:
+        raise ValueError(
+            f"{file}: expected a model of an odd number of planes, as its card says, got one of "
+            f"{planes} and a card of {card.planes}; export it again, or update MicroscopyGAN"
+        )
     outputs = [each.name for each in session.get_outputs()]
     wanted = ["image", "hint"] if card.hints else ["image"]
     if inputs != wanted or len(outputs) != len(card.outputs) or "mean" not in card.outputs:

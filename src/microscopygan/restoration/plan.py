@@ -25,6 +25,7 @@ SMALLEST = 64  # pixels; smaller tiles consist of halo
 _LARGEST = {"YX": 1472, "ZYX": 256}  # pixels; larger tiles gain less than 6 % by fewer halos
 _WIDEST = 2048  # pixels; a plane's rows stay whole up to here, which saves halos
 _LARGEST_BLOCK = 2**24  # pixels
+_THICK = 8  # planes of a block with neighbours, of which ten are read
 
 _PROGRAM = 150 * 10**6  # bytes of the program itself, with ONNX Runtime and Zarr
 _VOLUME = 24  # bytes for a pixel on the grid of the axial task
@@ -162,13 +163,16 @@ def plan(
     MemoryError
         It takes more; the message says how much.
     """
-    pixel = _BLOCK + 3 * (source.itemsize + task.dtype.itemsize)
+    seen = card.planes if task.neighbours is not None else 1
+    pixel = seen * _BLOCK + 3 * (seen * source.itemsize + task.dtype.itemsize)
     tile = _tile_sides(task, card, memory) if card.tileable else _whole_sides(task, card, memory)
     limit = min(_LARGEST_BLOCK, int(0.4 * (memory - _PROGRAM) / pixel))
     if not card.tileable:
         limit = max(limit, math.prod(_lengths(task)))
     same = len(chunks or ()) == len(task.shape) and task.tiled == "YX"
-    blocks = plan_blocks(task.shape, task.axes, tile, limit, unit, chunks if same else None)
+    stored = chunks if same else None
+    beside = task.neighbours.candidate if task.neighbours is not None else ""
+    blocks = plan_blocks(task.shape, task.axes, tile, limit, unit, stored, beside)
     needed = _PROGRAM + 2.5 * pixel * math.prod(blocks.block)
     if unit and math.prod(blocks.block) > limit and needed > memory:
         raise MemoryError(
@@ -230,6 +234,7 @@ def plan_blocks(
     limit: int,
     unit: tuple[int, ...] | None = None,
     chunks: tuple[int, ...] | None = None,
+    beside: str = "",
 ) -> Blocks:
     """Choose the shape of the blocks of an output.
 
@@ -249,6 +254,9 @@ def plan_blocks(
     chunks
         Blocks in which the source is stored, in coordinates of the output. Reading a part of one
         costs as much as reading it whole, so that a block spans whole ones where it may.
+    beside
+        An axis along which a plane is restored together with its neighbours, which are read again
+        for the next block: eight of them make a block, where so many fit.
 
     Examples
     --------
@@ -258,6 +266,8 @@ def plan_blocks(
     (16, 256, 256)
     >>> plan_blocks((60, 3000, 3000), "ZYX", {"Y": 1024, "X": 1024}, 2**24, (1, 512, 512)).block
     (1, 1024, 1024)
+    >>> plan_blocks((60, 900, 900), "ZYX", {"Y": 1024, "X": 1024}, 2**24, beside="Z").block
+    (8, 900, 900)
     """
     least = unit or (1,) * len(shape)
     block = [min(size, n) for size, n in zip(least, shape, strict=True)]
@@ -277,6 +287,7 @@ def plan_blocks(
     grow(others, stored, limit)
     grow(tiled, sides, limit)
     grow(tiled, stored, limit)
+    grow([i for i, letter in enumerate(axes) if letter == beside], [_THICK] * len(shape), limit)
     grow(others, shape, min(limit, _ENOUGH))
     return Blocks(tuple(shape), tuple(block))
 

@@ -14,13 +14,15 @@ from ..image.image import Image
 from ..image.intensity import AffineMap, to_dtype
 from ..image.lazy import region_shape
 from ..image.tiles import Region, Tile, mirror, plan_tiles, region_size, relative, take
-from . import DtypeName, HotPixels, Scope, TaskName
+from ..model_card import ModelCard
+from . import DtypeName, HotPixels, Neighbours, Scope, TaskName
 from .axial import AxialTask, axial_step
-from .intensity_maps import Scales
+from .intensity_maps import NeighbourAxis, Scales
 from .model import Restorer
 
 _FEW = 32  # grey levels
 RunWindows = Callable[[NDArray[np.float32]], NDArray[np.float32]]
+Place = tuple[int, ...]  # of a plane among others
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,8 @@ class Options:
         Of the axial task: return to the planes of the input.
     hot_pixels
         See `without_hot_pixels`.
+    neighbours
+        See `NeighbourAxis`; of models that see neighbouring planes.
     """
 
     task: TaskName = "plane"
@@ -50,6 +54,7 @@ class Options:
     dtype: DtypeName = "auto"
     keep_sampling: bool = False
     hot_pixels: HotPixels = "auto"
+    neighbours: Neighbours = "auto"
 
 
 class Task(Protocol):
@@ -74,6 +79,10 @@ class Task(Protocol):
     def scales(self) -> Scales:
         """Intensity maps of the input."""
 
+    @property
+    def neighbours(self) -> NeighbourAxis | None:
+        """Along which axis a plane is restored together with its neighbours; None: along none."""
+
     def source(self, region: Region) -> Region:
         """Return the region of the input that a region of the output depends on."""
 
@@ -86,7 +95,19 @@ class Task(Protocol):
 
 @dataclass(frozen=True)
 class PlaneTask:
-    """Restoration plane by plane, along Y and X.
+    """Restoration of planes, each by itself or with the planes beside it.
+
+    ::
+
+        planes of a region            3        4        5
+        planes that are read     2    3        4        5    6      (not beyond the image's ends)
+        windows                {2,3,4}  {3,4,5}  {4,5,6}            on the map of the middle one
+
+    The first and the last plane of the image are their own neighbours. All planes of a window are
+    put on about 0..1 by the map of the middle one, which its result goes back by: of a series whose
+    time points have maps of their own, too, so that what stays the same looks the same, and does
+    not flicker as the maps' percentiles do. NaN and infinite pixels of a neighbour are those of
+    the middle plane.
 
     Attributes
     ----------
@@ -96,6 +117,10 @@ class PlaneTask:
         Intensity maps; planes without one are copied.
     halo, multiple
         See `plan_tiles`.
+    planes
+        Number of planes that the network sees at once, odd.
+    neighbours
+        The axis along which they lie; None for models of one plane.
     """
 
     tiled: ClassVar[str] = "YX"
@@ -107,12 +132,18 @@ class PlaneTask:
     scales: Scales
     halo: int | tuple[int, int]
     multiple: int
+    planes: int = 1
+    neighbours: NeighbourAxis | None = None
 
     def source(self, region: Region) -> Region:
-        """Return `region` with what its window shows along Y and X."""
+        """Return `region` with what its windows show along Y and X, and of neighbouring planes."""
         parts = list(region)
         for letter, places in zip("YX", self._shown(self._tile(region)), strict=True):
             parts[self.axes.index(letter)] = slice(int(places.min()), int(places.max()) + 1)
+        if self.neighbours is not None and self.neighbours.axis:
+            i, reach = self.axes.index(self.neighbours.axis), self.planes // 2
+            start, stop = parts[i].start - reach, parts[i].stop + reach
+            parts[i] = slice(max(0, start), min(stop, self.shape[i]))
         return tuple(parts)
 
     def network_pixels(self, region: Region) -> int:
@@ -132,26 +163,45 @@ class PlaneTask:
         result = np.empty(region_shape(region), self.dtype)
         lead = [i for i in range(len(self.axes)) if i not in (y, x)]
         planes, restored_planes = pixels.transpose(*lead, y, x), result.transpose(*lead, y, x)
-        core = relative((region[y], region[x]), (origin[y], origin[x]))
-        maps = {}
-        for place in np.ndindex(planes.shape[:-2]):
+        order = (*lead, y, x)
+        core = relative(tuple(region[i] for i in order), tuple(origin[i] for i in order))
+        given, maps = planes[core], {}
+        for place in np.ndindex(given.shape[:-2]):
             index = {self.axes[i]: region[i].start + k for i, k in zip(lead, place, strict=True)}
             scale = self.scales.of(index)
             if scale is None:
-                restored_planes[place] = to_dtype(planes[place][core], self.dtype)
+                restored_planes[place] = to_dtype(given[place], self.dtype)
             else:
                 maps[place] = scale.map
-        windows = [
-            take(_scaled(planes[place], used), rows, columns) for place, used in maps.items()
-        ]
-        if windows:
-            restored = run_windows(np.stack(windows)[:, None])[:, 0]
+        if maps:
+            shown = [self._beside(place, core, planes.shape) for place in maps]
+            windows = _cut_windows(planes, shown, list(maps.values()), rows, columns)
+            restored = run_windows(windows)[:, 0]
             for window, (place, used) in zip(restored, maps.items(), strict=True):
                 restored_planes[place] = to_dtype(used.undo(window[tile.crop]), self.dtype)
         if pixels.dtype.kind == "f" and not np.isfinite(pixels).all():
-            given = planes[..., core[0], core[1]]
             np.copyto(restored_planes, given, where=~np.isfinite(given))
         return result
+
+    def _beside(self, place: Place, core: Region, read: tuple[int, ...]) -> list[Place]:
+        """Return where, of the planes that were read, those lie that a window shows.
+
+        Parameters
+        ----------
+        place
+            Of the window's middle plane, in the region.
+        core
+            The region, in what was read.
+        read
+            Shape of what was read, (..., Y, X).
+        """
+        middle = tuple(k + part.start for k, part in zip(place, core, strict=False))
+        if self.neighbours is None or not self.neighbours.axis:
+            return [middle]
+        k = [letter for letter in self.axes if letter not in "YX"].index(self.neighbours.axis)
+        steps, last = range(-(self.planes // 2), self.planes // 2 + 1), read[k] - 1
+        along = (min(max(0, middle[k] + step), last) for step in steps)
+        return [(*middle[:k], each, *middle[k + 1 :]) for each in along]
 
     def _tile(self, region: Region) -> Tile:
         y, x = self.axes.index("Y"), self.axes.index("X")
@@ -165,9 +215,44 @@ class PlaneTask:
         return [mirror(read, length) for read, length in zip(tile.read, lengths, strict=True)]
 
 
-def _scaled(plane: np.ndarray, used: AffineMap) -> NDArray[np.float32]:
-    """Map intensities to about 0..1; NaN and infinite ones to 0."""
+def _cut_windows(
+    planes: np.ndarray,
+    shown: Sequence[Sequence[Place]],
+    maps: Sequence[AffineMap],
+    rows: NDArray[np.intp],
+    columns: NDArray[np.intp],
+) -> NDArray[np.float32]:
+    """Cut windows (N, planes, Y, X) on about 0..1.
+
+    Parameters
+    ----------
+    planes
+        (..., Y, X) that were read.
+    shown, maps
+        For each window the places of its planes and the map of all of them.
+    rows, columns
+        What a window shows of a plane.
+    """
+    finite = planes.dtype.kind != "f" or bool(np.isfinite(planes).all())
+    windows = np.empty((len(shown), len(shown[0]), len(rows), len(columns)), np.float32)
+    cut: dict[tuple[Place, AffineMap], NDArray[np.float32]] = {}
+    for window, places, used in zip(windows, shown, maps, strict=True):
+        middle = planes[places[len(places) // 2]]
+        for part, place in zip(window, places, strict=True):
+            part[...] = (
+                cut[place, used]
+                if (place, used) in cut
+                else take(_scaled(planes[place], used, middle), rows, columns)
+            )
+            if finite:
+                cut[place, used] = part
+    return windows
+
+
+def _scaled(plane: np.ndarray, used: AffineMap, middle: np.ndarray) -> NDArray[np.float32]:
+    """Map intensities to about 0..1; NaN and infinite ones as the middle plane's, or to 0."""
     if plane.dtype.kind == "f" and not np.isfinite(plane).all():
+        plane = np.where(np.isfinite(plane), plane, middle)
         plane = np.where(np.isfinite(plane), plane, np.asarray(used.offset, plane.dtype))
     return used.apply(plane)
 
@@ -193,6 +278,7 @@ class StackTask:
 
     tiled: ClassVar[str] = "ZYX"
     masks: ClassVar[bool] = False
+    neighbours: ClassVar[None] = None
 
     axes: str
     shape: tuple[int, ...]
@@ -276,7 +362,10 @@ def choose_task(image: Image, restorer: Restorer, options: Options) -> Task:
     shape = tuple(image.array.shape)
     dtype = _output_dtype(image, scales, options.dtype)
     if options.task == "plane":
-        return PlaneTask(image.axes, shape, dtype, scales, card.halo, card.multiple)
+        axis = _neighbours(image, card, options)
+        return PlaneTask(
+            image.axes, shape, dtype, scales, card.halo, card.multiple, card.planes, axis
+        )
     step = axial_step(image.pixel_size)
     z, y, x = (shape[image.axes.index(letter)] for letter in "ZYX")
     spacing = step if options.keep_sampling else 1.0
@@ -284,6 +373,18 @@ def choose_task(image: Image, restorer: Restorer, options: Options) -> Task:
     longer = list(shape)
     longer[image.axes.index("Z")] = geometry.shape[0]
     return StackTask(image.axes, tuple(longer), dtype, scales, geometry)
+
+
+def _neighbours(image: Image, card: ModelCard, options: Options) -> NeighbourAxis | None:
+    """Return along which axis planes are restored together; None for models of one plane."""
+    if card.planes > 1:
+        return NeighbourAxis(image, options.neighbours, options.channels)
+    if options.neighbours in ("z", "t"):
+        raise ValueError(
+            "neighbours: expected auto or none, since the model sees single planes, got "
+            f"{options.neighbours!r}; give another --model"
+        )
+    return None
 
 
 def few_levels(scales: Scales) -> bool:
@@ -320,6 +421,7 @@ def _check(image: Image, options: Options) -> None:
         ("dtype", DtypeName),
         ("task", TaskName),
         ("hot_pixels", HotPixels),
+        ("neighbours", Neighbours),
     ):
         if (value := getattr(options, option)) not in get_args(choices):
             expected = " or ".join(map(repr, get_args(choices)))
@@ -328,6 +430,11 @@ def _check(image: Image, options: Options) -> None:
         raise ValueError(
             f"{name}: expected a stack with axis Z for the axial task, got {image.axes}; name the "
             "axes anew with --axes"
+        )
+    if options.task == "axial" and options.neighbours in ("z", "t"):
+        raise ValueError(
+            "neighbours: expected auto or none for the axial task, which restores each plane by "
+            f"itself, got {options.neighbours!r}; leave --neighbours out"
         )
     if options.keep_sampling and options.task != "axial":
         raise ValueError("keep sampling: expected the axial task, got 'plane'; leave it out")

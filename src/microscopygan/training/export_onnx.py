@@ -24,7 +24,7 @@ _PLANE = 384  # pixels; side of the plane for which memory is measured
 _SPARE, _STEP = 1.05, 20  # that memory is rounded up by 5 % and to 20 bytes, so that exports agree
 
 
-def receptive_field(network: nn.Module, multiple: int) -> tuple[int, int]:
+def receptive_field(network: nn.Module, multiple: int, planes: int = 1) -> tuple[int, int]:
     """Compute how far an input pixel reaches in the output, to each side.
 
     Without biases and with equal positive weights, a single bright pixel gives at each place the
@@ -34,9 +34,11 @@ def receptive_field(network: nn.Module, multiple: int) -> tuple[int, int]:
     Parameters
     ----------
     network
-        (B, 1, Y, X) to the same; convolutions, rectifiers, sums, resampling.
+        (B, planes, Y, X) to (B, 1, Y, X); convolutions, rectifiers, sums, resampling.
     multiple
         Its down-sampling factor, in pixels.
+    planes
+        Number of neighbouring planes that it sees; the farthest reach of any counts.
 
     Returns
     -------
@@ -52,11 +54,12 @@ def receptive_field(network: nn.Module, multiple: int) -> tuple[int, int]:
     for parameter in probe.parameters():
         inputs = parameter.shape[1] if parameter.dim() > 1 else 1
         nn.init.constant_(parameter, 1 / inputs if parameter.dim() > 1 else 0)
-    room = multiple * _span(probe, multiple)
-    return _reach(probe, multiple, room, 2), _reach(probe, multiple, room, 3)
+    room = multiple * _span(probe, multiple, planes)
+    y, x = (_reach(probe, multiple, planes, room, axis) for axis in (2, 3))
+    return y, x
 
 
-def _span(probe: nn.Module, multiple: int) -> int:
+def _span(probe: nn.Module, multiple: int, planes: int) -> int:
     """Add up the sides of the kernels of all convolutions, as often as they are applied."""
     sides = [1]
 
@@ -67,19 +70,19 @@ def _span(probe: nn.Module, multiple: int) -> int:
 
     hooks = [layer.register_forward_hook(note) for layer in probe.modules()]
     with torch.no_grad():
-        probe(torch.zeros(1, 1, multiple, multiple, dtype=torch.float64))
+        probe(torch.zeros(1, planes, multiple, multiple, dtype=torch.float64))
     for hook in hooks:
         hook.remove()
     return sum(sides)
 
 
-def _reach(probe: nn.Module, multiple: int, room: int, axis: int) -> int:
+def _reach(probe: nn.Module, multiple: int, planes: int, room: int, axis: int) -> int:
     """Return the farthest place along an axis that bright pixels of one cell reach."""
     while True:
         sides = {2: (2 * room + multiple, multiple), 3: (multiple, 2 * room + multiple)}[axis]
-        images = torch.zeros(multiple, 1, *sides, dtype=torch.float64)
+        images = torch.zeros(multiple, planes, *sides, dtype=torch.float64)
         cells = torch.arange(multiple)
-        images.select(5 - axis, 0)[cells, 0, room + cells] = 1.0
+        images.select(5 - axis, 0)[cells, :, room + cells] = 1.0
         with torch.no_grad():
             if probe(torch.zeros_like(images[:1])).any():
                 raise ValueError("expected a network without constants, got another answer than 0")
@@ -97,7 +100,7 @@ def export_restorer(network: nn.Module, path: Path, card: ModelCard) -> float:
     Parameters
     ----------
     network
-        (B, 1, Y, X) and hints (B, H) to an image of the same shape for each output of the card.
+        (B, planes, Y, X) and hints (B, H) to (B, 1, Y, X) for each output of the card.
     path
         The ``.onnx`` file; one that is there is replaced.
     card
@@ -116,7 +119,7 @@ def export_restorer(network: nn.Module, path: Path, card: ModelCard) -> float:
     """
     network = network.cpu().eval()
     graph = _graph(network, card)
-    difference = _difference(network, graph.SerializeToString(), len(card.hints))
+    difference = _difference(network, graph.SerializeToString(), card)
     if difference > _TOLERANCE:
         raise RuntimeError(f"exported restorer differs from torch by {difference:.2g} of the range")
     measured = {
@@ -137,7 +140,7 @@ def bytes_per_pixel(model: bytes) -> int:
     Parameters
     ----------
     model
-        Content of an ``.onnx`` file of one plane.
+        Content of an ``.onnx`` file.
 
     Returns
     -------
@@ -171,7 +174,8 @@ options = onnxruntime.SessionOptions()
 options.enable_mem_pattern = False
 session = onnxruntime.InferenceSession(sys.argv[1], options, ["CPUExecutionProvider"])
 def memory_after(side):
-    feed = {"image": numpy.ones((1, 1, side, side), numpy.float32)}
+    planes = session.get_inputs()[0].shape[1]
+    feed = {"image": numpy.ones((1, planes, side, side), numpy.float32)}
     for hint in session.get_inputs()[1:]:
         feed[hint.name] = numpy.zeros((1, hint.shape[1]), numpy.float32)
     restored = session.run(None, feed)
@@ -201,14 +205,14 @@ def _graph(network: nn.Module, card: ModelCard) -> onnx.ModelProto:
         return onnx.load(Path(folder) / "restorer.onnx")
 
 
-def _difference(network: nn.Module, payload: bytes, hints: int) -> float:
+def _difference(network: nn.Module, payload: bytes, card: ModelCard) -> float:
     session = onnxruntime.InferenceSession(payload, providers=["CPUExecutionProvider"])
     rng = np.random.default_rng(0)
     worst = 0.0
-    for shape in ((1, 1, 64, 64), (2, 1, 96, 44)):
-        feed = {"image": rng.random(shape, dtype=np.float32)}
-        if hints:
-            feed["hint"] = rng.integers(2, size=(shape[0], hints)).astype(np.float32)
+    for count, *sides in ((1, 64, 64), (2, 96, 44)):
+        feed = {"image": rng.random((count, card.planes, *sides), dtype=np.float32)}
+        if card.hints:
+            feed["hint"] = rng.integers(2, size=(count, len(card.hints))).astype(np.float32)
         with torch.no_grad():
             wanted = network(*(torch.from_numpy(a) for a in feed.values())).numpy()
         restored = session.run(None, feed)[0]

@@ -520,15 +520,17 @@ def run_restorer(
 
 def model_card(split: Split, settings: Settings, steps: int) -> ModelCard:
     """Return what a restorer's file says of itself; `steps` it has been trained for."""
-    network = build_restorer(settings.restorer.architecture)
-    halo = receptive_field(network, network.multiple) if network.tileable else (0, 0)
+    architecture = settings.restorer.architecture
+    network, planes = build_restorer(architecture), architecture.planes
+    halo = receptive_field(network, network.multiple, planes) if network.tileable else (0, 0)
     return ModelCard(
         program=__version__,
+        planes=planes,
         halo=halo,
         multiple=network.multiple,
         tileable=network.tileable,
         defects=tuple(dict.fromkeys("+".join(parts_of(name)) or name for name in split.defects)),
-        hints=settings.restorer.architecture.hints,
+        hints=architecture.hints,
         training={
             "preset": settings.preset,
             "start": settings.start,

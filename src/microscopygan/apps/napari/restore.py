@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 PREVIEW = "preview of the restored plane"
 _PAUSE = 150  # milliseconds without a change, after which a preview is made
 _WINDOW_MEMORY = 500_000_000  # bytes: windows below a megapixel, so that stopping is prompt
-_CHOSEN = ("task", "intensity", "channels", "dtype", "keep_sampling", "hot_pixels")
+_CHOSEN = ("task", "intensity", "channels", "dtype", "keep_sampling", "hot_pixels", "neighbours")
 _LAYER = Qt.ItemDataRole.UserRole
 
 
