@@ -1,5 +1,6 @@
 """Images of several files and several images of one file."""
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -170,3 +171,16 @@ def test_spare_planes_are_a_question_whose_answer_is_taken(tmp_path):
         open_image(path)
     for axes in ("ZYX", "TYX"):
         assert np.array_equal(open_image(path, axes=axes).array[...], stack)
+
+
+def test_the_same_image_gives_the_same_bytes(tmp_path):
+    """Whenever and wherever it is written: a UUID of tifffile's own holds time and address."""
+    image = Image(PLANES, "TCYX", {"Y": 0.1, "X": 0.1}, channels=("DNA", "actin"))
+    written = [write(tmp_path / f"{k}" / "a.ome.tif", image).read_bytes() for k in range(2)]
+    assert written[0] == written[1]
+    other = write(tmp_path / "b.ome.tif", Image(PLANES, "TCYX", {"Y": 0.2, "X": 0.2}))
+    assert uuid(other.read_bytes()) != uuid(written[0])
+
+
+def uuid(content: bytes) -> bytes:
+    return re.search(rb'UUID="urn:uuid:([0-9a-f-]{36})"', content)[1]

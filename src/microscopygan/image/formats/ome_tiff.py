@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
+from uuid import UUID, uuid5
 
 import numpy as np
 import tifffile
@@ -21,6 +22,7 @@ Place = tuple[int, ...]  # index along the axes other than Y and X
 Stored = tuple[Path, int]  # the file that holds a plane, and which of its pages that is
 
 _MOST_PLANES = 10_000_000
+_UUIDS = UUID("9f0c1c3e-6d0b-4c58-9e0c-0b6b7f4a51d2")  # of the files written here
 _NO_LENGTHS = ("pixel", "reference frame")  # units of OME
 _CHANNEL_TEXTS = ("Fluor", "AcquisitionMode", "ContrastMethod", "IlluminationType")
 _PLANE_VALUES = {
@@ -387,9 +389,13 @@ def _converted(value: object, unit: object) -> float | None:
 
 
 def ome_settings(header: Header, order: str) -> dict[str, Any]:
-    """Return what makes tifffile write all that is known of an image as OME-XML."""
+    """Return what makes tifffile write all that is known of an image as OME-XML.
+
+    The file's UUID follows from what is written: the same image gives the same bytes. Else it
+    would hold the time and the machine's network address.
+    """
     details = header.details
-    metadata: dict[str, Any] = {"axes": order}
+    metadata: dict[str, Any] = {"axes": order, "UUID": str(uuid5(_UUIDS, f"{order} {header}"))}
     for letter, size in header.pixel_size.items():
         metadata[f"PhysicalSize{letter}"] = size
         metadata[f"PhysicalSize{letter}Unit"] = "µm"
