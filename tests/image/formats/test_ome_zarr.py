@@ -285,3 +285,30 @@ def test_labels_that_are_left_behind_are_told(tmp_path):
     assert read(tmp_path / "a.zarr").notes == ()
     zarr.open_group(tmp_path / "a.zarr", mode="a").create_group("labels")
     assert "labels" in read(tmp_path / "a.zarr").notes[0]
+
+
+@pytest.mark.parametrize("path", ["../secret.zarr/0", "0/../../secret.zarr/0", "..\\secret.zarr"])
+def test_metadata_do_not_lead_out_of_the_image(tmp_path, path):
+    small = Image(STACK[:, :40, :40], "ZYX")
+    write(tmp_path / "secret.zarr", small)
+    write(tmp_path / "a.zarr", small)
+    group = zarr.open_group(tmp_path / "a.zarr", mode="r+")
+    ome = group.attrs["ome"]
+    ome["multiscales"][0]["datasets"][0]["path"] = path
+    group.attrs["ome"] = ome
+    with pytest.raises(ValueError, match="inside of its Zarr"):
+        open_image(tmp_path / "a.zarr")
+
+
+def test_a_plate_does_not_lead_out_of_itself(tmp_path):
+    """Its results would be written elsewhere, too."""
+    small = Image(STACK[:, :40, :40], "ZYX")
+    write(tmp_path / "secret.zarr", small)
+    plate = zarr.open_group(tmp_path / "plate.zarr", mode="w", zarr_format=3)
+    plate.attrs["ome"] = {"version": "0.5", "plate": {"wells": [{"path": "A/1"}]}}
+    well = plate.create_group("A/1")
+    well.attrs["ome"] = {"version": "0.5", "well": {"images": [{"path": "../../../secret.zarr"}]}}
+    assert list_images([tmp_path / "plate.zarr"]) == [tmp_path / "plate.zarr"]
+    for name in ("plate.zarr", "plate.zarr#A/1/../../../secret.zarr"):
+        with pytest.raises(ValueError, match="inside of its Zarr"):
+            open_image(tmp_path / name)

@@ -128,7 +128,23 @@ def _inner(location: str, part: str) -> str:
     names = tuple(_images_inside(_node(location)))
     if names and part.isdecimal() and part not in names:
         return names[numbered(location, names, part)]
-    return part.strip("/")
+    return _path_inside(part.strip("/"), location)
+
+
+def _path_inside(path: object, location: str) -> str:
+    """Return the path of something in a group as its metadata state it.
+
+    Raises
+    ------
+    ValueError
+        It leads out of the group.
+    """
+    if ".." in re.split(r"[/\\]", str(path)):
+        raise ValueError(
+            f"{location}: expected all parts of an image inside of its Zarr, got the path {path!r} "
+            "in its metadata; save it again"
+        )
+    return str(path)
 
 
 def _groups(location: str, inner: str) -> dict[str, dict[str, Any]]:
@@ -259,7 +275,7 @@ def _images_inside(group: Any) -> list[str]:
         wells = [str(well["path"]) for well in plate.get("wells", []) if well["path"] in group]
         return [f"{well}/{name}" for well in wells for name in _images_inside(group[well])]
     if isinstance(well := ome.get("well"), dict):
-        return [str(image["path"]) for image in well.get("images", [])]
+        return [_path_inside(image["path"], str(group.name)) for image in well.get("images", [])]
     names = []
     for name, member in sorted(group.members()):
         if name not in _NO_IMAGES:
@@ -310,7 +326,7 @@ def _described(
 ) -> _Level:
     """Describe a level by its multiscale metadata."""
     dataset = scales["datasets"][index]
-    inner = f"{location.rstrip('/')}/{dataset['path']}"
+    inner = f"{location.rstrip('/')}/{_path_inside(dataset['path'], location)}"
     try:
         array = _open_array(inner)
     except FileNotFoundError:
