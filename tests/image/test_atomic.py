@@ -4,6 +4,7 @@ import os
 import pickle
 import re
 import socket
+import subprocess
 from itertools import product
 from pathlib import Path
 
@@ -101,6 +102,23 @@ def test_regions_in_any_order_make_the_image(tmp_path_factory, axes, suffix, dat
     assert np.array_equal(again.array[key], np.asarray(again.array)[key])
     assert np.array_equal(again.array[-1], np.asarray(again.array)[-1])
     assert [p.name for p in path.parent.iterdir()] == [path.name]
+
+
+@pytest.mark.parametrize("name", ["a.tif", "a.npy", "a.zarr"])
+def test_what_a_killed_run_left_can_be_removed(tmp_path, python, name):
+    code = (
+        "import os, sys, numpy as np; from microscopygan.image.formats import Image, create; "
+        "create(sys.argv[1], Image(np.zeros((40, 50), np.uint16), 'YX').header); os._exit(9)"
+    )
+    path = tmp_path / name
+    assert subprocess.run([python, "-c", code, str(path)], check=False).returncode == 9
+    assert list(tmp_path.iterdir())
+    atomic.discard_interrupted(path)
+    assert list(tmp_path.iterdir()) == []
+    with create(path, Image(PLANE, "YX").header), pytest.raises(FileExistsError, match="only run"):
+        atomic.discard_interrupted(path)
+    assert path.exists()
+    atomic.discard_interrupted(tmp_path / "nowhere" / name)
 
 
 def test_other_processes_may_write_blocks(tmp_path, monkeypatch):

@@ -190,6 +190,24 @@ def begun(path: Path) -> Iterator[tuple[Path, Lock]]:
             raise
 
 
+def discard_interrupted(path: Path) -> None:
+    """Remove what a run that was killed left of an output that it was writing.
+
+    Raises
+    ------
+    FileExistsError
+        A run writes it now.
+    OSError
+        The folder may not be written to.
+    """
+    if not path.parent.is_dir():
+        return
+    lock = Lock(path)
+    for part in (f".{path.name}.part", f"{path.name}.part"):
+        remove(path.with_name(part))
+    lock.release()
+
+
 class Target:
     """An output being written; a context manager that finishes it, or discards it on an error.
 
