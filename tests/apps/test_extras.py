@@ -40,6 +40,7 @@ COMMANDS = {
     "train": (["FOLDER", "-o", "FOLDER/run"], "train"),
     "synthesize": (["FOLDER", "IMAGE", "--defect", "noise", "-o", "FOLDER/made"], "train"),
     "restore": (["IMAGE", "-o", "FOLDER/restored.npy"], None),
+    "export": (["generalist", "-o", "FOLDER/model.zip"], "export"),
     "evaluate": (["IMAGE", "IMAGE"], "evaluate"),
     "report": (["FOLDER"], "evaluate"),
 }

@@ -54,7 +54,7 @@ def restore_batch(
     output
         A folder; or, for one image, a file or Zarr name.
     model
-        The name of a model that ships, or a ``restorer.onnx``.
+        The name of a model that ships, a ``restorer.onnx``, or a package of BioImage.IO.
     overwrite
         Replace outputs that exist.
     resume

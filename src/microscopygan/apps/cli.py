@@ -6,7 +6,7 @@ import io
 import os
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 from rich.console import Console
@@ -210,7 +210,7 @@ Model = Annotated[
     typer.Option(
         metavar="NAME|FILE",
         envvar="MICROSCOPYGAN_MODEL",
-        help="One that ships (see the command models), or restorer.onnx of a run.",
+        help="One that ships (see the command models), restorer.onnx of a run, or a .zip package.",
     ),
 ]
 Memory = Annotated[
@@ -319,6 +319,47 @@ def models(
     from .batch import list_models
 
     list_models(as_json=as_json)
+
+
+@app.command()
+def export(
+    model: Annotated[str, typer.Argument(help="One that ships, or restorer.onnx of a run.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="The .zip file to make.")],
+    form: Annotated[
+        Literal["bioimageio"], typer.Option("--format", help="What other programs read.")
+    ] = "bioimageio",
+    scale: Annotated[
+        str,
+        typer.Option(
+            metavar="image|LOW,HIGH",
+            help="Percentiles of each image, or one map, for tiles: these intensities are 0 and 1.",
+        ),
+    ] = "image",
+    defect: Hint = None,
+    strength: Strength = 1.0,
+    image: Annotated[
+        Path | None, typer.Option(help="Test image and cover; a shipped sample if not given.")
+    ] = None,
+    overwrite: Overwrite = False,
+) -> None:
+    """Write a model as a package that Fiji, ilastik and others run; needs no PyTorch."""
+    need("export", "exporting")
+    from ..restoration.bioimageio.package import export_bioimageio, parse_scale
+    from .restore_options import parse_defects
+
+    difference = export_bioimageio(
+        model,
+        output,
+        scale=parse_scale(scale),
+        defect=parse_defects(defect),
+        strength=strength,
+        image=image,
+        overwrite=overwrite,
+    )
+    console.print(
+        f"{output}: a package of BioImage.IO; its test image differs from restore by "
+        f"{difference:.1g} of the range"
+    )
 
 
 @app.command()

@@ -4,6 +4,7 @@ from importlib.util import find_spec
 
 EXTRAS = {
     "evaluate": {"scipy": "SciPy", "skimage": "scikit-image"},
+    "export": {"onnx": "ONNX"},
     "train": {
         "torch": "PyTorch",
         "accelerate": "Accelerate",
@@ -24,7 +25,7 @@ def need(extra: str, purpose: str) -> None:
     Parameters
     ----------
     extra
-        ``evaluate`` or ``train``, as in ``pip install "microscopygan[EXTRA]"``.
+        ``evaluate``, ``export`` or ``train``, as in ``pip install "microscopygan[EXTRA]"``.
     purpose
         What needs it; the line begins with it.
 

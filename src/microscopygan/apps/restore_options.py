@@ -47,7 +47,9 @@ class RestoreOptions(BaseModel):
         populate_by_name=True,
     )
 
-    model: str = Field(GENERALIST, description="one that ships, or restorer.onnx of a run")
+    model: str = Field(
+        GENERALIST, description="one that ships, restorer.onnx of a run, or a package"
+    )
     defect: str | None = Field(None, description="what the images have: noise,axial")
     strength: float = Field(1.0, ge=0, le=1, description="0 (the input) to 1 (restored)")
     task: TaskName = Field("plane", description="each plane by itself, or stacks become isotropic")

@@ -76,7 +76,8 @@ def load(
     Parameters
     ----------
     model
-        The name of a model that ships, or a ``restorer.onnx``. A `Restorer` is returned as it is.
+        The name of a model that ships, a ``restorer.onnx``, or a package of BioImage.IO. A
+        `Restorer` is returned as it is.
     device, threads, defect, strength
         As for `Restorer`.
 
@@ -120,7 +121,8 @@ def restore(
         An array (numpy, Zarr, Dask, or another one that is read by slicing), an `Image`, or the
         path of an image file. 8/16-bit integers or floats in any unit, finite.
     model
-        The name of a model that ships, a ``restorer.onnx``, or what `load` gave.
+        The name of a model that ships, a ``restorer.onnx``, a package of BioImage.IO, or what
+        `load` gave.
     axes
         One letter of ``TCZYX`` for each dimension. Needed for arrays of three and more.
     pixel_size

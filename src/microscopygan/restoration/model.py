@@ -7,7 +7,7 @@ import hashlib
 from collections.abc import Callable, Iterable
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import onnxruntime
@@ -18,6 +18,9 @@ from ..model_card import KEY, ModelCard
 from . import Device
 from .models import GENERALIST, MODELS
 from .plan import processors
+
+if TYPE_CHECKING:
+    from .bioimageio.reading import Package
 
 DEVICES: dict[Device, str] = {
     "cuda": "CUDAExecutionProvider",
@@ -47,7 +50,8 @@ class Restorer:
     Parameters
     ----------
     model
-        The name of a model that ships, or a ``restorer.onnx`` written by ``microscopygan train``.
+        The name of a model that ships, a ``restorer.onnx`` written by ``microscopygan train``, or
+        a package of BioImage.IO (``.zip``).
     device
         ``cpu``, ``cuda``, ``coreml``, ``directml`` or ``openvino``, as far as the installed ONNX
         Runtime has them; ``auto`` takes the fastest of them.
@@ -70,6 +74,10 @@ class Restorer:
         The file.
     hint
         The defects that the images are said to have.
+    smallest
+        Side of the smallest plane that the network takes, in pixels.
+    own
+        Whether the model is of this program; packages may hold others.
 
     Raises
     ------
@@ -96,15 +104,15 @@ class Restorer:
                 "with 'microscopygan train'"
             )
         self.threads = processors() if threads is None else threads
-        self.device, self._session = _open(self.path, device, self.threads)
-        about = self._session.get_modelmeta().custom_metadata_map.get(KEY)
-        if about is None:
-            raise ValueError(
-                f"{model}: expected a MicroscopyGAN restorer, got another ONNX model; give the "
-                "restorer.onnx of a run"
-            )
-        self.card = ModelCard.from_json(about, str(model))
-        self._mean = [_mean_output(self._session, self.card, str(model))]
+        package = _package(self.path)
+        source = self.path if package is None else package.content
+        self.device, self._session = _open(source, str(model), device, self.threads)
+        stated = None if package is None else package.card
+        self.card = _card(self._session, str(model)) if stated is None else stated
+        self.own, self.smallest = stated is None, 1 if package is None else package.smallest
+        check = _mean_output if self.own else _only_output
+        self._mean = [check(self._session, self.card, str(model))]
+        self._image = self._session.get_inputs()[0]
         self._use(defect, strength)
 
     def _use(self, defect: str | Iterable[str], strength: float) -> None:
@@ -128,6 +136,11 @@ class Restorer:
 
     def __reduce__(self) -> tuple[type[Restorer], tuple[object, ...]]:
         return Restorer, (self.path, self.device, self.threads, self.hint, self.strength)
+
+    def content(self) -> bytes:
+        """Return the ``.onnx`` file, taken out of its package where it lies in one."""
+        package = _package(self.path)
+        return self.path.read_bytes() if package is None else package.content
 
     @property
     def identity(self) -> dict[str, object]:
@@ -167,18 +180,20 @@ class Restorer:
         """
         most = min(_BATCH, _BATCH_MEMORY // self.card.bytes_per_pixel)
         step = max(1, most // (windows.shape[2] * windows.shape[3]))
+        if self._image.shape[0] == 1:  # a network of others that takes one at a time
+            step = 1
         parts: list[NDArray[np.float32]] = []
         for first in range(0, len(windows), step):
             some = windows[first : first + step]
             if some.shape[1] < self.card.planes:
                 some = np.repeat(some, self.card.planes, 1)
-            feed = {"image": np.ascontiguousarray(some, np.float32)}
+            feed = {self._image.name: np.ascontiguousarray(some, np.float32)}
             if self.card.hints:
-                feed["hint"] = np.repeat(self._hints, len(feed["image"]), 0)
+                feed["hint"] = np.repeat(self._hints, len(some), 0)
             try:
                 parts += self._session.run(self._mean, feed)
             except Exception as error:  # ONNX Runtime has no exception of its own for this
-                raise _memory_error(error, feed["image"]) from None
+                raise _memory_error(error, some) from None
             if self.strength < 1:
                 middle = some[:, some.shape[1] // 2, None]
                 parts[-1] = middle + np.float32(self.strength) * (parts[-1] - middle)
@@ -209,6 +224,44 @@ class Restorer:
             window = padded[part.read][None, None]
             result[part.core] = self.run_windows(window)[0, 0][part.crop]
         return result
+
+
+def _package(path: Path) -> Package | None:
+    """Read a package of BioImage.IO; None where the file is no zip."""
+    if path.suffix.lower() != ".zip":
+        return None
+    from .bioimageio.reading import read_package
+
+    return read_package(path)
+
+
+def _card(session: onnxruntime.InferenceSession, file: str) -> ModelCard:
+    """Return what an ONNX file of ours says of itself."""
+    about = session.get_modelmeta().custom_metadata_map.get(KEY)
+    if about is None:
+        raise ValueError(
+            f"{file}: expected a MicroscopyGAN restorer, got another ONNX model; give the "
+            "restorer.onnx of a run"
+        )
+    return ModelCard.from_json(about, file)
+
+
+def _only_output(session: onnxruntime.InferenceSession, card: ModelCard, file: str) -> str:
+    """Name the output of another program's network, where it takes what its package says."""
+    inputs, outputs = session.get_inputs(), session.get_outputs()
+    takes = [(each.type, each.shape) for each in inputs]
+    free = [
+        kind == "tensor(float)"
+        and len(shape) == 4
+        and not any(isinstance(n, int) for n in shape[2:])
+        for kind, shape in takes
+    ]
+    if len(outputs) != 1 or free != [True]:
+        raise ValueError(
+            f"{file}: expected a network from one float32 image of any size to one, got "
+            f"{takes} and {len(outputs)} outputs"
+        )
+    return str(outputs[0].name)
 
 
 def _mean_output(session: onnxruntime.InferenceSession, card: ModelCard, file: str) -> str:
@@ -250,17 +303,17 @@ def _hint(defect: str | Iterable[str], hints: tuple[str, ...], name: str) -> tup
     return defects
 
 
-def _open(path: Path, device: Device, threads: int) -> tuple[Device, Any]:
+def _open(model: Path | bytes, file: str, device: Device, threads: int) -> tuple[Device, Any]:
     """Open a session on a device; return the device's name, too."""
     name = _device(device)
     providers = [(DEVICES[name], _OPTIONS.get(name, {}))]
     if name != "cpu":  # for the operations that the device lacks
         providers.append((DEVICES["cpu"], {}))
     try:
-        session = onnxruntime.InferenceSession(path, _session_options(threads), providers)
+        session = onnxruntime.InferenceSession(model, _session_options(threads), providers)
     except Exception as error:  # ONNX Runtime's exceptions have no common base of their own
         reason = str(error).strip().splitlines()[0][:200]
-        raise ValueError(f"{path}: expected an ONNX model, cannot load it ({reason})") from None
+        raise ValueError(f"{file}: expected an ONNX model, cannot load it ({reason})") from None
     if session.get_providers()[0] == DEVICES[name]:
         return name, session
     if device == "auto":

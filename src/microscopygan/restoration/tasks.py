@@ -358,8 +358,14 @@ def choose_task(image: Image, restorer: Restorer, options: Options) -> Task:
             f"axial task: expected a model that knows the defect axial, got one for "
             f"{', '.join(card.defects)}; train it with an axial/ folder, or leave --task out"
         )
-    scales = Scales(image, options.intensity, card.low, card.high, options.channels)
     shape = tuple(image.array.shape)
+    sides = [shape[image.axes.index(letter)] for letter in "YX"]
+    if min(sides) < restorer.smallest:
+        raise ValueError(
+            f"{image.source or 'image'}: expected planes of at least {restorer.smallest} pixels a "
+            f"side, which {restorer.path.name} takes, got {sides[0]} × {sides[1]}"
+        )
+    scales = Scales(image, options.intensity, card.low, card.high, options.channels)
     dtype = _output_dtype(image, scales, options.dtype)
     if options.task == "plane":
         axis = _neighbours(image, card, options)

@@ -71,7 +71,7 @@ class OptionsForm(QWidget):
         rows.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.ExpandingFieldsGrow)
         browse = QToolButton()
         browse.setText("…")
-        browse.setToolTip("Take a restorer.onnx of a training run")
+        browse.setToolTip("Take a restorer.onnx of a training run, or a package of BioImage.IO")
         browse.clicked.connect(self._browse)
         line.addWidget(self._model, 1)
         line.addWidget(browse)
@@ -175,7 +175,7 @@ class OptionsForm(QWidget):
         self._hints.addStretch()
 
     def _browse(self) -> None:
-        path, _ = QFileDialog.getOpenFileName(self, "Model", "", "Models (*.onnx)")
+        path, _ = QFileDialog.getOpenFileName(self, "Model", "", "Models (*.onnx *.zip)")
         if path:
             self.choose_model(path)
 
