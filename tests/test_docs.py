@@ -185,6 +185,7 @@ def test_every_option_in_the_text_exists() -> None:
         known |= set(re.findall(r'"(--[a-z][a-z-]*)"', path.read_text(encoding="utf-8")))
     others = {  # of other programs
         "cluster.md": {"--gres"},
+        "comparison.md": {"--restore_type"},
         "2019.md": {"--cin_augment", "--alpha", "--cin_generator_path", "--images_limit"},
     }
     for page in PAGES:
