@@ -67,6 +67,13 @@ def test_speed_row(name: str, seconds: float | str, end: str) -> None:
     assert name in row
 
 
+def test_neighbours_have_a_bar() -> None:
+    case = Case("x", {}, 4_000_000, 4)
+    assert restoration_speed.beside_row(case, 2.2, 2.0).endswith("1.10 times as long  holds")
+    assert restoration_speed.beside_row(case, 2.4, 2.0).endswith("1.20 times as long  MISSED")
+    assert restoration_speed.beside_row(case, "no", 2.0).endswith("not measured")
+
+
 def test_start_up_row() -> None:
     assert restoration_speed.start_up_row("import", 0.1).endswith("0.100     0.15  holds")
     assert restoration_speed.start_up_row("--help", 0.5).endswith("0.500     0.40  MISSED")
@@ -105,12 +112,15 @@ def test_worker_tells_why_it_failed(tmp_path: Path, body: str, reason: str) -> N
 @pytest.mark.slow
 def test_speed_prints_all_that_is_there(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Starts every contender in a process of its own."""
-    command = f"--model {model} --sizes 32x40 --repeats 1"
+    command = f"--model {model} --sizes 32x40 3x32x40 --repeats 1"
     restoration_speed.main(command.split())
     rows = capsys.readouterr().out.splitlines()
     timed = [row for row in rows if re.match(r"32x40 .*\d\.\d{3} +\d+\.\d{3} +\d+\.\d\d×", row)]
     assert len(timed) == 5
-    assert sum("left out; give --peers" in row for row in rows) == 2
+    deep = [row for row in rows if re.match(r"3x32x40 +ours, 3 planes, .*\d\.\d\d×$", row)]
+    assert len(deep) == 2
+    assert sum("times as long" in row for row in rows) == 1
+    assert sum("left out; give --peers" in row for row in rows) == 4
     assert sum(bool(re.search(r"  (holds|MISSED)$", row)) for row in rows[-3:]) == 3
 
 

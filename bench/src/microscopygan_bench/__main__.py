@@ -12,6 +12,7 @@ COMMANDS = {
     "trust": "does the generalist do harm? Defects of every strength, invented structures",
     "frames": "whole camera frames with real noise, beside BM3D",
     "axial-stacks": "stacks of which every 4th plane is kept, against all their planes",
+    "stacks": "noisy stacks and movies, with neighbouring planes and plane by plane",
     "realism": "how real the defects look that CIN-GAN makes",
     "restoration-speed": "seconds of restoring, beside other programs; start-up; size on disk",
     "restoration-memory": "peak memory of restoring images larger than memory",

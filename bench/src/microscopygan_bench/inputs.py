@@ -1,7 +1,7 @@
 """What the benchmarks of restoring work on: images, and a network of the default size.
 
-``python -m microscopygan_bench.inputs FILE.onnx`` writes the network, untrained, its weights
-drawn from a fixed seed: a trained one takes the same time.
+``python -m microscopygan_bench.inputs FILE.onnx [PLANES]`` writes the network, untrained, its
+weights drawn from a fixed seed: a trained one takes the same time.
 """
 
 from __future__ import annotations
@@ -29,43 +29,50 @@ PROGRAM = [sys.executable, "-m", "microscopygan"]
 _PATCH = 256  # pixels; a plane is a mosaic of specimens of this size
 
 
-def network() -> UNetRestorer:
-    """Return the default restorer, the same weights each time; needs PyTorch."""
+def network(planes: int = 1) -> UNetRestorer:
+    """Return the default restorer, the same weights each time; needs PyTorch.
+
+    Parameters
+    ----------
+    planes
+        That it sees at once.
+    """
     import torch
 
     from microscopygan.gan.networks import UNetRestorer
     from microscopygan.settings import RestorerArchitecture
 
     torch.manual_seed(0)
-    restorer = UNetRestorer(RestorerArchitecture())
+    restorer = UNetRestorer(RestorerArchitecture(planes=planes))
     torch.nn.init.normal_(restorer.last.weight, std=0.02)  # zero where training begins
     return restorer.eval()
 
 
-def export(path: Path) -> None:
-    """Write the network to an ONNX file."""
+def export(path: Path, planes: int = 1) -> None:
+    """Write the network, of so many planes, to an ONNX file."""
     from microscopygan.model_card import ModelCard
     from microscopygan.training.export_onnx import export_restorer, receptive_field
 
-    restorer = network()
+    restorer = network(planes)
     card = ModelCard(
         program=microscopygan.__version__,
-        halo=receptive_field(restorer, restorer.multiple),
+        planes=planes,
+        halo=receptive_field(restorer, restorer.multiple, planes),
         multiple=restorer.multiple,
         defects=("noise",),
     )
     export_restorer(restorer, path, card)
 
 
-def model(chosen: Path | None, folder: Path) -> Path:
-    """Return the model that the user gave, or the network, written to `folder`.
+def model(chosen: Path | None, folder: Path, planes: int = 1) -> Path:
+    """Return the model that the user gave, or the network of so many planes, written to `folder`.
 
     PyTorch runs in a process of its own, so that it counts for no measurement.
     """
     if chosen is not None:
         return chosen.resolve()
-    path = folder / "restorer.onnx"
-    command = [sys.executable, "-m", "microscopygan_bench.inputs", str(path)]
+    path = folder / f"restorer_{planes}.onnx"
+    command = [sys.executable, "-m", "microscopygan_bench.inputs", str(path), str(planes)]
     done = subprocess.run(command, env=environment(), capture_output=True, text=True, check=False)
     if done.returncode:
         last = (done.stderr.strip() or "no message").splitlines()[-1]
@@ -119,4 +126,5 @@ def size(text: str) -> tuple[int, ...]:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("path", type=Path)
-    export(parser.parse_args().path)
+    parser.add_argument("planes", type=int, nargs="?", default=1)
+    export(**vars(parser.parse_args()))

@@ -7,12 +7,14 @@ runs that take turns:
   others have, and as a command from the shell, which loads it;
 - the bare ONNX Runtime session, at its default options, on one window of the image's area;
 - the same weights in PyTorch, eager, on that window;
+- of a stack, a model of three planes with its neighbours along Z, and plane by plane;
 - CARE of CSBDeep and of CAREamics, from file to file with their own defaults, plane by plane, at
   their default network sizes (which differ from ours) and untrained: weights take no part in
   time. They run in virtual environments that this script makes in VENVS, once, from
   ``peers/NAME.txt``; without ``--peers`` they are left out.
 
-The weights of ours are drawn at random as well. Bars: 85 % of the bare session, three times CARE.
+The weights of ours are drawn at random as well. Bars: 85 % of the bare session, three times CARE,
+neighbours at most 1.15 times plane by plane.
 ``--install-size`` makes a virtual environment without extras, restores in it and weighs it.
 """
 
@@ -44,6 +46,8 @@ CARE = {"CARE of CSBDeep": "care", "CARE of CAREamics": "careamics"}
 OURS = "ours, file to file"
 BARE = "ONNX Runtime, one window"
 BARS = {BARE: 0.85} | dict.fromkeys(CARE, 3.0)  # ours is to be so many times as fast
+BESIDE, ALONE = "ours, 3 planes, neighbours", "ours, 3 planes, each alone"
+BESIDE_BAR = 1.15  # times as long with neighbours, at most
 START_UP = {"import": 0.15, "--help": 0.4, "512 x 512, from the shell": 1.5}  # bars, seconds
 INSTALLED = 350e6  # bytes
 _PIXELS_ACROSS = 4  # a window's sides are multiples of this
@@ -54,11 +58,12 @@ Run = Callable[[Job], float]
 
 @dataclass(frozen=True)
 class Case:
-    """An image to restore: its files, and its number of pixels."""
+    """An image to restore: its files, and its numbers of pixels and of planes."""
 
     name: str
     job: Job
     pixels: int
+    planes: int = 1
 
 
 class Worker:
@@ -112,7 +117,9 @@ def main(arguments: list[str] | None = None) -> None:
         print(f"{machine()}, {options.repeats} runs each, in turns; medians", flush=True)
         if options.sizes:
             cases = [write_case(shape, folder) for shape in options.sizes]
-            contenders = start_contenders(network, options.peers, scratch, stack)
+            several = any(case.planes > 1 for case in cases)
+            deep = model(None, folder, planes=3) if several else network
+            contenders = start_contenders(network, deep, options.peers, scratch, stack)
             print_speed(cases, contenders, options.repeats)
         print_start_up(network, scratch, options.repeats)
         if options.install_size:
@@ -128,7 +135,7 @@ def write_case(shape: tuple[int, ...], folder: Path) -> Case:
     tifffile.imwrite(job["source"], counts, imagej=True, metadata={"axes": "ZYX"[-counts.ndim :]})
     window = np.resize(counts / np.float32(500), (1, 1, *window_shape(shape)))
     np.save(job["window"], window.astype(np.float32))
-    return Case(name, job, counts.size)
+    return Case(name, job, counts.size, len(counts) if counts.ndim > 2 else 1)
 
 
 def window_shape(shape: tuple[int, ...]) -> tuple[int, int]:
@@ -141,9 +148,9 @@ def window_shape(shape: tuple[int, ...]) -> tuple[int, int]:
 
 
 def start_contenders(
-    network: Path, peers: Path | None, scratch: Path, stack: ExitStack
+    network: Path, deep: Path, peers: Path | None, scratch: Path, stack: ExitStack
 ) -> dict[str, Run | str]:
-    """Start whatever is timed; of what cannot be, the reason."""
+    """Start whatever is timed; of what cannot be, the reason. `deep` sees three planes."""
     here, elsewhere = environment(), dict(os.environ)
     elsewhere.pop("PYTHONPATH", None)
 
@@ -159,6 +166,8 @@ def start_contenders(
         BARE: worker("onnx", str(network)),
         "PyTorch, channels last": worker("torch", "channels_last"),
         "PyTorch, default layout": worker("torch", "contiguous_format"),
+        ALONE: worker("ours", str(deep), "none"),
+        BESIDE: worker("ours", str(deep), "z"),
     }
     for name, peer in CARE.items():
         python = "left out; give --peers" if peers is None else install_peer(peer, peers)
@@ -193,10 +202,14 @@ def print_speed(cases: list[Case], contenders: dict[str, Run | str], repeats: in
     """Time each image and print a row for each contender."""
     print(f"\n{'image':14}{'':28}{'s':>9}{'Mpixel/s':>10}{'ours is':>10}  bar")
     for case in cases:
-        medians = take_turns(contenders, case.job, repeats)
+        stacks = () if case.planes > 1 else (ALONE, BESIDE)
+        able = {name: run for name, run in contenders.items() if name not in stacks}
+        medians = take_turns(able, case.job, repeats)
         ours = medians[OURS]
         for name, seconds in medians.items():
             print(speed_row(case, name, seconds, ours), flush=True)
+        if BESIDE in medians:
+            print(beside_row(case, medians[BESIDE], medians[ALONE]), flush=True)
 
 
 def take_turns(
@@ -234,6 +247,14 @@ def speed_row(case: Case, name: str, seconds: float | str, ours: float | str) ->
         return row
     row += f"{seconds / ours:9.2f}×"
     return row + (f"  {outcome(BARS[name] <= seconds / ours)}" if name in BARS else "")
+
+
+def beside_row(case: Case, beside: float | str, alone: float | str) -> str:
+    """Write how many times as long a stack takes with its neighbours, and whether the bar holds."""
+    if isinstance(beside, str) or isinstance(alone, str):
+        return f"{case.name:14}neighbours: not measured"
+    ratio = beside / alone
+    return f"{case.name:14}neighbours: {ratio:.2f} times as long  {outcome(ratio <= BESIDE_BAR)}"
 
 
 def print_start_up(network: Path, scratch: Path, repeats: int) -> None:

@@ -1,4 +1,7 @@
-"""MicroscopyGAN from file to file, the model loaded once, as `microscopygan.load` is for."""
+"""MicroscopyGAN from file to file, the model loaded once, as `microscopygan.load` is for.
+
+``run_ours.py MODEL [NEIGHBOURS]``, as the option ``--neighbours`` says.
+"""
 
 from __future__ import annotations
 
@@ -21,10 +24,11 @@ def network() -> Restorer:
 
 def prepare(job: dict[str, str]) -> Callable[[], None]:
     """Return what is timed: the job's image restored from file to file."""
-    restorer = network()
+    restorer, neighbours = network(), "".join(sys.argv[2:3]) or "auto"
 
     def run() -> None:
-        restore_file(job["source"], job["target"], restorer, overwrite=True)
+        options = {"overwrite": True, "neighbours": neighbours}
+        restore_file(job["source"], job["target"], restorer, **options)
 
     return run
 
