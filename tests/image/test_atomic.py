@@ -187,7 +187,8 @@ def test_the_lock_of_another_process_with_the_same_number_is_stale(tmp_path):
     [
         ("a.czi", {}, "which is only read"),
         ("a.tif", {"chunks": (9, 9)}, "chunks and shards for .zarr only"),
-        ("s3://bucket/a.zarr", {}, "an output on this machine"),
+        ("s3://bucket/a.tif", {}, "a Zarr output at a URL"),
+        ("https://host/a.zarr", {}, "a URL that is only read"),
         ("a.zarr", {"chunks": (9,)}, "2 positive lengths"),
         ("a.zarr", {"chunks": (8, 8), "shards": (9, 16)}, "shards of whole chunks"),
         ("a.zarr", {"shards": (512, 512), "ngff": "0.4"}, "NGFF 0.5 for shards"),

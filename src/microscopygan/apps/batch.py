@@ -14,13 +14,18 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from ..image.formats import (
+    as_url,
     contents,
     format_of,
     is_output,
     is_zarr,
     list_images,
+    output_exists,
     output_name,
+    output_place,
     split_part,
+    unfinished,
+    without_secrets,
 )
 from ..restoration.models import GENERALIST, MODELS
 from .extras import one_line
@@ -35,7 +40,7 @@ _TILE = 256  # pixels; side of the plane by which the speed of a model is measur
 
 def restore_batch(
     images: Sequence[Path | str],
-    output: Path,
+    output: Path | str,
     model: Path | str = GENERALIST,
     *,
     overwrite: bool = False,
@@ -52,7 +57,7 @@ def restore_batch(
     images
         Files, folders, quoted patterns, URLs.
     output
-        A folder; or, for one image, a file or Zarr name.
+        A folder or its URL; or, for one image, a file or Zarr name.
     model
         The name of a model that ships, a ``restorer.onnx``, or a package of BioImage.IO.
     overwrite
@@ -83,15 +88,15 @@ def restore_batch(
     console = Console(quiet=quiet or as_json, soft_wrap=True, markup=False, emoji=False)
     alone = bool(options.get("this_file"))
     pairs = outputs_of(images, output, overwrite=overwrite or resume, this_file=alone)
-    waiting = [(source, path) for source, path in pairs if not (resume and path.exists())]
+    waiting = [(source, path) for source, path in pairs if not (resume and output_exists(path))]
     how = {name: options.pop(name) for name in _OF_MODEL & set(options)}
     restorer = load(model, threads=options.get("threads"), **how)
     options |= {"model": restorer, "overwrite": overwrite, "resume": resume}
     failures: dict[Path | str, Exception] = {}
     for source, path in waiting:
-        about: dict[str, Any] = {"input": str(source), "output": str(path)}
+        about: dict[str, Any] = {"input": _shown(source), "output": _shown(path)}
         try:
-            with _progress(str(source), quiet or as_json) as bar, _how_to_go_on(path, console):
+            with _progress(_shown(source), quiet or as_json) as bar, _how_to_go_on(path, console):
                 done = restore_file(source, path, progress=bar, **options)
         except _FAILURES as error:
             failures[source] = error
@@ -100,7 +105,7 @@ def restore_batch(
             speed = done.pixels / 1e6 / max(done.seconds, 1e-9)
             about |= {"pixels": done.pixels, "seconds": done.seconds}
             about |= {"megapixels_per_second": speed, "notes": done.notes}
-            console.print(f"{path}  ({speed:.1f} megapixels/s)", highlight=False)
+            console.print(f"{_shown(path)}  ({speed:.1f} megapixels/s)", highlight=False)
             for note in done.notes:
                 console.print(f"  {note}", highlight=False)
         if as_json:
@@ -120,7 +125,7 @@ def _list(failures: dict[Path | str, Exception], number: int) -> None:
     print(f"microscopygan: {len(failures)} of {number} images not restored:", file=sys.stderr)
     for source, error in failures.items():
         line = one_line(error)
-        named = line if str(source) in line else f"{source}: {line}"
+        named = line if _shown(source) in line else f"{_shown(source)}: {line}"
         print(f"  {named}", file=sys.stderr)
 
 
@@ -167,11 +172,12 @@ def _network_speed(restorer: Restorer) -> float:
 
 
 def outputs_of(
-    images: Sequence[Path | str], output: Path, *, overwrite: bool, this_file: bool = False
-) -> list[tuple[Path | str, Path]]:
+    images: Sequence[Path | str], output: Path | str, *, overwrite: bool, this_file: bool = False
+) -> list[tuple[Path | str, Path | str]]:
     """Pair each input image with its output; nothing is written where any output exists.
 
-    A single image may have a file name as its output; several, or a folder, take a folder.
+    A single image may have a file name as its output; several, or a folder, take a folder. At a
+    URL, all outputs are Zarr.
 
     Raises
     ------
@@ -185,28 +191,46 @@ def outputs_of(
     sources = list_images(images, sets=not this_file)
     if not sources:
         raise ValueError(f"{', '.join(map(str, images))}: expected images, found none")
-    named = is_output(output) and (is_zarr(output) or not output.is_dir())
+    folder, url = Path(output), as_url(output)
+    named = is_output(folder) and (bool(url) or is_zarr(folder) or not folder.is_dir())
+    pairs: list[tuple[Path | str, Path | str]]
     if len(sources) == 1 and named and not _is_folder(images[0]):
-        pairs = [(sources[0], output)]
+        pairs = [(sources[0], folder)]
     elif named and len(images) == 1 and len({split_part(Path(one))[0] for one in sources}) == 1:
-        pairs = [(source, output / str(split_part(Path(source))[1])) for source in sources]
+        pairs = [(source, folder / str(split_part(Path(source))[1])) for source in sources]
     else:
-        pairs = _in_folder(sources, output, this_file)
+        pairs = _in_folder(sources, folder, this_file)
+    if url:
+        pairs = [(source, output_place(_as_zarr(Path(path)))) for source, path in pairs]
     names = [path for _, path in pairs]
     for path in names:
         if names.count(path) > 1:
-            raise ValueError(f"{path.name}: expected different names, got two; restore them apart")
+            raise ValueError(
+                f"{Path(path).name}: expected different names, got two; restore them apart"
+            )
     for source, path in pairs:
-        if isinstance(source, Path) and _is_part_of(path, source):
+        if isinstance(source, Path) and isinstance(path, Path) and _is_part_of(path, source):
             raise ValueError(f"{path}: the output is the input; choose another folder")
-        if path.exists() and not overwrite:
-            raise FileExistsError(f"{path} exists; give --overwrite, or another output")
+        if not overwrite and output_exists(path):
+            raise FileExistsError(f"{_shown(path)} exists; give --overwrite, or another output")
     return pairs
+
+
+def _as_zarr(path: Path) -> Path:
+    """Name a Zarr after an output that would be a file."""
+    if format_of(path).folder:
+        return path
+    return path.with_name(f"{path.stem.removesuffix('.ome')}.ome.zarr")
+
+
+def _shown(place: Path | str) -> str:
+    """Name a file or a URL without the secrets of the latter."""
+    return without_secrets(str(place)) if as_url(place) else str(place)
 
 
 def _in_folder(
     images: Sequence[Path | str], output: Path, this_file: bool
-) -> list[tuple[Path | str, Path]]:
+) -> list[tuple[Path | str, Path | str]]:
     """Name the outputs in a folder; sets of one name are named after their first file."""
     names = [output_name(source, this_file=this_file) for source in images]
     return [
@@ -248,11 +272,21 @@ def _progress(name: str, hidden: bool) -> Iterator[Callable[[int, int], None]]:
 
 
 @contextmanager
-def _how_to_go_on(path: Path, console: Console) -> Iterator[None]:
+def _how_to_go_on(path: Path | str, console: Console) -> Iterator[None]:
     """Say, where an output is interrupted, that it can be resumed."""
     try:
         yield
-    except KeyboardInterrupt:
-        if format_of(path).resumes:
-            console.print(f"Interrupted. The same command with --resume goes on with {path}.")
+    except (KeyboardInterrupt, OSError) as error:
+        stopped = isinstance(error, KeyboardInterrupt)
+        if format_of(Path(path)).resumes and (stopped or _is_begun(path)):
+            how = "Interrupted." if stopped else "What is finished was kept."
+            console.print(f"{how} The same command with --resume goes on with {_shown(path)}.")
         raise
+
+
+def _is_begun(path: Path | str) -> bool:
+    """Whether there is an unfinished output; not, where that cannot be found out."""
+    try:
+        return unfinished(path) is not None
+    except (ValueError, OSError):
+        return False

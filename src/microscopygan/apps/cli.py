@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from .. import __version__
+from ..image.formats import TIMEOUT, as_url
 from ..restoration import Device, DtypeName, HotPixels, Neighbours, Scope, TaskName
 from ..restoration.models import GENERALIST
 from ..settings import HINTS, Preset, Stage, Start
@@ -170,7 +171,10 @@ def synthesize(
     from ..training.synthesis import synthesize_files
     from .batch import outputs_of
 
-    outputs = outputs_of([str(path) for path in clean], output, overwrite=True)
+    if as_url(output):
+        raise ValueError(f"{output}: expected a folder on this machine, got a URL; copy it there")
+    pairs = outputs_of([str(path) for path in clean], output, overwrite=True)
+    outputs = [(source, Path(path)) for source, path in pairs]
     written = synthesize_files(run, outputs, defect, seed=seed, draws=draws, overwrite=overwrite)
     for path in written:
         console.print(str(path))
@@ -231,6 +235,9 @@ Workers = Annotated[int, typer.Option(min=1, help="Processes; several need a Zar
 Scheduler = Annotated[
     str | None, typer.Option(help="tcp://... of a Dask cluster; needs a Zarr output.")
 ]
+Timeout = Annotated[
+    float, typer.Option(help="Seconds without an answer after which a server is given up.")
+]
 OptionsFile = Annotated[
     Path | None,
     typer.Option(help="TOML file of the options above by their names; what is given here wins."),
@@ -249,7 +256,7 @@ def restore(
     context: typer.Context,
     images: Images,
     output: Annotated[
-        Path, typer.Option("-o", "--output", help="File, or folder for several.")
+        Path, typer.Option("-o", "--output", help="File, or folder for several, or a Zarr's URL.")
     ] = Path("restored"),
     model: Model = GENERALIST,
     defect: Hint = None,
@@ -268,6 +275,7 @@ def restore(
     threads: Threads = None,
     workers: Workers = 1,
     scheduler: Scheduler = None,
+    timeout: Timeout = TIMEOUT,
     settings: OptionsFile = None,
     resume: KeepDone = False,
     overwrite: Overwrite = False,

@@ -14,6 +14,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from .. import __version__
+from ..image.formats import TIMEOUT
 from ..restoration import Device, DtypeName, HotPixels, Neighbours, Scope, TaskName
 from ..restoration.models import GENERALIST
 from ..settings import explain
@@ -66,6 +67,9 @@ class RestoreOptions(BaseModel):
     threads: int | None = Field(None, ge=1, description="threads of each worker")
     workers: int = Field(1, ge=1, description="processes; several need a Zarr output")
     scheduler: str | None = Field(None, description="tcp://... of a Dask cluster")
+    timeout: float = Field(
+        TIMEOUT, gt=0, allow_inf_nan=False, description="seconds without an answer of a server"
+    )
 
     def __init__(self, **values: Any) -> None:
         try:

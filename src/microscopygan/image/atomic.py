@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import socket
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Any, Self
 PROGRESS = "microscopygan_progress"  # array of a Zarr output's group: 1 for each finished block
 
 _held: set[Path] = set()  # locks of this process
+_UNNAMED = 10  # seconds that a lock may be empty, between being made and being written
 _STEP = 2**24  # bytes written at once where a file system cannot reserve space
 
 
@@ -129,8 +131,7 @@ class Lock:
         except FileExistsError:
             return False
         try:
-            owner = {"pid": os.getpid(), "host": socket.gethostname()}
-            os.write(descriptor, json.dumps(owner).encode())
+            os.write(descriptor, this_process())
         except OSError:
             self.path.unlink(missing_ok=True)
             raise
@@ -142,16 +143,12 @@ class Lock:
         """Remove the lock of a process that has ended; raise where it may still run."""
         try:
             content = self.path.read_bytes()
-            owner = _owner(content)
-            runs = self.path in _held or _runs(owner, self.path.stat().st_mtime)
+            owner = owner_of(content)
+            runs = self.path in _held or may_run(owner, self.path.stat().st_mtime, content)
         except FileNotFoundError:  # given back meanwhile
             return
         if runs:
-            who = f"process {owner.get('pid', '?')} on {owner.get('host', '?')}"
-            raise FileExistsError(
-                f"{output}: expected to be the only run that writes it, got another one ({who}); "
-                f"wait for it, or remove {self.path} if it has ended"
-            )
+            raise another_run(output, owner, self.path)
         aside = self.path.with_name(f"{self.path.name}.{os.getpid()}")
         try:
             os.rename(self.path, aside)
@@ -216,7 +213,8 @@ class Target:
     path
         The output's final name.
     partial
-        Where it is written until then: a file ``.NAME.part`` or a folder ``NAME.part``.
+        Where it is written until then: a file ``.NAME.part`` or a folder ``NAME.part``. Of a
+        subclass, which overrides `publish` and `clear`, both may lie elsewhere than on a disk.
     lock
         Held until the end.
     array
@@ -248,8 +246,8 @@ class Target:
 
     def __init__(
         self,
-        path: Path,
-        partial: Path,
+        path: Any,
+        partial: Any,
         lock: Lock,
         array: Any,
         complete: Callable[[], None],
@@ -271,8 +269,7 @@ class Target:
         begun = self._begun()
         try:
             self._complete()
-            flush(self.partial)
-            replace(self.partial, self.path)
+            self.publish()
         except BaseException as error:
             self._end(error, begun)
             raise
@@ -280,8 +277,17 @@ class Target:
 
     def discard(self) -> None:
         """Remove what was written and give the lock back; an output of that name stays."""
-        remove(self.partial)
+        self.clear()
         self._lock.release()
+
+    def publish(self) -> None:
+        """Give what is complete its final name, in place of what has it."""
+        flush(self.partial)
+        replace(self.partial, self.path)
+
+    def clear(self) -> None:
+        """Remove what was written."""
+        remove(self.partial)
 
     def __enter__(self) -> Self:
         return self
@@ -364,8 +370,22 @@ def remove(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def _owner(content: bytes) -> dict[str, Any]:
-    """Process and host that a lock names; empty where they cannot be read."""
+def another_run(output: Path | str, owner: dict[str, Any], lock: Path | str) -> FileExistsError:
+    """Say that the owner of a lock writes an output."""
+    who = f"process {owner.get('pid', '?')} on {owner.get('host', '?')}"
+    return FileExistsError(
+        f"{output}: expected to be the only run that writes it, got another one ({who}); wait for "
+        f"it, or remove {lock} if it has ended"
+    )
+
+
+def this_process() -> bytes:
+    """Return what a lock of this process says."""
+    return json.dumps({"pid": os.getpid(), "host": socket.gethostname()}).encode()
+
+
+def owner_of(content: bytes) -> dict[str, Any]:
+    """Return process and host that a lock names; empty where they cannot be read."""
     try:
         owner = json.loads(content)
     except ValueError:
@@ -373,8 +393,10 @@ def _owner(content: bytes) -> dict[str, Any]:
     return owner if isinstance(owner, dict) else {}
 
 
-def _runs(owner: dict[str, Any], locked: float) -> bool:
-    """Whether the process that a lock names may still run: it does, or nobody here can know."""
+def may_run(owner: dict[str, Any], locked: float, content: bytes) -> bool:
+    """Tell whether the process that a lock names may still run: it does, or nobody can know."""
+    if not content.strip(b"\0"):  # its process, or the machine, ended before it was written
+        return time.time() - locked < _UNNAMED
     number = owner.get("pid")
     if owner.get("host") != socket.gethostname() or not isinstance(number, int) or number < 1:
         return True

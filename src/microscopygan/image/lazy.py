@@ -15,6 +15,7 @@ import numpy as np
 from .image import check_finite
 
 Slices = tuple[slice, ...]
+_NO_ANSWER = (ConnectionError, TimeoutError)  # of a server
 
 
 def plain_region(key: Any, shape: tuple[int, ...]) -> tuple[Slices, tuple[int, ...]]:
@@ -199,7 +200,8 @@ class LazyArray:
         self._process = -1
         self._lock = threading.Lock()
 
-    def _open(self) -> Any:
+    def opened(self) -> Any:
+        """Return what `source` gave in this process."""
         with self._lock:
             if self._process != os.getpid():
                 opened = self.source()
@@ -211,7 +213,7 @@ class LazyArray:
     def _read(self, region: Slices) -> np.ndarray:
         expected = region_shape(region)
         try:
-            block = np.asarray(self._open()[region])
+            block = np.asarray(self.opened()[region])
             if block.shape != expected:
                 raise ValueError(f"expected a block of shape {expected}, got {block.shape}")
             return block.astype(self.dtype, copy=False)
@@ -221,7 +223,8 @@ class LazyArray:
                 f"{math.prod(expected) * self.dtype.itemsize / 1e9:.1f} GB; read it in parts"
             ) from None
         except OSError as error:
-            raise OSError(f"{self.name}: cannot be read ({one_line(error)}); try again") from None
+            kind = ConnectionError if isinstance(error, _NO_ANSWER) else OSError
+            raise kind(f"{self.name}: cannot be read ({one_line(error)}); try again") from None
         except Exception as error:  # decoders raise anything on damaged files
             if str(error).startswith(f"{self.name}:"):
                 raise

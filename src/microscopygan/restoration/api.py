@@ -16,6 +16,7 @@ from .. import __version__
 from ..image.axes import name_axes
 from ..image.formats import (
     FORMATS,
+    TIMEOUT,
     Header,
     Image,
     Target,
@@ -24,6 +25,8 @@ from ..image.formats import (
     format_of,
     missing_chunks,
     open_image,
+    output_exists,
+    output_place,
 )
 from ..image.image import check_kind
 from ..image.lazy import Blocks, LazyArray
@@ -48,7 +51,7 @@ class Restored:
     Attributes
     ----------
     path
-        The output.
+        The output, or its URL.
     pixels
         Number of pixels of the output.
     seconds
@@ -57,7 +60,7 @@ class Restored:
         What a user should know about the result, a sentence each.
     """
 
-    path: Path
+    path: Path | str
     pixels: int
     seconds: float
     notes: tuple[str, ...]
@@ -212,6 +215,7 @@ def restore_file(
     overwrite: bool = False,
     resume: bool = False,
     this_file: bool = False,
+    timeout: float = TIMEOUT,
     progress: Progress | None = None,
 ) -> Restored:
     """Restore an image file.
@@ -221,7 +225,8 @@ def restore_file(
     input
         An image file or a Zarr folder or URL, see `open_image`.
     output
-        Its suffix chooses the format, see `create`. Appears when it is complete.
+        Its suffix chooses the format, see `create`; a URL may name a Zarr output. Appears when it
+        is complete.
     model, axes, pixel_size, channels, intensity, dtype, task, keep_sampling, hot_pixels, neighbours
         As for `restore`.
     device, defect, strength
@@ -243,6 +248,8 @@ def restore_file(
         Go on with what an interrupted run with the same options left of a Zarr output.
     this_file
         Of an image that lies in several files, the planes of this one alone.
+    timeout
+        Seconds without an answer after which a server is given up.
     progress
         Called with the numbers of pixels done and in all when the work begins and after each
         window of the network (of several workers: each block), in the thread that called this
@@ -266,10 +273,10 @@ def restore_file(
         It takes more memory; the message says how much.
     """
     start = time.perf_counter()
-    output = Path(output).absolute()
+    output = output_place(output)
     if scheduler is not None and "://" not in str(input):
         input = Path(input).absolute()  # the cluster's processes run in other folders
-    image = open_image(input, axes=axes, this_file=this_file)
+    image = open_image(input, axes=axes, this_file=this_file, timeout=timeout)
     if pixel_size is not None:
         image = replace(image, pixel_size=image.pixel_size | pixel_size)
     elif task == "axial":
@@ -277,15 +284,15 @@ def restore_file(
     if hot_pixels == "keep" and task == "axial":
         raise ValueError("hot pixels: expected auto or mend for the axial task, got 'keep'")
     image = without_hot_pixels(_unchecked(image), hot_pixels)
-    if dtype == "auto" and not format_of(output).floats:
+    if dtype == "auto" and not format_of(Path(output)).floats:
         dtype = "same"
     several = workers > 1 or scheduler is not None
-    _check_output(image, output, several=several, overwrite=overwrite)
+    _check_output(image, output, several=several, overwrite=overwrite, timeout=timeout)
     share = _share(threads, workers, scheduler)
     restorer = load(model, device=device, threads=share, defect=defect, strength=strength)
     if restorer is model and share < restorer.threads:
-        how = (restorer.hint, restorer.strength)
-        restorer = Restorer(restorer.path, restorer.device, share, *how)
+        use = (restorer.hint, restorer.strength)
+        restorer = Restorer(restorer.path, restorer.device, share, *use)
     options = Options(
         task,
         intensity,
@@ -302,9 +309,9 @@ def restore_file(
     header = _header(image, job_task, restorer, options)
     about = _fingerprint(image, job_task, restorer, options)
     if resume:
-        check_resumed(output, about)
-    chunks = _chunks(output, task, header.axes)
-    with create(output, header, overwrite=overwrite, resume=resume, chunks=chunks) as target:
+        check_resumed(output, about, timeout)
+    how: dict[str, Any] = {"overwrite": overwrite, "resume": resume, "timeout": timeout}
+    with create(output, header, chunks=_chunks(output, task, header.axes), **how) as target:
         job = _job(image, job_task, restorer, about, target, memory // workers)
         _run(job, workers, scheduler, counting(job, progress))
     seconds = time.perf_counter() - start
@@ -406,16 +413,20 @@ def _as_channels(channels: Iterable[int] | None) -> tuple[int, ...] | None:
     return None if channels is None else tuple(dict.fromkeys(channels))
 
 
-def _chunks(output: Path, task: str, axes: str) -> tuple[int, ...] | None:
+def _chunks(output: Path | str, task: str, axes: str) -> tuple[int, ...] | None:
     """Chunks of an output that has any, where others than those of planes suit the task."""
-    if task != "axial" or not format_of(output).blocks:
+    if task != "axial" or not format_of(Path(output)).blocks:
         return None
     return tuple(_AXIAL_CHUNKS.get(letter, 1) for letter in axes)
 
 
-def _check_output(image: Image, output: Path, *, several: bool, overwrite: bool) -> None:
+def _check_output(
+    image: Image, output: Path | str, *, several: bool, overwrite: bool, timeout: float
+) -> None:
     """Refuse early what cannot be written."""
-    if isinstance(image.source, Path):
+    if image.source == output:
+        raise ValueError(f"{output}: the output is the input; choose another name")
+    if isinstance(image.source, Path) and isinstance(output, Path):
         source, target = image.source.resolve(), output.resolve()
         taken = {file.resolve() for file in contents(image.source).files}
         if (
@@ -425,13 +436,13 @@ def _check_output(image: Image, output: Path, *, several: bool, overwrite: bool)
             or target in source.parents
         ):
             raise ValueError(f"{output}: the output is the input; choose another name")
-    if several and not format_of(output).blocks:
+    if several and not format_of(Path(output)).blocks:
         able = ", ".join(suffix for form in FORMATS if form.blocks for suffix in form.suffixes)
         raise ValueError(
             f"{output}: expected an output of {able}, which several workers can write; use one "
             "worker or another name"
         )
-    if output.exists() and not overwrite:
+    if not overwrite and output_exists(output, timeout=timeout):
         raise FileExistsError(f"{output} exists; choose another name or allow overwriting")
 
 
@@ -550,8 +561,9 @@ def _question_planes(image: Image) -> None:
         )
 
 
-def _not_kept(image: Image, output: Path) -> tuple[str, ...]:
+def _not_kept(image: Image, place: Path | str) -> tuple[str, ...]:
     """Say what the output's format cannot keep."""
+    output = Path(place)
     if "cf" not in image.details.get("imagej", {}) or "axes" not in format_of(output).keeps:
         return ()
     if format_of(output) == format_of(Path("a.tif")) and not output.stem.endswith(".ome"):

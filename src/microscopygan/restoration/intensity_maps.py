@@ -348,6 +348,10 @@ class Mended:
         stepped = pixels[tuple(slice(None, None, part.step) for part in region)]
         return stepped.squeeze(dropped) if dropped else stepped
 
+    def opened(self) -> Any:
+        """Return what the pixels are read from."""
+        return self.array.opened()
+
     def hot(self, region: tuple[slice, ...]) -> tuple[NDArray[np.bool_], np.ndarray]:
         """Return which pixels of a region are hot, and all its pixels as they are."""
         pixels, hot, _ = self._found(region)

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from ..image.atomic import PROGRESS
+from ..image.formats import TIMEOUT, unfinished
 from ..image.image import Lazy, check_finite
 from ..image.intensity import to_dtype
 from ..image.lazy import Blocks, region_shape
@@ -118,15 +119,19 @@ def marked_blocks(group: Any, blocks: Blocks, options: Mapping[str, object]) -> 
     return blocks, marks
 
 
-def check_resumed(output: Path, options: Mapping[str, object]) -> None:
+def check_resumed(
+    output: Path | str, options: Mapping[str, object], timeout: float = TIMEOUT
+) -> None:
     """Raise where an interrupted run that is to be resumed had other options.
 
     Parameters
     ----------
     output
-        The final name of a Zarr output.
+        The final name of a Zarr output, or its URL.
     options
         As for `marked_blocks`.
+    timeout
+        As for `formats.create`.
 
     Raises
     ------
@@ -135,10 +140,10 @@ def check_resumed(output: Path, options: Mapping[str, object]) -> None:
     """
     import zarr
 
-    path = output.with_name(f"{output.name}.part") / PROGRESS
-    if not path.exists():
+    marks = unfinished(output, PROGRESS, timeout=timeout)
+    if marks is None:
         return
-    before: Any = zarr.open_array(path, mode="r").attrs.get("options", {})
+    before: Any = zarr.open_array(marks, mode="r").attrs.get("options", {})
     now = _plain(options)
     for name in sorted(before.keys() & now.keys()):
         if before[name] != now[name]:

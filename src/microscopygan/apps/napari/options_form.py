@@ -24,7 +24,7 @@ from ...settings import HINTS
 from ..restore_options import RestoreOptions
 
 _FIRST = ("strength", "task")
-_OTHERS = ("model", "defect", "workers", "scheduler")  # above, or for files
+_OTHERS = ("model", "defect", "workers", "scheduler", "timeout")  # above, or for files
 _MORE = [name for name in RestoreOptions.model_fields if name not in (*_FIRST, *_OTHERS)]
 _WHERE_EMPTY = {
     "axes": "from the layer or its file",

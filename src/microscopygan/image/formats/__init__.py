@@ -17,6 +17,8 @@ from ..atomic import Target
 from ..image import Header, Image, Lazy, check_finite, check_kind, check_pixels
 from ..lazy import Blocks, LazyArray, one_line
 
+TIMEOUT = 30.0  # seconds without an answer after which a server is given up
+
 
 @dataclass(frozen=True)
 class Format:
@@ -76,12 +78,15 @@ class Request:
         Name or number of the image, of several.
     alone
         This file only, where the image lies in several.
+    timeout
+        Seconds without an answer after which a server is given up.
     """
 
     axes: str | None = None
     fallback: bool = False
     part: str | None = None
     alone: bool = False
+    timeout: float = TIMEOUT
 
 
 @dataclass(frozen=True)
@@ -179,14 +184,24 @@ __all__ = [
     "list_images",
     "missing_chunks",
     "open_image",
+    "output_exists",
     "output_name",
+    "output_place",
     "read",
     "split_part",
+    "unfinished",
+    "without_secrets",
     "write",
 ]
 
 
-def open_image(path: Path | str, *, axes: str | None = None, this_file: bool = False) -> Image:
+def open_image(
+    path: Path | str,
+    *,
+    axes: str | None = None,
+    this_file: bool = False,
+    timeout: float = TIMEOUT,
+) -> Image:
     """Open an image without reading its pixels, which are read by slicing ``image.array``.
 
     Parameters
@@ -201,6 +216,9 @@ def open_image(path: Path | str, *, axes: str | None = None, this_file: bool = F
         arrays name no axes, nor do some TIFF files.
     this_file
         Of a multi-file OME-TIFF, the planes of this file alone.
+    timeout
+        Seconds without an answer after which a server is given up; until then, a request that
+        fails is repeated.
 
     Returns
     -------
@@ -213,13 +231,13 @@ def open_image(path: Path | str, *, axes: str | None = None, this_file: bool = F
     Raises
     ------
     FileNotFoundError, OSError
-        The file does not exist or may not be read.
+        The file does not exist or may not be read, or its server does not answer.
     ValueError
         An unknown suffix, an empty or damaged file, a colour image, axes that do not fit or are
         not known (the message asks for them), pixels that are not numbers, or a package that is
         not installed.
     """
-    return _open(path, Request(axes, alone=this_file))
+    return _open(path, Request(axes, alone=this_file, timeout=timeout))
 
 
 def read(path: Path | str, *, axes: str | None = None) -> Image:
@@ -294,6 +312,7 @@ def create(
     chunks: tuple[int, ...] | None = None,
     shards: tuple[int, ...] | None = None,
     ngff: str = "0.5",
+    timeout: float = TIMEOUT,
 ) -> Target:
     """Create an output that is written region by region.
 
@@ -304,7 +323,8 @@ def create(
         give OME-TIFF; ``.tif`` gives ImageJ TIFF where that holds the image (uint8, uint16,
         float32, axes in the order TZCYX, below 4 GB), else OME-TIFF; all have Y and X last.
         ``.zarr`` gives OME-Zarr in the order TCZYX, with a pyramid. ``.png`` and ``.npy`` keep
-        the pixels only, without any metadata.
+        the pixels only, without any metadata. A Zarr output may be a URL that can be written,
+        such as ``s3://``.
     header
         Shape, dtype, axes and metadata. Whatever the order of the axes in the file, the target's
         array has those of the header.
@@ -313,6 +333,8 @@ def create(
         on with that.
     chunks, shards, ngff
         Of a Zarr output: blocks in the header's axes, and the version, ``0.5`` or ``0.4``.
+    timeout
+        Of an output at a URL: as for `open_image`.
 
     Returns
     -------
@@ -328,21 +350,25 @@ def create(
     OSError
         The folder may not be written to, or the disk is full; nothing is left behind.
     """
-    path = _local_output(path)
+    path = output_place(path)
     form = _output_format(path, blocked=bool(chunks or shards))
     noted = json.loads(json.dumps(header.provenance, default=_plain))
     header = replace(header, dtype=header.dtype.newbyteorder("="), provenance=noted)
     check_kind(header.dtype, header.shape, str(path))
-    _check_free(path, form, overwrite)
+    if isinstance(path, Path):
+        _check_free(path, form, overwrite)
+    elif not overwrite and output_exists(path, timeout=timeout):
+        raise FileExistsError(f"{path} exists; choose another name or allow overwriting")
     settings: dict[str, Any] = {"overwrite": overwrite, "resume": resume} if form.resumes else {}
     if form.blocks:
         settings |= {"chunks": chunks, "shards": shards, "ngff": ngff}
+        settings["timeout"] = timeout
     target: Target = _function(form.creates)(path, header, **settings)
     return target
 
 
 def missing_chunks(image: Image) -> int:
-    """Count the chunks (or shards) that a local Zarr image lacks; they are read as fill value.
+    """Count the chunks (or shards) that a Zarr image lacks; they are read as fill value.
 
     Parameters
     ----------
@@ -352,9 +378,10 @@ def missing_chunks(image: Image) -> int:
     Returns
     -------
     int
-        0 for images that are no local Zarr.
+        0 for images that are no Zarr. At a URL, what was not read yet is asked for.
     """
-    if not (isinstance(image.source, Path) and is_zarr(image.source)):
+    source = image.source
+    if source is None or not (as_url(source) or is_zarr(Path(source))):
         return 0
     from .ome_zarr import missing_chunks
 
@@ -543,6 +570,45 @@ def as_url(path: Path | str) -> str | None:
     return f"{parts[1]}:{slashes}{str(path)[parts.end() :]}"
 
 
+def without_secrets(text: str) -> str:
+    """Leave out of a text what URLs in it say of names, passwords and tokens.
+
+    Examples
+    --------
+    >>> without_secrets("https://ann:secret@host/a.zarr?token=1: no answer")
+    'https://host/a.zarr: no answer'
+    """
+    return re.sub(r"(://)(?:[^/@\s]*@)?([^\s?#'\"]*)(?:\?[^\s'\"#:]*)?", r"\1\2", text)
+
+
+def output_place(path: Path | str) -> Path | str:
+    """Return the absolute path of an output, which other processes can open too, or its URL."""
+    url = as_url(path)
+    local = Path(path) if url is None else local_path(url)
+    return (url or "").rstrip("/") if local is None else local.absolute()
+
+
+def output_exists(place: Path | str, *, timeout: float = TIMEOUT) -> bool:
+    """Tell whether there is an output of this name, of `output_place`."""
+    if isinstance(place, Path):
+        return place.exists()
+    from .remote import RemoteFolder
+
+    return RemoteFolder(place, timeout).exists()
+
+
+def unfinished(place: Path | str, inner: str = "", *, timeout: float = TIMEOUT) -> Any:
+    """Return what Zarr opens of an unfinished output, or of a part of it; None if not there."""
+    if isinstance(place, Path):
+        part = place.with_name(f"{place.name}.part") / inner
+        return part if part.exists() else None
+    from .remote import RemoteFolder
+
+    folder = RemoteFolder(place, timeout)
+    there = folder.exists(f"{folder.part}/{inner}".rstrip("/"))
+    return folder.store(inner, read_only=True) if there else None
+
+
 def local_path(url: str) -> Path | None:
     """Return the local path of a ``file:`` URL, None for another URL."""
     from urllib.request import url2pathname  # slow to import
@@ -640,10 +706,12 @@ def _open(path: Path | str, request: Request) -> Image:
         raise _too_large(str(location)) from None
     except Exception as error:
         if isinstance(error, ValueError | OSError) and str(error).startswith(str(file)):
+            if url:
+                raise type(error)(without_secrets(str(error))) from None
             raise  # one line already, of the image or of what lies in it
         raise ValueError(
-            f"{location}: expected an image ({form.name}), got a damaged or unknown file "
-            f"({one_line(error)}); copy or export it again"
+            f"{without_secrets(str(location))}: expected an image ({form.name}), got a damaged or "
+            f"unknown file ({one_line(error)}); copy or export it again"
         ) from None
     check_kind(image.array.dtype, image.array.shape, str(location))
     return image
@@ -698,22 +766,19 @@ def _check_plausible(image: Image) -> None:
         )
 
 
-def _local_output(path: Path | str) -> Path:
-    """Return the absolute path of an output, which other processes can open too."""
-    url = as_url(path)
-    local = Path(path) if url is None else local_path(url)
-    if local is None:
-        raise ValueError(f"{url}: expected an output on this machine, got a URL; copy it there")
-    return local.absolute()
-
-
 def _plain(value: Any) -> object:
     """Write what JSON does not know as numbers and lists, or else as text."""
     return value.tolist() if isinstance(value, np.ndarray | np.generic) else str(value)
 
 
-def _output_format(path: Path, blocked: bool) -> Format:
+def _output_format(place: Path | str, blocked: bool) -> Format:
+    path = Path(place)
     form = format_of(path)
+    if isinstance(place, str) and not form.folder:
+        raise ValueError(
+            f"{without_secrets(place)}: expected a Zarr output at a URL, got {path.suffix}; "
+            "write .zarr, or to this machine"
+        )
     if form.creates is None:
         known = ", ".join(s for one in FORMATS if one.creates for s in one.suffixes)
         raise ValueError(

@@ -7,18 +7,13 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from ..axes import AXES, name_axes
 from ..image import Image, known_sizes, micrometres, seconds
 from ..lazy import LazyArray, one_line
-from . import ZARR_METADATA, Contents, Request, as_url, numbered
+from . import TIMEOUT, ZARR_METADATA, Contents, Request, as_url, numbered, without_secrets
 
 NOTE = "microscopygan"  # the attribute that holds the provenance
-_PACKAGES = {
-    **{"http": "aiohttp", "https": "aiohttp", "s3": "s3fs", "gs": "gcsfs", "gcs": "gcsfs"},
-    **{"az": "adlfs", "abfs": "adlfs", "abfss": "adlfs"},
-}
 _NO_IMAGES = ("OME", "labels", "tables", "shapes", "points")  # groups of other things
 _TINY, _MANY = 4096, 1_000_000  # bytes of a chunk, and their number, that no reading ever ends
 
@@ -66,10 +61,10 @@ def open_ngff(location: Path | str, request: Request) -> Image:
     """
     name, groups, axes = str(location), {}, request.axes
     if request.part is not None:
-        inner = _inner(name, request.part)
-        groups = _groups(name, inner)
+        inner = _inner(name, request.part, request.timeout)
+        groups = _groups(name, inner, request.timeout)
         name = f"{name.rstrip('/')}/{inner}"
-    level = _level(name)
+    level = _level(name, request.timeout)
     array = level.array
     shape = tuple(array.shape)
     if level.axes is not None and len(level.axes) != len(shape) and axes is None:
@@ -80,12 +75,12 @@ def open_ngff(location: Path | str, request: Request) -> Image:
     _check_chunks(array, name)
     named = name_axes(name, shape, level.axes, axes, request.fallback)
     number = shape[named.index("C")] if "C" in named else 1
-    source = partial(_open_array, _absolute(level.location))
+    source = partial(_open_array, _absolute(level.location), request.timeout)
     return Image(
-        LazyArray(name, source, shape, array.dtype, tuple(array.chunks)),
+        LazyArray(without_secrets(name), source, shape, array.dtype, tuple(array.chunks)),
         named,
         known_sizes(level.sizes, named),
-        Path(name) if isinstance(location, Path) else name,
+        Path(name) if isinstance(location, Path) else without_secrets(name),
         level.channels if len(level.channels) == number and named == level.axes else (),
         level.interval if "T" in named else None,
         level.provenance,
@@ -97,7 +92,7 @@ def open_ngff(location: Path | str, request: Request) -> Image:
 
 def contents(path: Path) -> Contents:
     """List the images of a group: the fields of a plate, the series of bioformats2raw."""
-    node = _node(str(path))
+    node = _node(str(path), TIMEOUT)
     if hasattr(node, "chunks") or _multiscales(dict(node.attrs)) is not None:
         return Contents((path.name,), frozenset([path]))
     return Contents(tuple(_images_inside(node)), frozenset([path]))
@@ -123,9 +118,9 @@ def _codec(compressor: Any) -> dict[str, Any]:
     return {"name": name, "configuration": kept}
 
 
-def _inner(location: str, part: str) -> str:
+def _inner(location: str, part: str, timeout: float) -> str:
     """Path of an image in a group, by its path or number."""
-    names = tuple(_images_inside(_node(location)))
+    names = tuple(_images_inside(_node(location, timeout)))
     if names and part.isdecimal() and part not in names:
         return names[numbered(location, names, part)]
     return _path_inside(part.strip("/"), location)
@@ -147,14 +142,14 @@ def _path_inside(path: object, location: str) -> str:
     return str(path)
 
 
-def _groups(location: str, inner: str) -> dict[str, dict[str, Any]]:
+def _groups(location: str, inner: str, timeout: float) -> dict[str, dict[str, Any]]:
     """Attributes of the groups above an image, by their path, such as those of plate and well."""
     parts = inner.split("/")
     paths = ["/".join(parts[:k]) for k in range(len(parts))]
     groups = {}
     for path in paths:
         try:
-            attributes = dict(_node(f"{location.rstrip('/')}/{path}".rstrip("/")).attrs)
+            attributes = dict(_node(f"{location.rstrip('/')}/{path}".rstrip("/"), timeout).attrs)
         except FileNotFoundError:  # a row of a plate may lack metadata
             attributes = {}
         ome = attributes.pop("ome", {})
@@ -163,7 +158,7 @@ def _groups(location: str, inner: str) -> dict[str, dict[str, Any]]:
 
 
 def missing_chunks(image: Image) -> int:
-    """Count the chunks (or shards) that a local Zarr image lacks; they are read as fill value.
+    """Count the chunks (or shards) that a Zarr image lacks; they are read as fill value.
 
     Parameters
     ----------
@@ -173,15 +168,18 @@ def missing_chunks(image: Image) -> int:
     Returns
     -------
     int
-        0 for images that are no local Zarr.
+        0 for images that are no Zarr. Of one at a URL, each chunk that was not read yet is asked
+        for.
     """
     source = getattr(image.array, "source", None)
     if not isinstance(source, partial) or source.func is not _open_array:
         return 0
     location: str = source.args[0]
     if as_url(location):
-        return 0
-    array = _open_array(location)
+        from .remote import missing_keys
+
+        return missing_keys(image.array.opened())
+    array = source()
     blocks = array.shards or array.chunks
     expected: int = math.prod(-(-n // b) for n, b in zip(array.shape, blocks, strict=True))
     pattern = re.compile(r"(?:c[/.])?\d+(?:[/.]\d+)*|c")
@@ -199,24 +197,28 @@ def _absolute(location: str) -> str:
     return location if as_url(location) else os.path.abspath(location)
 
 
-def _open_array(location: str) -> Any:
-    node = _node(location)
+def _open_array(location: str, timeout: float) -> Any:
+    node = _node(location, timeout)
     if not hasattr(node, "chunks"):
         raise ValueError(f"{location}: expected a Zarr array, got a group; copy it again")
     return node
 
 
-def _node(location: str) -> Any:
+def _node(location: str, timeout: float) -> Any:
     """Open the Zarr array or group at a path or URL for reading."""
     import zarr
 
-    store: Any = location if as_url(location) is None else _remote(location)
+    store: Any = location if as_url(location) is None else _remote(location, timeout)
     try:
         return zarr.open(store, mode="r")
     except FileNotFoundError:
         raise FileNotFoundError(
             f"{location}: expected a Zarr group or array, found no metadata "
             f"({', '.join(ZARR_METADATA[:3])}); check the name, or copy it again"
+        ) from None
+    except (ConnectionError, TimeoutError) as error:
+        raise ConnectionError(
+            f"{location}: cannot be read ({one_line(error)}); try again, or later"
         ) from None
     except OSError as error:
         raise OSError(f"{location}: cannot be read ({one_line(error)}); check the name") from None
@@ -227,40 +229,27 @@ def _node(location: str) -> Any:
         ) from None
 
 
-def _remote(url: str) -> Any:
-    scheme = urlsplit(url).scheme
-    try:
-        from zarr.storage import FsspecStore
+def _remote(url: str, timeout: float) -> Any:
+    from .remote import PatientStore
 
-        return FsspecStore.from_url(url, read_only=True)
-    except ValueError as error:
-        raise ValueError(
-            f"{url}: expected a URL such as https://… or s3://…, got another kind "
-            f"({one_line(error, 80)}); copy it to this machine"
-        ) from None
-    except ImportError:
-        package = _PACKAGES.get(scheme, "fsspec")
-        raise ValueError(
-            f"{url}: expected the package {package} for {scheme} URLs, which is not installed; "
-            f"try: pip install 'microscopygan[remote]' {package}"
-        ) from None
+    return PatientStore(url, timeout)
 
 
-def _level(location: str) -> _Level:
+def _level(location: str, timeout: float) -> _Level:
     """Find the array to read, and what is known of it."""
-    node = _node(location)
+    node = _node(location, timeout)
     if hasattr(node, "chunks"):
-        return _inner_level(location, node) or _plain_array(location, node)
+        return _inner_level(location, node, timeout) or _plain_array(location, node)
     attributes = dict(node.attrs)
     scales = _multiscales(attributes)
     if scales is not None:
-        level = _described(location, attributes, scales, 0)
+        level = _described(location, attributes, scales, 0, timeout)
         if "labels" in node:
             level.notes = ("The labels beside the image are not restored and not copied.",)
         return level
     inner = tuple(_images_inside(node))
     if inner:
-        return _level(f"{location.rstrip('/')}/{inner[numbered(location, inner, None)]}")
+        return _level(f"{location.rstrip('/')}/{inner[numbered(location, inner, None)]}", timeout)
     raise ValueError(
         f"{location}: expected an OME-Zarr image or a Zarr array, got a group without images; "
         "name an array inside of it"
@@ -291,7 +280,7 @@ def _multiscales(attributes: dict[str, Any]) -> dict[str, Any] | None:
     return dict(scales[0]) if scales else None
 
 
-def _inner_level(location: str, array: Any) -> _Level | None:
+def _inner_level(location: str, array: Any, timeout: float) -> _Level | None:
     """Describe an array that is a level of a multiscale image, one or two folders above it."""
     parts = location.rstrip("/").split("/") if "/" in location else list(Path(location).parts)
     for depth in (1, 2):
@@ -299,13 +288,15 @@ def _inner_level(location: str, array: Any) -> _Level | None:
         if not above or above.endswith(":/"):
             return None
         try:
-            attributes = dict(_node(above).attrs)
+            attributes = dict(_node(above, timeout).attrs)
             scales = _multiscales(attributes)
+        except ConnectionError:
+            raise
         except (ValueError, OSError):
             continue
         paths = [level.get("path") for level in (scales or {}).get("datasets", [])]
         if scales is not None and inner in paths:
-            level = _described(above, attributes, scales, paths.index(inner))
+            level = _described(above, attributes, scales, paths.index(inner), timeout)
             level.location, level.array = location, array
             return level
     return None
@@ -322,13 +313,13 @@ def _plain_array(location: str, array: Any) -> _Level:
 
 
 def _described(
-    location: str, attributes: dict[str, Any], scales: dict[str, Any], index: int
+    location: str, attributes: dict[str, Any], scales: dict[str, Any], index: int, timeout: float
 ) -> _Level:
     """Describe a level by its multiscale metadata."""
     dataset = scales["datasets"][index]
     inner = f"{location.rstrip('/')}/{_path_inside(dataset['path'], location)}"
     try:
-        array = _open_array(inner)
+        array = _open_array(inner, timeout)
     except FileNotFoundError:
         raise ValueError(
             f"{location}: expected the level {dataset['path']!r} that its metadata name, found no "

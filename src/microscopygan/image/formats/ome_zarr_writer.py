@@ -2,6 +2,8 @@
 
 import itertools
 import math
+import os
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +28,7 @@ Factors = tuple[int, ...]
 
 
 def create_ngff(
-    path: Path,
+    path: Path | str,
     header: Header,
     *,
     overwrite: bool,
@@ -34,17 +36,18 @@ def create_ngff(
     chunks: tuple[int, ...] | None,
     shards: tuple[int, ...] | None,
     ngff: str,
+    timeout: float,
 ) -> Target:
     """Create an OME-Zarr folder beside its final name, or go on with one.
 
     Parameters
     ----------
     path
-        The final name; the folder is ``NAME.part`` until it is finished.
+        The final name or URL; the folder is ``NAME.part`` until it is finished.
     header
         What is written. The file's axes are in the order TCZYX, as OME-Zarr demands; the target's
         array has those of `header`.
-    overwrite, resume, chunks, shards, ngff
+    overwrite, resume, chunks, shards, ngff, timeout
         As for `formats.create`; chunks of 512×512 pixels of up to 16 planes where None.
 
     Raises
@@ -57,20 +60,67 @@ def create_ngff(
         The disk is full.
     """
     blocks = _blocks(path, header, chunks, shards, ngff)
-    part = path.with_name(f"{path.name}.part")
-    with locked(path) as lock:
-        if part.exists() and not (resume or overwrite):
+    folder = _folder(path, timeout)
+    with folder.locked() as lock:
+        if folder.begun() and not (resume or overwrite):
             raise FileExistsError(
-                f"{part}: an interrupted run left this; resume it, or allow overwriting"
+                f"{folder.part}: an interrupted run left this; resume it, or allow overwriting"
             )
-        return _target(path, part, header, lock, resume, blocks, ngff)
+        return _target(folder, header, lock, resume, blocks, ngff)
+
+
+class LocalFolder:
+    """A Zarr output on this machine, and the folder beside it where it is written."""
+
+    def __init__(self, path: Path) -> None:
+        self.path, self.part = path, path.with_name(f"{path.name}.part")
+
+    def locked(self) -> AbstractContextManager[Lock]:
+        """Make the output's folder and take its lock."""
+        return locked(self.path)
+
+    def store(self) -> Any:
+        """Return what Zarr opens."""
+        return self.part
+
+    def beside(self, name: str) -> Any:
+        """Return what Zarr opens, for a group above the output."""
+        return name
+
+    def begun(self) -> bool:
+        """Tell whether there is an unfinished output."""
+        return self.part.exists()
+
+    def resumes(self) -> bool:
+        """Tell whether an unfinished output can be gone on with."""
+        return any((self.part / "0" / name).exists() for name in ZARR_METADATA)
+
+    def clear(self) -> None:
+        """Remove what is unfinished."""
+        remove(self.part)
+
+    def tidy(self) -> None:
+        """Remove what writers left that were killed."""
+        for leftover in self.part.rglob("*.partial"):
+            leftover.unlink(missing_ok=True)
+
+    def target(self, lock: Lock, *rest: Any) -> Target:
+        """Return the output being written."""
+        return Target(self.path, self.part, lock, *rest)
+
+
+def _folder(path: Path | str, timeout: float) -> Any:
+    if isinstance(path, Path):
+        return LocalFolder(path)
+    from .remote import RemoteFolder
+
+    return RemoteFolder(path, timeout)
 
 
 def _target(
-    path: Path,
-    part: Path,
+    folder: Any,
     header: Header,
-    lock: Lock,
+    lock: Any,
     resume: bool,
     blocks: tuple[tuple[int, ...], tuple[int, ...] | None],
     ngff: str,
@@ -86,40 +136,42 @@ def _target(
         "chunks": tuple(blocks[0][i] for i in places),
         "shards": tuple(blocks[1][i] for i in places) if blocks[1] else None,
     }
-    if resume and any((part / "0" / name).exists() for name in ZARR_METADATA):
-        group, array = _unfinished(part, layout, path, _format(ngff))
+    if resume and folder.resumes():
+        group, array = _unfinished(folder, layout, _format(ngff))
     else:
-        remove(part)
+        folder.clear()
         try:
-            group = zarr.open_group(part, mode="w", zarr_format=_format(ngff))
+            group = zarr.open_group(folder.store(), mode="w", zarr_format=_format(ngff))
             if header.details.get("codecs") and ngff == "0.5":
                 layout["compressors"] = header.details["codecs"]
             array = _new_array(group, "0", layout, axes)
         except BaseException:
-            remove(part)
+            folder.clear()
             raise
-    _write_groups(path, header, ngff)
-    return Target(
-        path,
-        part,
+    _write_groups(folder, header, ngff)
+    target: Target = folder.target(
         lock,
         reordered(array, axes, header.axes),
-        lambda: _complete(part, group, array, axes, header, ngff),
+        lambda: _complete(folder, group, array, axes, header, ngff),
         blocks[1] or blocks[0],
         group,
     )
+    return target
 
 
-def _write_groups(path: Path, header: Header, ngff: str) -> None:
+def _write_groups(folder: Any, header: Header, ngff: str) -> None:
     """Write what is said above an image, of plate and well, where it gets the same place."""
     import zarr
 
     groups: dict[str, dict[str, Any]] = header.details.get("groups", {})
-    if len(path.parents) < len(groups) or not groups:
+    parts = str(folder.path).replace(os.sep, "/").split("/")
+    if len(parts) <= len(groups) or not groups:
         return
-    root = path.parents[len(groups) - 1]
+    above, root = parts[: -len(groups)], "/".join(parts[: -len(groups)])
     deepest = max(groups, key=lambda name: len(name.split("/")) if name else 0)
-    if path.parent != root / deepest or root.suffix.lower() != ".zarr":
+    if "/".join(parts[:-1]) != f"{root}/{deepest}".rstrip("/"):
+        return
+    if not above[-1].lower().endswith(".zarr"):
         return
     for inner, attributes in groups.items():
         known = {key: attributes[key] for key in _OF_OME if key in attributes}
@@ -137,12 +189,13 @@ def _write_groups(path: Path, header: Header, ngff: str) -> None:
                 key: {**value, "version": ngff} if isinstance(value, dict) else value
                 for key, value in known.items()
             }
-        group = zarr.open_group(root / inner, mode="a", zarr_format=_format(ngff))
+        place = folder.beside(f"{root}/{inner}".rstrip("/"))
+        group = zarr.open_group(place, mode="a", zarr_format=_format(ngff))
         group.attrs.put(attributes)
 
 
 def _blocks(
-    path: Path,
+    path: Path | str,
     header: Header,
     chunks: tuple[int, ...] | None,
     shards: tuple[int, ...] | None,
@@ -197,35 +250,32 @@ def _new_array(group: Any, name: str, layout: dict[str, Any], axes: str) -> Any:
     )
 
 
-def _unfinished(partial: Path, layout: dict[str, Any], path: Path, form: Any) -> tuple[Any, Any]:
+def _unfinished(folder: Any, layout: dict[str, Any], form: Any) -> tuple[Any, Any]:
     """Open an unfinished output, which must be what would be made anew."""
     import zarr
 
     try:
-        group = zarr.open_group(partial, mode="r+", zarr_format=form)
+        group = zarr.open_group(folder.store(), mode="r+", zarr_format=form)
         with zarr.config.set({"array.write_empty_chunks": True}):
             array: Any = group["0"]
         found = {name: getattr(array, name) for name in layout}
     except Exception as error:  # damaged metadata raise anything
         raise ValueError(
-            f"{path}: expected an unfinished output to resume, got another Zarr "
+            f"{folder.path}: expected an unfinished output to resume, got another Zarr "
             f"({one_line(error)}); start it anew with overwriting"
         ) from None
     for name, wanted in layout.items():
         if found[name] != wanted:
             raise ValueError(
-                f"{path}: expected an unfinished output of {name} {wanted} to resume, got "
+                f"{folder.path}: expected an unfinished output of {name} {wanted} to resume, got "
                 f"{found[name]}; start it anew with overwriting"
             )
     return group, array
 
 
-def _complete(
-    partial: Path, group: Any, array: Any, axes: str, header: Header, version: str
-) -> None:
+def _complete(folder: Any, group: Any, array: Any, axes: str, header: Header, version: str) -> None:
     """Make the pyramid and write the metadata, which make the folder an image, last."""
-    for leftover in partial.rglob("*.partial"):  # of writers that were killed
-        leftover.unlink(missing_ok=True)
+    folder.tidy()
     factors = [(1,) * array.ndim]
     for number in itertools.count(1):
         step = _step(array.shape, axes)
