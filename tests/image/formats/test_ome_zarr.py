@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import yaozarrs
 import zarr
+from fsspec.registry import _registry
 
 from microscopygan.image.formats import (
     Header,
@@ -210,7 +211,7 @@ def test_urls(tmp_path):
 )
 def test_urls_that_cannot_be_read(monkeypatch, url, kind, message):
     monkeypatch.setitem(sys.modules, "s3fs", None)
-    monkeypatch.delitem(fsspec.registry._registry, "s3", raising=False)  # where it was used before
+    monkeypatch.delitem(_registry, "s3", raising=False)  # where it was used before
     with pytest.raises(kind, match=message) as caught:
         open_image(url)
     assert str(caught.value).startswith(url)
