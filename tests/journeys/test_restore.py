@@ -81,7 +81,43 @@ def test_patterns_json_and_resume(restore, tmp_path: Path) -> None:
     code, text, _ = restore(plate, "-o", out, "--resume")
     assert code == 0
     assert (out / "0.tif").stat().st_mtime_ns == before
-    assert text.split()[0].endswith("2.tif")
+    assert text.splitlines()[0] == "2 of 3 outputs were finished before and are kept."
+    assert text.splitlines()[1].split()[0].endswith("2.tif")
+
+
+def test_an_interrupted_replacement_is_gone_on_with(restore, model, stack, tmp_path: Path) -> None:
+    """The command that is advised ends what was begun, and says what it did."""
+    calls = 0
+
+    def stop(done: int, total: int) -> None:
+        nonlocal calls
+        calls += 1
+        if calls > 1:
+            raise KeyboardInterrupt
+
+    out = tmp_path / "out.zarr"
+    assert restore(stack, "-o", out, "--strength", 0)[0] == 0
+    before, backup = read(out).array, tmp_path / "out.zarr.old"
+    backup.mkdir()
+    for option in ("--resume", "--overwrite"):
+        with pytest.raises(KeyboardInterrupt):
+            microscopygan.restore_file(stack, out, model, overwrite=True, progress=stop)
+        assert np.array_equal(read(out).array, before)
+        code, text, error = restore(stack, "-o", out, "--resume", option)
+        assert (code, error) == (0, "")
+        assert text.startswith(str(out))
+        assert not np.array_equal(read(out).array, before)
+        before, calls = read(out).array, 0
+        assert sorted(p.name for p in tmp_path.iterdir()) == [
+            "out.zarr",
+            "out.zarr.old",
+            "stack.ome.tif",
+        ]
+        restore(stack, "-o", out, "--strength", 0, "--overwrite")
+        before = read(out).array
+    code, text, error = restore(stack, "-o", out, "--resume")
+    assert (code, error) == (0, "")
+    assert text == "1 of 1 outputs were finished before and are kept.\n"
 
 
 def test_chosen_channels_and_float_output(restore, stack: Path, tmp_path: Path) -> None:

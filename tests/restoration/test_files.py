@@ -156,6 +156,23 @@ def test_an_interrupted_zarr_goes_on(restorer, image, tmp_path, monkeypatch) -> 
 
 
 @pytest.mark.usefixtures("small_chunks")
+def test_an_interrupted_replacement_goes_on(restorer, image, tmp_path) -> None:
+    output = tmp_path / "out.zarr"
+    restore_file(image, output, restorer.with_hint(strength=0.0))
+    before, whole = read(output).array, restore(read(image), model=restorer).array
+    with pytest.raises(KeyboardInterrupt):
+        restore_file(image, output, restorer, overwrite=True, progress=Stop(5, KeyboardInterrupt))
+    assert np.array_equal(read(output).array, before)
+    seen = Stop(1000, KeyboardInterrupt)
+    restore_file(image, output, restorer, resume=True, progress=seen)
+    assert seen.done[0] > 0
+    assert np.array_equal(read(output).array, whole)
+    assert sorted(tmp_path.iterdir()) == [image, output]
+    with pytest.raises(FileExistsError):
+        restore_file(image, output, restorer, resume=True)
+
+
+@pytest.mark.usefixtures("small_chunks")
 def test_a_zarr_is_kept_on_errors_that_may_be_gone_later(restorer, image, tmp_path) -> None:
     output = tmp_path / "out.zarr"
     for error, kept in ((ValueError, False), (ChildProcessError, True), (OSError, True)):

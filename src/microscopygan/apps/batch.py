@@ -63,7 +63,8 @@ def restore_batch(
     overwrite
         Replace outputs that exist.
     resume
-        Keep outputs that exist, and go on with those that an interrupted run left.
+        Go on with outputs that an interrupted run left unfinished, also in place of others; keep
+        those that are finished, unless `overwrite`.
     strict
         Stop at the first image that cannot be restored.
     quiet
@@ -88,7 +89,10 @@ def restore_batch(
     console = Console(quiet=quiet or as_json, soft_wrap=True, markup=False, emoji=False)
     alone = bool(options.get("this_file"))
     pairs = outputs_of(images, output, overwrite=overwrite or resume, this_file=alone)
-    waiting = [(source, path) for source, path in pairs if not (resume and output_exists(path))]
+    keep = resume and not overwrite
+    waiting = [(source, path) for source, path in pairs if not (keep and _is_done(path))]
+    if kept := len(pairs) - len(waiting):
+        console.print(f"{kept} of {len(pairs)} outputs were finished before and are kept.")
     how = {name: options.pop(name) for name in _OF_MODEL & set(options)}
     restorer = load(model, threads=options.get("threads"), **how)
     options |= {"model": restorer, "overwrite": overwrite, "resume": resume}
@@ -282,6 +286,11 @@ def _how_to_go_on(path: Path | str, console: Console) -> Iterator[None]:
             how = "Interrupted." if stopped else "What is finished was kept."
             console.print(f"{how} The same command with --resume goes on with {_shown(path)}.")
         raise
+
+
+def _is_done(path: Path | str) -> bool:
+    """Whether an output is finished, and none is being made in its place."""
+    return output_exists(path) and unfinished(path) is None
 
 
 def _is_begun(path: Path | str) -> bool:

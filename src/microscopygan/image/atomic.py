@@ -200,7 +200,7 @@ def discard_interrupted(path: Path) -> None:
     if not path.parent.is_dir():
         return
     lock = Lock(path)
-    for part in (f".{path.name}.part", f"{path.name}.part"):
+    for part in (f".{path.name}.part", f"{path.name}.part", f".{path.name}.old"):
         remove(path.with_name(part))
     lock.release()
 
@@ -348,16 +348,15 @@ def flush(path: Path) -> None:
 
 def replace(partial: Path, path: Path) -> None:
     """Give a finished file or folder its final name, in place of what has it."""
-    if not path.is_dir():
-        os.replace(partial, path)
-        return
-    old = path.with_name(f"{path.name}.old")
-    remove(old)
-    os.rename(path, old)
+    old = path.with_name(f".{path.name}.old")
+    if path.is_dir():
+        remove(old)
+        os.rename(path, old)
     try:
-        os.rename(partial, path)
+        os.replace(partial, path)
     except OSError:
-        os.rename(old, path)
+        if old.is_dir():
+            os.rename(old, path)
         raise
     remove(old)
 

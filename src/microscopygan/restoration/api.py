@@ -27,6 +27,7 @@ from ..image.formats import (
     open_image,
     output_exists,
     output_place,
+    unfinished,
 )
 from ..image.image import check_kind
 from ..image.lazy import Blocks, LazyArray
@@ -245,7 +246,8 @@ def restore_file(
     overwrite
         Replace an output that is there.
     resume
-        Go on with what an interrupted run with the same options left of a Zarr output.
+        Go on with what an interrupted run with the same options left of a Zarr output, and replace
+        the output that it was to replace.
     this_file
         Of an image that lies in several files, the planes of this one alone.
     timeout
@@ -287,6 +289,8 @@ def restore_file(
     if dtype == "auto" and not format_of(Path(output)).floats:
         dtype = "same"
     several = workers > 1 or scheduler is not None
+    if resume and unfinished(output, timeout=timeout) is not None:
+        overwrite = True  # an output beside it is what the interrupted run was to replace
     _check_output(image, output, several=several, overwrite=overwrite, timeout=timeout)
     share = _share(threads, workers, scheduler)
     restorer = load(model, device=device, threads=share, defect=defect, strength=strength)
