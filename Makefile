@@ -6,7 +6,7 @@ PARALLEL := --numprocesses 2 --dist worksteal --quiet
 # Two processes of two threads each would get into each other's way.
 test test-fast: export OMP_NUM_THREADS := 1
 
-.PHONY: help demo test test-fast test-napari clean
+.PHONY: help demo test test-fast test-napari test-pipelines clean
 .DELETE_ON_ERROR:
 
 help:
@@ -14,7 +14,8 @@ help:
 	@echo "make test    lint, format check, types, tests"
 	@echo "make test-fast    the tests that are not slow"
 	@echo "make test-napari  the tests of the plug-in for napari, which is installed for them"
-	@echo "make clean   remove .venv, demo/ and caches"
+	@echo "make test-pipelines  run the Snakemake rule, lint the Galaxy wrapper; both are installed for it"
+	@echo "make clean   remove virtual environments, demo/ and caches"
 
 $(STAMP): pyproject.toml constraints.txt
 	@echo "Making the virtual environment .venv"
@@ -54,7 +55,17 @@ test-fast: $(STAMP)
 test-napari: .venv/.napari
 	@$(BIN)/pytest --quiet tests/apps/napari
 
+.venv-pipelines/.installed: Makefile
+	@echo "Installing Snakemake and Galaxy's lint (a minute, once)"
+	@$(PYTHON) -m venv .venv-pipelines
+	@.venv-pipelines/bin/python -m pip install --quiet --disable-pip-version-check \
+		snakemake==9.27.1 galaxy-tool-util==26.1.2
+	@touch $@
+
+test-pipelines: $(STAMP) .venv-pipelines/.installed
+	@$(BIN)/pytest --quiet tests/test_pipelines.py
+
 clean:
-	@echo "Removing .venv, demo/ and caches"
-	@rm -rf .venv demo $(foreach d,. bench,$(d)/.mypy_cache $(d)/.ruff_cache $(d)/.pytest_cache $(d)/.hypothesis)
+	@echo "Removing virtual environments, demo/ and caches"
+	@rm -rf .venv .venv-pipelines demo $(foreach d,. bench,$(d)/.mypy_cache $(d)/.ruff_cache $(d)/.pytest_cache $(d)/.hypothesis)
 	@find src tests bench -name __pycache__ -type d -prune -exec rm -rf {} +
