@@ -259,7 +259,7 @@ def test_each_plane_is_read_a_bounded_number_of_times(sides) -> None:
 
 def test_files_workers_and_resumed_runs_are_the_same(folder, tmp_path, monkeypatch) -> None:
     rng = np.random.default_rng(0)
-    array = (smooth(rng, (20, 70, 80), 3.0) * 900).astype(np.uint16)
+    array = (smooth(rng, (40, 70, 80), 3.0) * 900).astype(np.uint16)
     source = write(tmp_path / "in.ome.tif", Image(array, "ZYX", {"X": 0.1}))
     model = network(folder / "sides.onnx", SIDES)
     expected = restore(source, model=model)
@@ -273,7 +273,7 @@ def test_files_workers_and_resumed_runs_are_the_same(folder, tmp_path, monkeypat
         written.append(index)
         before(self, index, pixels)
 
-    parted, options = tmp_path / "three.zarr", {"memory": 175 * 10**6}
+    parted, options = tmp_path / "three.zarr", {"memory": 165 * 10**6}
     with monkeypatch.context() as patch:
         patch.setattr(job.Job, "write", stop)
         with pytest.raises(KeyboardInterrupt):

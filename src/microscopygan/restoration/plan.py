@@ -28,6 +28,7 @@ _LARGEST_BLOCK = 2**24  # pixels
 _THICK = 8  # planes of a block with neighbours, of which ten are read
 
 _PROGRAM = 150 * 10**6  # bytes of the program itself, with ONNX Runtime and Zarr
+_WINDOW = 4  # bytes for a pixel of a window, for each plane of it besides its own
 _VOLUME = 24  # bytes for a pixel on the grid of the axial task
 _ROOT = Path("/")
 _MEMORY_FILES = (  # of control groups: limit, usage, and what of it can be had back at once
@@ -163,15 +164,15 @@ def plan(
     MemoryError
         It takes more; the message says how much.
     """
-    seen = card.planes if task.neighbours is not None else 1
-    pixel = seen * _BLOCK + 3 * (seen * source.itemsize + task.dtype.itemsize)
+    seen = 1 if task.neighbours is None else card.planes
+    pixel = _BLOCK + 3 * (seen * source.itemsize + task.dtype.itemsize)
     tile = _tile_sides(task, card, memory) if card.tileable else _whole_sides(task, card, memory)
     limit = min(_LARGEST_BLOCK, int(0.4 * (memory - _PROGRAM) / pixel))
     if not card.tileable:
         limit = max(limit, math.prod(_lengths(task)))
     same = len(chunks or ()) == len(task.shape) and task.tiled == "YX"
     stored = chunks if same else None
-    beside = task.neighbours.candidate if task.neighbours is not None else ""
+    beside = "" if task.neighbours is None else task.neighbours.candidate
     blocks = plan_blocks(task.shape, task.axes, tile, limit, unit, stored, beside)
     needed = _PROGRAM + 2.5 * pixel * math.prod(blocks.block)
     if unit and math.prod(blocks.block) > limit and needed > memory:
@@ -179,6 +180,8 @@ def plan(
             f"expected at least {_size(needed)} of memory for an output that is written in blocks "
             f"of {blocks.block} pixels, got {_size(memory)}; allow more, or smaller chunks"
         )
+    if beside:  # not the windows of all its planes at once
+        tile[beside] = max(1, _ENOUGH // math.prod(tile.values()))
     return blocks, tile
 
 
@@ -186,7 +189,7 @@ def _tile_sides(task: Task, card: ModelCard, memory: int) -> dict[str, int]:
     """Largest tile whose windows fit into 60 % of the memory."""
     around = 2 * margin(max(card.halo), card.multiple)
     sides = len(task.tiled)
-    pixel = card.bytes_per_pixel if sides == 2 else _VOLUME
+    pixel = card.bytes_per_pixel + _WINDOW * (card.planes - 1) if sides == 2 else _VOLUME
     most = max(0.0, 0.6 * (memory - _PROGRAM) / pixel)
     side = min(int(most ** (1 / sides)) - around, _LARGEST[task.tiled])
     if side < SMALLEST:
