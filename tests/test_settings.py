@@ -107,6 +107,14 @@ def test_bad_settings_get_one_line_with_the_bound(
     assert "\n" not in str(caught.value)
 
 
+def test_a_resnet_sees_single_planes() -> None:
+    architecture = {"network": "resnet", "planes": 3}
+    with pytest.raises(
+        ValueError, match=r"architecture\.planes: expected 1 for a resnet, .*, got 3"
+    ):
+        make_settings("default", "scratch", **{"restorer.architecture": architecture})
+
+
 def test_a_file_that_is_no_toml_is_refused(tmp_path: Path) -> None:
     (tmp_path / "a.toml").write_text("steps: 3")
     with pytest.raises(ValueError, match=r"a\.toml: expected settings in TOML"):

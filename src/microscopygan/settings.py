@@ -14,7 +14,15 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, TypeVar, cast, get_args
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
 
 Preset = Literal["default", "paper"]
 Start = Literal["generalist", "scratch"]
@@ -95,6 +103,13 @@ class RestorerArchitecture(_Settings):
     planes: Literal[1, 3] = Field(
         1, description="planes it sees: one, or the one before and the one after as well; unet only"
     )
+
+    @field_validator("planes")
+    @classmethod
+    def _seen_by_a_unet(cls, planes: int, info: ValidationInfo) -> int:
+        if planes > 1 and info.data.get("network") == "resnet":
+            raise ValueError("expected 1 for a resnet, which sees single planes")
+        return planes
 
 
 Architecture = TypeVar("Architecture", GeneratorArchitecture, RestorerArchitecture)

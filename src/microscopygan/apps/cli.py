@@ -188,7 +188,7 @@ Hint = Annotated[
     typer.Option("--defect", help=f"What they have, by commas: {', '.join(HINTS)}."),
 ]
 Strength = Annotated[float, typer.Option(help="0 (the input) to 1 (restored).")]
-Task = Annotated[TaskName, typer.Option(help="Each plane by itself, or stacks become isotropic.")]
+Task = Annotated[TaskName, typer.Option(help="Plane by plane, or stacks become isotropic.")]
 Axes = Annotated[
     str | None, typer.Option(help="Letters of TCZYX, if the file does not name its axes.")
 ]

@@ -53,7 +53,7 @@ class RestoreOptions(BaseModel):
     )
     defect: str | None = Field(None, description="what the images have: noise,axial")
     strength: float = Field(1.0, ge=0, le=1, description="0 (the input) to 1 (restored)")
-    task: TaskName = Field("plane", description="each plane by itself, or stacks become isotropic")
+    task: TaskName = Field("plane", description="plane by plane, or stacks become isotropic")
     axes: str | None = Field(None, description="letters of TCZYX")
     voxel_size: str | None = Field(None, description="z,y,x in µm")
     channels: str | None = Field(None, description="such as 0,2; the others are copied")

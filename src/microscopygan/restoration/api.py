@@ -151,7 +151,8 @@ def restore(
     neighbours
         Of models that see neighbouring planes: ``z`` or ``t`` takes those along this axis,
         ``none`` restores each plane by itself, and ``auto`` takes those along Z, or T where there
-        is one plane along Z, if they show the same structures.
+        is one plane along Z, if they show the same structures (of Dask arrays, this is measured
+        when it is first needed).
     memory
         Bytes that the work may take besides input and output; half of what is free where not
         given.
