@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 import microscopygan_bench
-from microscopygan_bench.__main__ import COMMANDS, main
+from microscopygan_bench.__main__ import COMMANDS, FOLDERS, main
 
 SOURCES = Path(microscopygan_bench.__file__).parent
 
@@ -28,8 +28,8 @@ def test_every_command_has_help(name: str, capsys: pytest.CaptureFixture[str]) -
 def test_every_script_is_a_command() -> None:
     scripts = [path.stem for path in SOURCES.glob("*.py") if "\ndef main(" in path.read_text()]
     named = {script.replace("_", "-") for script in scripts if script != "__main__"}
-    assert named | {"restoration"} == set(COMMANDS)
-    assert import_module("microscopygan_bench.restoration.command").main
+    assert named | set(FOLDERS) == set(COMMANDS)
+    assert all(import_module(f"microscopygan_bench.{name}.command").main for name in FOLDERS)
 
 
 def test_a_wrong_name_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:

@@ -7,6 +7,7 @@ from importlib import import_module
 
 COMMANDS = {
     "restoration": "methods of restoring on equal terms: ten pairs or none, five minutes",
+    "odd": "odd defects of one laboratory, learned from a few unpaired images",
     "few-pairs": "train on a few pairs, or none, and score images never trained on",
     "zero-shot": "the generalist, as it ships, on images that nothing was trained on",
     "trust": "does the generalist do harm? Defects of every strength, invented structures",
@@ -19,6 +20,7 @@ COMMANDS = {
     "strong-scaling": "the same image restored by one worker and by several",
     "training-speed": "seconds and memory of a training step",
 }
+FOLDERS = ("restoration", "odd")  # those of several modules
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -32,7 +34,7 @@ def main(arguments: list[str] | None = None) -> int:
     if name not in COMMANDS:
         print(f"expected one of {', '.join(COMMANDS)}, got {name!r}; try --help", file=sys.stderr)
         return 2
-    place = "restoration.command" if name == "restoration" else name.replace("-", "_")
+    place = f"{name}.command" if name in FOLDERS else name.replace("-", "_")
     module = import_module(f"microscopygan_bench.{place}")
     return int(module.main(rest) or 0)
 

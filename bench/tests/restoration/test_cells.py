@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import sys
-import time
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -105,25 +101,6 @@ def test_a_cell_that_fails_says_why(
     with pytest.raises(RuntimeError, match=reason):
         cells.compute(bench, cell)
     assert not bench.finished(cell)
-
-
-@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="the system cannot be told")
-def test_a_process_gets_as_many_processors_as_threads(tmp_path: Path) -> None:
-    before = os.sched_getaffinity(0)
-    code = "import os; print(len(os.sched_getaffinity(0)), flush=True)"
-    with (tmp_path / "log").open("w") as log:
-        assert cells._run([sys.executable, "-c", code], dict(os.environ), log, 60, 1) == 0
-    assert (tmp_path / "log").read_text() == "1\n"
-    assert os.sched_getaffinity(0) == before
-
-
-def test_a_process_that_hangs_is_ended(tmp_path: Path) -> None:
-    command = [sys.executable, "-c", "import time; time.sleep(60)"]
-    begun = time.monotonic()
-    with (tmp_path / "log").open("w") as log:
-        assert cells._run(command, dict(os.environ), log, 0.6, 1) == -1
-    assert time.monotonic() - begun < 50
-    assert (tmp_path / "log").read_text().strip() == "stopped after 1 seconds"
 
 
 def test_a_missing_peer_is_a_reason(bench: Bench) -> None:

@@ -11,19 +11,15 @@ after the other. Noise, the last defect to arise, is the first to be undone: the
 
 from __future__ import annotations
 
-import os
 import shutil
-import subprocess
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from microscopygan.training.fine_tuning import DEFECTS, RESTORER
 from microscopygan_bench import machine, reference_seconds
-from microscopygan_bench.inputs import environment
 from microscopygan_bench.peers.job import Arrays, read_arrays, write_arrays, write_json
+from microscopygan_bench.processes import last_words, run_process, threaded
 from microscopygan_bench.restoration.fingerprint import digest_of_weights
 from microscopygan_bench.restoration.methods import METHODS, ORACLE_TIMES, Method, settings_of
 from microscopygan_bench.restoration.protocol import (
@@ -36,15 +32,6 @@ from microscopygan_bench.restoration.protocol import (
 
 ALL = "all"
 _PATIENCE = 900.0  # seconds that a process may take beyond three times its budget
-_THREADS = (
-    "OMP_NUM_THREADS",
-    "OPENBLAS_NUM_THREADS",
-    "MKL_NUM_THREADS",
-    "NUMEXPR_NUM_THREADS",
-    "VECLIB_MAXIMUM_THREADS",
-    "TF_NUM_INTRAOP_THREADS",
-    "TF_NUM_INTEROP_THREADS",
-)
 
 
 class Cell(NamedTuple):
@@ -176,10 +163,10 @@ def compute(bench: Bench, cell: Cell) -> None:
     command = [*method.command(python), str(folder.resolve())]
     limit = 3 * bench.budget(cell) + _PATIENCE
     with (folder / "log.txt").open("w") as log:
-        code = _run(command, _environment(bench.threads, python), log, limit, bench.threads)
+        code = run_process(command, threaded(bench.threads, python), log, limit, bench.threads)
     if code or not bench.finished(cell):
         (folder / "about.json").unlink(missing_ok=True)
-        raise RuntimeError(_last_words(folder / "log.txt"))
+        raise RuntimeError(last_words(folder / "log.txt"))
     for name in ("training.npz", "test.npz"):
         (folder / name).unlink()
     shutil.rmtree(folder / "work", ignore_errors=True)
@@ -245,48 +232,3 @@ def waits_for(bench: Bench, cell: Cell) -> Cell | None:
     needed = f"{NOISE}+{cell.task}" in bench.composed
     needed &= NOISE in METHODS[cell.method].tasks(bench.data.tasks)
     return first if needed and not bench.finished(first) else None
-
-
-def _environment(threads: int, python: Path | None) -> dict[str, str]:
-    """Return the environment of a process; a peer's does not see this program's packages."""
-    variables = environment() if python is None else dict(os.environ)
-    if python is not None:
-        variables.pop("PYTHONPATH", None)
-    return variables | dict.fromkeys(_THREADS, str(threads)) | {"PYTHONUNBUFFERED": "1"}
-
-
-def _run(
-    command: list[str], variables: dict[str, str], log: IO[str], limit: float, threads: int
-) -> int:
-    """Run a process, for so long at most; return its exit code."""
-    with _processors(threads):
-        process = subprocess.Popen(
-            command, env=variables, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT
-        )
-    try:
-        return process.wait(limit)
-    except subprocess.TimeoutExpired:
-        log.write(f"\nstopped after {limit:.0f} seconds\n")
-        return -1
-    finally:
-        process.kill()
-        process.wait()
-
-
-@contextmanager
-def _processors(count: int) -> Iterator[None]:
-    """Start processes on so many processors, where the system can be told so."""
-    if not hasattr(os, "sched_setaffinity"):
-        yield
-        return
-    before = os.sched_getaffinity(0)
-    os.sched_setaffinity(0, sorted(before)[:count])
-    try:
-        yield
-    finally:
-        os.sched_setaffinity(0, before)
-
-
-def _last_words(log: Path) -> str:
-    lines = [line for line in log.read_text(errors="replace").splitlines() if line.strip()]
-    return lines[-1].strip() if lines else "ended without a word"
