@@ -1,7 +1,7 @@
 """One picture for each family: a clean image, what the family makes of it, what ships restores.
 
-The image may be shown: it is the tubulin of the samples that ship, which the network that ships
-was trained on; no figure is taken from it.
+The image is the neuron of the samples that ship (NEUBIAS training resources, CC BY 4.0), which the
+network that ships was not trained on. No figure is taken from it.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from microscopygan.evaluate.report.pictures import grey, window
 from microscopygan_bench.odd.families import FAMILIES, SIDE, CameraMaps, microscope
 from microscopygan_bench.odd.fields import image_random, scaled
 
-SAMPLE = "neubias_tubulin"
-CORNER = (60, 100)
+SAMPLE = "neubias_neuron"
+CORNER = (85, 80)
 GAP = 4  # pixels between the images
 
 

@@ -105,6 +105,7 @@ def _program(work: Path, words: Sequence[str], minutes: float, threads: int) -> 
     work.mkdir(parents=True, exist_ok=True)
     variables = threaded(threads, None)
     variables = {n: v for n, v in variables.items() if not n.startswith("MICROSCOPYGAN_")}
+    variables["COLUMNS"] = "1000"  # lines are not broken
     path = work / f"{words[0]}.log"
     with path.open("w") as log:
         limit = 3 * 60 * minutes + _PATIENCE
