@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import PurePath
 from typing import Any, Literal
@@ -10,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 KEY = "microscopygan"
 FORMAT_VERSION = 2
+UNSIGNED = "0" * 64  # on the card before the digest is known
 
 # Bytes for a pixel that files of version 1 do not state, by whether tiles are possible: of the
 # default network (16, 32 and 96 channels; 264 measured) and of that of the preset "paper" (1700).
@@ -48,6 +50,9 @@ class ModelCard(BaseModel):
     high: float = Field(99.8, ge=0, le=100, description="percentile that maps to intensity 1")
     defects: tuple[str, ...] = Field(description="defects that the training data held")
     hints: tuple[str, ...] = Field((), description="defects that the network takes as a hint")
+    sha256: str | None = Field(
+        None, pattern="^[0-9a-f]{64}$", description="digest of the file with zeros in this place"
+    )
     training: dict[str, object] = Field(default_factory=dict, description="summary of the run")
     licence: str = "MIT (weights); the training data keep their own licences"
 
@@ -91,6 +96,38 @@ class ModelCard(BaseModel):
                 f"{file}: expected a MicroscopyGAN model of format {version}, but its {where} is "
                 f"not valid ({problem['msg']}); update MicroscopyGAN or export again"
             ) from None
+
+
+def signed(content: bytes) -> bytes:
+    """Return a model file with its digest on its card, which states `UNSIGNED` before."""
+    digest = hashlib.sha256(content).hexdigest()
+    return content.replace(UNSIGNED.encode(), digest.encode(), 1)
+
+
+def check_digest(content: bytes, card: ModelCard, file: str, whole: str | None = None) -> None:
+    """Raise `ValueError` where a model file is not what was exported.
+
+    Parameters
+    ----------
+    content
+        Of the file.
+    card
+        What it says of itself; those of earlier versions state no digest.
+    file
+        Its name, for messages.
+    whole
+        Digest of all of it, where it is known.
+    """
+    before = content.replace((card.sha256 or UNSIGNED).encode(), UNSIGNED.encode())
+    unlike = [
+        stated is not None and hashlib.sha256(found).hexdigest() != stated
+        for stated, found in ((card.sha256, before), (whole, content))
+    ]
+    if any(unlike):
+        raise ValueError(
+            f"{file}: expected the model that was exported, but its bytes have changed since then "
+            "(checksum); copy or export it again"
+        )
 
 
 def _upgraded(stated: dict[str, Any], file: str) -> dict[str, Any]:

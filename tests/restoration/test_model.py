@@ -2,6 +2,7 @@
 
 import pickle
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,9 +11,12 @@ import onnxruntime
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from onnx import TensorProto
 
-from microscopygan.model_card import KEY
+from microscopygan.image.formats import Image, write
+from microscopygan.model_card import KEY, ModelCard
 from microscopygan.restoration.model import Restorer
+from microscopygan.restoration.models import MODELS
 
 
 def plane_of(height: int, width: int) -> np.ndarray:
@@ -67,9 +71,9 @@ def test_windows_go_in_groups_of_limited_area(model: Path, monkeypatch) -> None:
     run = restorer._session.run
 
     class Session:
-        def run(self, names, feed):
+        def run(self, names, feed, options):
             areas.append(feed["image"].size)
-            return run(names, feed)
+            return run(names, feed, options)
 
     monkeypatch.setattr(restorer, "_session", Session())
     restorer.run_windows(np.zeros((40, 1, 128, 128), np.float32))
@@ -108,7 +112,7 @@ def test_failed_allocations_are_memory_errors(model: Path, monkeypatch) -> None:
     restorer = Restorer(model)
 
     class Session:
-        def run(self, names, feed):
+        def run(self, names, feed, options):
             raise RuntimeError("Failed to allocate memory for requested buffer of size 536870912")
 
     monkeypatch.setattr(restorer, "_session", Session())
@@ -176,3 +180,146 @@ def test_hints_and_strengths_that_do_not_fit(model: Path) -> None:
         Restorer(model, defect="noise")
     with pytest.raises(ValueError, match="0 \\(the input\\) to 1"):
         Restorer(model, strength=1.5)
+
+
+def network(
+    path: Path,
+    nodes: list[onnx.NodeProto],
+    *,
+    image: tuple[object, ...] = ("n", 1, "y", "x"),
+    kind: int = TensorProto.FLOAT,
+    hint: tuple[object, ...] | None = None,
+    hints: tuple[str, ...] = (),
+    constants: dict[str, np.ndarray] | None = None,
+) -> Path:
+    """Write a model of a few operations from "image" to "mean", with a card that fits."""
+    tensor = onnx.helper.make_tensor_value_info
+    inputs = [tensor("image", kind, image)]
+    inputs += [tensor("hint", TensorProto.FLOAT, hint)] if hint else []
+    graph = onnx.helper.make_graph(
+        nodes,
+        "network",
+        inputs,
+        [tensor("mean", kind, None)],
+        [onnx.numpy_helper.from_array(np.asarray(v), k) for k, v in (constants or {}).items()],
+    )
+    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 17)])
+    model.ir_version = 8
+    card = ModelCard(program="0", halo=(0, 0), multiple=1, defects=("noise",), hints=hints)
+    onnx.helper.set_model_props(model, {KEY: card.model_dump_json()})
+    path.write_bytes(model.SerializeToString())
+    return path
+
+
+def node(operation: str, inputs: str, outputs: str = "mean", **attributes: object):
+    return onnx.helper.make_node(operation, inputs.split(), outputs.split(), **attributes)
+
+
+COPY = [node("Identity", "image")]
+CUT = {"begin": np.int64([2]), "end": np.int64([10**6]), "axis": np.int64([3])}
+
+
+@pytest.mark.parametrize(
+    "shape",
+    [
+        {"image": ("n", "y", "x")},
+        {"image": ("n", 3, "y", "x")},
+        {"image": ("n", "c", "y", "x")},
+        {"image": ("n", 1, 64, 64)},
+        {"image": (1, 1, "y", "x")},
+        {"kind": TensorProto.DOUBLE},
+        {"hint": ("n", 4), "hints": ("noise",)},
+        {"hint": ("n", 1)},
+    ],
+    ids=str,
+)
+def test_a_network_of_another_shape_is_refused_when_it_is_opened(tmp_path, shape) -> None:
+    with pytest.raises(ValueError, match=r"m\.onnx: expected .*; export it again") as caught:
+        Restorer(network(tmp_path / "m.onnx", COPY, **shape))
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("nodes", "constants", "message"),
+    [
+        ([node("Slice", "image begin end axis")], CUT, r"float32 of \(2, 1, 6, 8\), got"),
+        ([node("Transpose", "image", perm=[0, 1, 3, 2])], {}, r"got float32 of \(2, 1, 8, 6\)"),
+        ([node("Concat", "image image", axis=1)], {}, r"got float32 of \(2, 2, 6, 8\)"),
+        ([node("Concat", "image image", axis=0)], {}, r"got float32 of \(4, 1, 6, 8\)"),
+        ([node("ReduceMean", "image", keepdims=1)], {}, r"got float32 of \(1, 1, 1, 1\)"),
+        ([node("Log", "image")], {}, "finite pixels of the network, got NaN"),
+        ([node("Div", "image zero")], {"zero": np.float32([0])}, "finite pixels of the network"),
+        (
+            [node("Reshape", "image size")],
+            {"size": np.int64([1, 1, 7, 5])},
+            "run, got an error",
+        ),
+    ],
+)
+def test_what_a_network_gives_is_checked(tmp_path, nodes, constants, message) -> None:
+    restorer = Restorer(network(tmp_path / "m.onnx", nodes, constants=constants))
+    windows = np.random.default_rng(0).random((2, 1, 6, 8), np.float32) - 0.5
+    with pytest.raises(ValueError, match=rf"^m\.onnx: expected .*{message}") as caught:
+        restorer.run_windows(windows)
+    assert "\n" not in str(caught.value)
+
+
+def endless() -> list[onnx.NodeProto]:
+    """A loop that goes on for ever."""
+    tensor = onnx.helper.make_tensor_value_info
+    body = onnx.helper.make_graph(
+        [
+            node("Identity", "on", "still"),
+            node("Identity", "before", "after"),
+        ],
+        "body",
+        [
+            tensor("turn", TensorProto.INT64, ()),
+            tensor("on", TensorProto.BOOL, ()),
+            tensor("before", TensorProto.FLOAT, None),
+        ],
+        [tensor("still", TensorProto.BOOL, ()), tensor("after", TensorProto.FLOAT, None)],
+    )
+    return [node("Loop", "times yes image", body=body)]
+
+
+def test_a_network_that_never_ends_is_ended(tmp_path, run_command) -> None:
+    constants = {"times": np.int64(2**62), "yes": np.bool_(True)}
+    path = network(tmp_path / "m.onnx", endless(), constants=constants)
+    with pytest.raises(TimeoutError, match=r"within 0\.1 s, the network goes on"):
+        Restorer(path, timeout=0.01).run_windows(np.zeros((1, 1, 8, 8), np.float32))
+    write(tmp_path / "a.tif", Image(plane_of(40, 50), "YX"))
+    command = ["restore", tmp_path / "a.tif", "-o", tmp_path / "b.tif", "--model", path]
+    code, _, err = run_command(*command, "--timeout", "0.01")
+    assert code == 2
+    assert "give a longer --timeout" in err
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["a.tif", "m.onnx"]
+
+
+def test_a_model_whose_bytes_have_changed_is_refused(model: Path, tmp_path: Path) -> None:
+    content = bytearray(model.read_bytes())
+    assert Restorer(model).card.sha256
+    places = [content.find(onnx.load(model).graph.initializer[k].raw_data) for k in (0, 2, 5)]
+    for place in places:
+        for bit in (0, 5, 30):
+            damaged = bytearray(content)
+            damaged[place + bit // 8] ^= 1 << bit % 8
+            (tmp_path / "m.onnx").write_bytes(damaged)
+            with pytest.raises(ValueError, match=r"m\.onnx: expected .*bytes have changed"):
+                Restorer(tmp_path / "m.onnx")
+    stated = Restorer(model).card.sha256.encode()
+    other = bytes(content).replace(stated, b"1" * 64)
+    (tmp_path / "m.onnx").write_bytes(other)
+    with pytest.raises(ValueError, match="bytes have changed"):
+        Restorer(tmp_path / "m.onnx")
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_a_model_that_ships_is_checked(name: str, tmp_path: Path, monkeypatch) -> None:
+    row = MODELS[name]
+    damaged = bytearray(row.path.read_bytes())
+    damaged[len(damaged) // 2] ^= 4
+    (tmp_path / "m.onnx").write_bytes(damaged)
+    monkeypatch.setitem(MODELS, name, replace(row, path=tmp_path / "m.onnx"))
+    with pytest.raises(ValueError, match=rf"{name}: .*bytes have changed"):
+        Restorer(name)

@@ -45,9 +45,9 @@ def test_progress_comes_for_each_window(restorer, image, monkeypatch, task) -> N
     run = restorer._session.run
 
     class Session:
-        def run(self, names, feed):
+        def run(self, names, feed, options):
             windows.append(feed["image"].size)
-            return run(names, feed)
+            return run(names, feed, options)
 
     monkeypatch.setattr(restorer, "_session", Session())
     counts = Counts()

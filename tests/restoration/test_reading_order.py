@@ -55,14 +55,14 @@ class Session:
     def __init__(self, session: object) -> None:
         self.session, self.calls = session, []
 
-    def run(self, names, feed):
+    def run(self, names, feed, options):
         frame, between = sys._getframe(1), []
         while frame is not None and frame.f_code is not job.run.__code__:
             between.append(f"{Path(frame.f_code.co_filename).stem}.{frame.f_code.co_name}")
             frame = frame.f_back
         assert frame is not None, "the session is called by the queue"
         self.calls.append(between[::-1])
-        return self.session.run(names, feed)
+        return self.session.run(names, feed, options)
 
 
 @pytest.mark.parametrize("task", ["plane", "axial"])

@@ -94,7 +94,8 @@ def restore_batch(
     if kept := len(pairs) - len(waiting):
         console.print(f"{kept} of {len(pairs)} outputs were finished before and are kept.")
     how = {name: options.pop(name) for name in _OF_MODEL & set(options)}
-    restorer = load(model, threads=options.get("threads"), **how)
+    limit = {"timeout": options["timeout"]} if "timeout" in options else {}
+    restorer = load(model, threads=options.get("threads"), **how, **limit)
     options |= {"model": restorer, "overwrite": overwrite, "resume": resume}
     failures: dict[Path | str, Exception] = {}
     for source, path in waiting:

@@ -74,6 +74,7 @@ def load(
     threads: int | None = None,
     defect: str | Iterable[str] = (),
     strength: float = 1.0,
+    timeout: float = TIMEOUT,
 ) -> Restorer:
     """Open a model once, for use with many images and by any number of threads.
 
@@ -82,7 +83,7 @@ def load(
     model
         The name of a model that ships, a ``restorer.onnx``, or a package of BioImage.IO. A
         `Restorer` is returned as it is.
-    device, threads, defect, strength
+    device, threads, defect, strength, timeout
         As for `Restorer`.
 
     Raises
@@ -91,7 +92,7 @@ def load(
         As for `Restorer`; or a `Restorer` and a defect or a strength, which it has already.
     """
     if not isinstance(model, Restorer):
-        return Restorer(model, device, threads, defect, strength)
+        return Restorer(model, device, threads, defect, strength, timeout)
     if defect or strength != 1:
         raise ValueError("model: it is open already; give defect and strength to load() instead")
     return model
@@ -252,7 +253,8 @@ def restore_file(
     this_file
         Of an image that lies in several files, the planes of this one alone.
     timeout
-        Seconds without an answer after which a server is given up.
+        Seconds without an answer after which a server is given up; ten times as many for a window
+        of the network.
     progress
         Called with the numbers of pixels done and in all when the work begins and after each
         window of the network (of several workers: each block), in the thread that called this
@@ -294,10 +296,11 @@ def restore_file(
         overwrite = True  # an output beside it is what the interrupted run was to replace
     _check_output(image, output, several=several, overwrite=overwrite, timeout=timeout)
     share = _share(threads, workers, scheduler)
-    restorer = load(model, device=device, threads=share, defect=defect, strength=strength)
+    use: dict[str, Any] = {"defect": defect, "strength": strength, "timeout": timeout}
+    restorer = load(model, device=device, threads=share, **use)
     if restorer is model and share < restorer.threads:
-        use = (restorer.hint, restorer.strength)
-        restorer = Restorer(restorer.path, restorer.device, share, *use)
+        same = (restorer.hint, restorer.strength, restorer.timeout)
+        restorer = Restorer(restorer.path, restorer.device, share, *same)
     options = Options(
         task,
         intensity,

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import copy
 import hashlib
-from collections.abc import Callable, Iterable
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,8 +15,10 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
+from ..image.formats import TIMEOUT
+from ..image.lazy import one_line
 from ..image.tiles import pad_plane, plan_tiles
-from ..model_card import KEY, ModelCard
+from ..model_card import KEY, ModelCard, check_digest
 from . import Device
 from .models import GENERALIST, MODELS
 from .plan import processors
@@ -37,6 +41,7 @@ _OPTIONS: dict[str, dict[str, str]] = {
     "coreml": {"ModelFormat": "MLProgram", "MLComputeUnits": "CPUAndGPU"},
 }
 _TILE = 1024  # pixels; a tile of this size takes about 600 MB
+_PATIENCE = 10  # time limits for a megapixel, which takes a second or less
 _BATCH = 512 * 512  # pixels that go through the network at once where windows are smaller
 _BATCH_MEMORY = 280 * _BATCH  # bytes that they take at most, whatever the network needs for a pixel
 _NO_MEMORY = ("alloc", "out of memory", "outofmemory", "not enough memory", "available memory")
@@ -63,6 +68,8 @@ class Restorer:
         given, the network looks for itself.
     strength
         0 gives the input back, 1 the network's result; between them, a mixture of both.
+    timeout
+        Ten times as many seconds may a window take, and a megapixel of a larger one.
 
     Attributes
     ----------
@@ -95,6 +102,7 @@ class Restorer:
         threads: int | None = None,
         defect: str | Iterable[str] = (),
         strength: float = 1.0,
+        timeout: float = TIMEOUT,
     ) -> None:
         shipped = MODELS.get(str(model))
         self.path = shipped.path if shipped else Path(model).absolute()
@@ -113,6 +121,10 @@ class Restorer:
         check = _mean_output if self.own else _only_output
         self._mean = [check(self._session, self.card, str(model))]
         self._image = self._session.get_inputs()[0]
+        self.timeout = timeout
+        if self.own:
+            stated_digest = shipped.sha256 if shipped else None
+            check_digest(self.content(), self.card, str(model), stated_digest)
         self._use(defect, strength)
 
     def _use(self, defect: str | Iterable[str], strength: float) -> None:
@@ -135,7 +147,8 @@ class Restorer:
         return other
 
     def __reduce__(self) -> tuple[type[Restorer], tuple[object, ...]]:
-        return Restorer, (self.path, self.device, self.threads, self.hint, self.strength)
+        how = (self.device, self.threads, self.hint, self.strength, self.timeout)
+        return Restorer, (self.path, *how)
 
     def content(self) -> bytes:
         """Return the ``.onnx`` file, taken out of its package where it lies in one."""
@@ -177,6 +190,10 @@ class Restorer:
         ------
         MemoryError
             Windows of this size need more memory than there is.
+        TimeoutError
+            The network does not end.
+        ValueError
+            The network fails, or gives another shape, NaN or infinite pixels.
         """
         most = min(_BATCH, _BATCH_MEMORY // self.card.bytes_per_pixel)
         step = max(1, most // (windows.shape[2] * windows.shape[3]))
@@ -190,16 +207,35 @@ class Restorer:
             feed = {self._image.name: np.ascontiguousarray(some, np.float32)}
             if self.card.hints:
                 feed["hint"] = np.repeat(self._hints, len(some), 0)
-            try:
-                parts += self._session.run(self._mean, feed)
-            except Exception as error:  # ONNX Runtime has no exception of its own for this
-                raise _memory_error(error, some) from None
+            with self._limited(some) as options:
+                parts += self._session.run(self._mean, feed, options)
+            _check_result(parts[-1], some, self.path.name)
             if self.strength < 1:
                 middle = some[:, some.shape[1] // 2, None]
                 parts[-1] = middle + np.float32(self.strength) * (parts[-1] - middle)
             if report is not None:
                 report(parts[-1].size)
         return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+    @contextmanager
+    def _limited(self, windows: np.ndarray) -> Iterator[onnxruntime.RunOptions]:
+        """End a run of the network that takes too long; say in one line what goes wrong in it."""
+        seconds = _PATIENCE * self.timeout * max(1.0, windows.size / 1e6)
+        options = onnxruntime.RunOptions()
+        watch = threading.Timer(seconds, setattr, (options, "terminate", True))
+        watch.daemon = True
+        watch.start()
+        try:
+            yield options
+        except Exception as error:  # ONNX Runtime's exceptions have no common base of their own
+            if options.terminate:
+                raise TimeoutError(
+                    f"{self.path.name}: expected windows of {windows.shape} pixels within "
+                    f"{seconds:g} s, the network goes on; give a longer --timeout"
+                ) from None
+            raise _explained(error, windows, self.path.name) from None
+        finally:
+            watch.cancel()
 
     def restore_plane(self, plane: np.ndarray, *, tile: int = _TILE) -> NDArray[np.float32]:
         """Restore one plane on the network's own intensity scale.
@@ -266,30 +302,61 @@ def _only_output(session: onnxruntime.InferenceSession, card: ModelCard, file: s
 
 def _mean_output(session: onnxruntime.InferenceSession, card: ModelCard, file: str) -> str:
     """Name the file's output that the card calls the mean, where the two fit."""
-    inputs = [each.name for each in session.get_inputs()]
-    planes = session.get_inputs()[0].shape[1]
-    if planes != card.planes or planes % 2 != 1:
+    taken = {each.name: (each.type, list(each.shape)) for each in session.get_inputs()}
+    planes = taken["image"][1][1] if len(taken.get("image", ("", []))[1]) == 4 else None
+    if planes is not None and (planes != card.planes or planes % 2 != 1):
         raise ValueError(
             f"{file}: expected a model of an odd number of planes, as its card says, got one of "
             f"{planes} and a card of {card.planes}; export it again, or update MicroscopyGAN"
         )
-    outputs = [each.name for each in session.get_outputs()]
+    given = [(each.name, each.type, len(each.shape)) for each in session.get_outputs()]
     wanted = ["image", "hint"] if card.hints else ["image"]
-    if inputs != wanted or len(outputs) != len(card.outputs) or "mean" not in card.outputs:
+    if list(taken) != wanted or len(given) != len(card.outputs) or "mean" not in card.outputs:
         raise ValueError(
             f"{file}: expected a model with the inputs {', '.join(wanted)} and as many outputs as "
-            f"its card names, one of them mean, got {', '.join(inputs)} and {len(outputs)} for "
+            f"its card names, one of them mean, got {', '.join(taken)} and {len(given)} for "
             f"{', '.join(card.outputs)}; export it again"
         )
-    return str(outputs[card.outputs.index("mean")])
+    name, kind, dimensions = given[card.outputs.index("mean")]
+    sizes = {"image": [None, planes, None, None], "hint": [None, len(card.hints)]}
+    fit = [
+        type_ == "tensor(float)"
+        and [n if isinstance(n, int) else None for n in shape] == sizes[each]
+        for each, (type_, shape) in taken.items()
+    ]
+    if not all(fit) or planes is None or kind != "tensor(float)" or dimensions not in (0, 4):
+        raise ValueError(
+            f"{file}: expected float32 windows (N, {card.planes}, Y, X) of any size"
+            f"{f' and {len(card.hints)} hints' if card.hints else ''}, and as many back, got "
+            f"{taken} and {kind} of {dimensions} dimensions; export it again"
+        )
+    return str(name)
 
 
-def _memory_error(error: Exception, windows: np.ndarray) -> Exception:
+def _check_result(result: np.ndarray, windows: np.ndarray, file: str) -> None:
+    """Refuse what no network that restores would give."""
+    wanted = (len(windows), 1, *windows.shape[2:])
+    if result.shape != wanted or result.dtype != np.float32:
+        raise ValueError(
+            f"{file}: expected the network to give float32 of {wanted}, got {result.dtype} of "
+            f"{result.shape}; export it again"
+        )
+    if not np.isfinite(result).all():
+        raise ValueError(
+            f"{file}: expected finite pixels of the network, got NaN or infinite ones; its weights "
+            "are damaged, or the image holds extreme values: export it again, or crop the image"
+        )
+
+
+def _explained(error: Exception, windows: np.ndarray, file: str) -> Exception:
     """Return what ONNX Runtime raised, as a `MemoryError` where it says that memory is short."""
     text = str(error).lower()
     if isinstance(error, MemoryError) or any(word in text for word in _NO_MEMORY):
         return MemoryError(f"windows of {windows.shape} pixels")
-    return error
+    return ValueError(
+        f"{file}: expected the network to run, got an error ({one_line(error, 200)}); export it "
+        "again, or take another --device"
+    )
 
 
 def _hint(defect: str | Iterable[str], hints: tuple[str, ...], name: str) -> tuple[str, ...]:

@@ -17,6 +17,8 @@ class ShippedModel:
     ----------
     path
         Its ``.onnx`` file.
+    sha256
+        Digest of that file, hexadecimal.
     parameters
         Number of its weights.
     page
@@ -24,11 +26,17 @@ class ShippedModel:
     """
 
     path: Path
+    sha256: str
     parameters: int
     page: str
 
 
 GENERALIST = "generalist"  # the model that restores where none is named
 MODELS = {
-    GENERALIST: ShippedModel(_WEIGHTS / "generalist.onnx", 408_097, "docs/generalist.md"),
+    GENERALIST: ShippedModel(
+        _WEIGHTS / "generalist.onnx",
+        "54cbb06497da0f6891b91dc9709bb2a8123131f63c13e6690a9dd65b7bae5b98",
+        408_097,
+        "docs/generalist.md",
+    ),
 }

@@ -17,7 +17,7 @@ import torch
 from torch import nn
 
 from ..image.atomic import whole
-from ..model_card import KEY, ModelCard
+from ..model_card import KEY, UNSIGNED, ModelCard, signed
 
 _TOLERANCE = 1e-4  # of the range
 _PLANE = 384  # pixels; side of the plane for which memory is measured
@@ -104,7 +104,7 @@ def export_restorer(network: nn.Module, path: Path, card: ModelCard) -> float:
     path
         The ``.onnx`` file; one that is there is replaced.
     card
-        Number of weights and memory for a pixel are measured and filled in.
+        Number of weights, memory for a pixel and the digest are measured and filled in.
 
     Returns
     -------
@@ -125,12 +125,13 @@ def export_restorer(network: nn.Module, path: Path, card: ModelCard) -> float:
     measured = {
         "parameters": sum(weight.numel() for weight in network.parameters()),
         "bytes_per_pixel": bytes_per_pixel(graph.SerializeToString()),
+        "sha256": UNSIGNED,
     }
     card = card.model_copy(update=measured)
     onnx.helper.set_model_props(graph, {KEY: card.model_dump_json()})
     onnx.checker.check_model(graph)
     with whole(path) as part:
-        part.write_bytes(graph.SerializeToString())
+        part.write_bytes(signed(graph.SerializeToString()))
     return difference
 
 

@@ -176,7 +176,7 @@ def test_it_is_read_back_with_hints_and_tiles(package: Path, tmp_path: Path) -> 
 
 @pytest.mark.parametrize("version", [1, 2])
 def test_files_of_every_version_are_exported(restorer: Restorer, tmp_path: Path, version) -> None:
-    stated = json.loads(restorer.card.model_dump_json())
+    stated = json.loads(restorer.card.model_dump_json(exclude={"sha256"}))
     if version == 1:
         for name in ("name", "planes", "outputs", "bytes_per_pixel", "parameters"):
             del stated[name]
