@@ -203,6 +203,22 @@ def test_a_movie_does_not_flicker(mean, intensity) -> None:
     np.testing.assert_allclose(found[inner], exact[inner], rtol=1e-3)
 
 
+@pytest.mark.parametrize("dropped", ["empty", "dark", "flash"])
+def test_dropped_frames_and_flashes_are_no_neighbours(mean, dropped) -> None:
+    rng = np.random.default_rng(0)
+    movie = rng.poisson(np.repeat(smooth(rng, (1, 40, 44), 1), 6, 0) * 400 + 50).astype(np.float32)
+    other = movie.copy()
+    other[3] = {"empty": 0, "dark": rng.normal(0, 2, (40, 44)), "flash": 5 * movie[3]}[dropped]
+    found = restore(other, model=mean, axes="TYX", neighbours="t")
+    for k in (2, 4):
+        alike = movie.copy()
+        alike[3] = alike[k]
+        expected = restore(alike, model=mean, axes="TYX", neighbours="t")
+        np.testing.assert_allclose(found[k], expected[k], rtol=1e-5)
+    parts = restored(mean, Image(other, "TYX"), Options(neighbours="t"), (1, 20, 22), 20)
+    np.testing.assert_allclose(parts, found, rtol=1e-4, atol=1e-3)
+
+
 def smooth(rng: np.random.Generator, shape: tuple[int, ...], along: float) -> np.ndarray:
     """Draw structures of about 0..1, some pixels wide and `along` planes long."""
     frequencies = np.meshgrid(*(np.fft.fftfreq(n) for n in shape), indexing="ij")

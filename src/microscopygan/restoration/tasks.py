@@ -21,6 +21,7 @@ from .intensity_maps import NeighbourAxis, Scales
 from .model import Restorer
 
 _FEW = 32  # grey levels
+_UNLIKE = 2  # times the range of the map of a plane; a neighbour of another one is not looked at
 RunWindows = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 Place = tuple[int, ...]  # of a plane among others
 
@@ -103,7 +104,9 @@ class PlaneTask:
         planes that are read     2    3        4        5    6      (not beyond the image's ends)
         windows                {2,3,4}  {3,4,5}  {4,5,6}            on the map of the middle one
 
-    The first and the last plane of the image are their own neighbours. All planes of a window are
+    The first and the last plane of the image are their own neighbours, and so is a plane instead of
+    one that is empty or whose own map spans another range (a frame that was dropped, a flash), as
+    far as planes along this axis have maps of their own. All planes of a window are
     put on about 0..1 by the map of the middle one, which its result goes back by: of a series whose
     time points have maps of their own, too, so that what stays the same looks the same, and does
     not flicker as the maps' percentiles do. NaN and infinite pixels of a neighbour are those of
@@ -165,7 +168,7 @@ class PlaneTask:
         planes, restored_planes = pixels.transpose(*lead, y, x), result.transpose(*lead, y, x)
         order = (*lead, y, x)
         core = relative(tuple(region[i] for i in order), tuple(origin[i] for i in order))
-        given, maps = planes[core], {}
+        given, maps, shown = planes[core], {}, []
         for place in np.ndindex(given.shape[:-2]):
             index = {self.axes[i]: region[i].start + k for i, k in zip(lead, place, strict=True)}
             scale = self.scales.of(index)
@@ -173,8 +176,8 @@ class PlaneTask:
                 restored_planes[place] = to_dtype(given[place], self.dtype)
             else:
                 maps[place] = scale.map
+                shown.append(self._beside(index, origin))
         if maps:
-            shown = [self._beside(place, core, planes.shape) for place in maps]
             windows = _cut_windows(planes, shown, list(maps.values()), rows, columns)
             restored = run_windows(windows)[:, 0]
             for window, (place, used) in zip(restored, maps.items(), strict=True):
@@ -183,25 +186,27 @@ class PlaneTask:
             np.copyto(restored_planes, given, where=~np.isfinite(given))
         return result
 
-    def _beside(self, place: Place, core: Region, read: tuple[int, ...]) -> list[Place]:
-        """Return where, of the planes that were read, those lie that a window shows.
+    def _beside(self, index: dict[str, int], origin: Region) -> list[Place]:
+        """Return where, of the planes that were read, those lie that a plane's window shows."""
+        axis, reach = self.neighbours.axis if self.neighbours else "", self.planes // 2
+        indices = [index]
+        if axis:
+            steps = range(-reach, reach + 1)
+            indices = [index | {axis: self._neighbour(index, axis, step)} for step in steps]
+        lead = [(a, part.start) for a, part in zip(self.axes, origin, strict=True) if a not in "YX"]
+        return [tuple(one[a] - start for a, start in lead) for one in indices]
 
-        Parameters
-        ----------
-        place
-            Of the window's middle plane, in the region.
-        core
-            The region, in what was read.
-        read
-            Shape of what was read, (..., Y, X).
-        """
-        middle = tuple(k + part.start for k, part in zip(place, core, strict=False))
-        if self.neighbours is None or not self.neighbours.axis:
-            return [middle]
-        k = [letter for letter in self.axes if letter not in "YX"].index(self.neighbours.axis)
-        steps, last = range(-(self.planes // 2), self.planes // 2 + 1), read[k] - 1
-        along = (min(max(0, middle[k] + step), last) for step in steps)
-        return [(*middle[:k], each, *middle[k + 1 :]) for each in along]
+    def _neighbour(self, index: dict[str, int], axis: str, step: int) -> int:
+        """Return the place of a neighbour along an axis: the plane's own where there is none."""
+        here, last = index[axis], self.shape[self.axes.index(axis)] - 1
+        there = min(max(0, here + step), last)
+        if axis in self.scales.letters:
+            own, middle = self.scales.of(index | {axis: there}), self.scales.of(index)
+            if own is None or middle is None:
+                return here
+            ratio = own.map.scale / middle.map.scale
+            return there if 1 / _UNLIKE < ratio < _UNLIKE else here
+        return there
 
     def _tile(self, region: Region) -> Tile:
         y, x = self.axes.index("Y"), self.axes.index("X")
