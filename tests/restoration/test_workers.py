@@ -2,14 +2,20 @@
 
 import multiprocessing
 import os
+import re
 import signal
+import subprocess
+import sys
+import time
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 import zarr
 
+from microscopygan.image.atomic import PROGRESS
 from microscopygan.image.image import Image
 from microscopygan.image.lazy import Blocks
 from microscopygan.restoration import workers
@@ -99,6 +105,78 @@ def test_no_cluster_is_one_line(job, monkeypatch) -> None:
     monkeypatch.setattr(distributed, "Client", unreachable)
     with pytest.raises(OSError, match="tcp://nowhere:1: expected a Dask scheduler"):
         run_cluster(job, "tcp://nowhere:1", print)
+
+
+def start(log: Path, *command: str) -> subprocess.Popen:
+    """Start a part of a cluster; wait until it says where it is."""
+    with log.open("w") as output:
+        process = subprocess.Popen([sys.executable, "-m", *command], stdout=output, stderr=output)
+    deadline = time.monotonic() + 60
+    while not re.search(r"(Scheduler at|Registered to): +tcp", log.read_text()):
+        assert process.poll() is None, log.read_text()
+        assert time.monotonic() < deadline, log.read_text()
+        time.sleep(0.05)
+    return process
+
+
+@pytest.fixture
+def cluster(tmp_path: Path) -> Iterator[tuple[str, dict[str, subprocess.Popen]]]:
+    """A scheduler and a worker, each a process: the address, and the two by name."""
+    pytest.importorskip("distributed")
+    log = tmp_path / "scheduler.log"
+    options = ("--host", "127.0.0.1", "--port", "0", "--no-dashboard")
+    parts = {"scheduler": start(log, "distributed.cli.dask_scheduler", *options)}
+    address = re.search(r"Scheduler at: +(tcp:\S+)", log.read_text())[1]
+    options = ("--nthreads", "1", "--no-dashboard", "--no-nanny", "--local-directory", tmp_path)
+    worker = ("distributed.cli.dask_worker", address, *map(str, options))
+    parts["worker"] = start(tmp_path / "worker.log", *worker)
+    yield address, parts
+    for process in parts.values():
+        process.kill()
+        process.wait()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("victim", ["scheduler", "worker"])
+def test_a_cluster_that_ends_is_one_line_and_the_run_goes_on(
+    cluster, victim: str, model, tmp_path: Path
+) -> None:
+    """Slow (several seconds): starts a cluster of two processes and a run on it."""
+    from microscopygan.image.formats import read, write
+
+    address, parts = cluster
+    array = np.random.default_rng(0).integers(0, 999, (48, 200, 200), np.uint16)
+    write(tmp_path / "a.tif", Image(array, "ZYX"))
+    output = tmp_path / "out.zarr"
+    command = [sys.executable, "-m", "microscopygan", "restore", tmp_path / "a.tif", "-o", output]
+    command += ["--model", model, "--scheduler", address]
+    run = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    marks = tmp_path / "out.zarr.part" / PROGRESS / "c"
+    deadline = time.monotonic() + 60
+    while not any(marks.glob("*")):
+        assert run.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    parts[victim].kill()
+    shown, error = run.communicate(timeout=60)
+    assert run.returncode == 2
+    assert re.fullmatch(r"microscopygan: tcp://\S+: expected the cluster to go on, .*\n", error)
+    assert "--resume goes on" in shown
+    restore_file(tmp_path / "a.tif", output, model, resume=True)
+    restore_file(tmp_path / "a.tif", tmp_path / "whole.zarr", model)
+    assert np.array_equal(read(output).array, read(tmp_path / "whole.zarr").array)
+
+
+def test_a_cluster_without_workers_is_one_line(job) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        distributed = pytest.importorskip("distributed")
+        options = {"dashboard_address": None, "processes": False}
+        with (
+            distributed.LocalCluster(n_workers=0, **options) as cluster,
+            pytest.raises(OSError, match=r"expected workers of the cluster, got none within"),
+        ):
+            run_cluster(job, cluster.scheduler_address, print, timeout=0.5)
 
 
 def test_files_with_several_workers(model, tmp_path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import logging
 import os
 import sys
 from pathlib import Path
@@ -411,6 +412,7 @@ def report(
 
 def main(arguments: list[str] | None = None) -> Any:
     """Run the command line; bad input gives one line and exit code 2."""
+    logging.getLogger("asyncio").setLevel(logging.CRITICAL)  # what goes wrong there is raised
     for stream in (sys.stdout, sys.stderr):  # names that a console cannot show do not end a run
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")

@@ -321,7 +321,7 @@ def restore_file(
     how: dict[str, Any] = {"overwrite": overwrite, "resume": resume, "timeout": timeout}
     with create(output, header, chunks=_chunks(output, task, header.axes), **how) as target:
         job = _job(image, job_task, restorer, about, target, memory // workers)
-        _run(job, workers, scheduler, counting(job, progress))
+        _run(job, workers, scheduler, counting(job, progress), timeout)
     seconds = time.perf_counter() - start
     notes = (*image.notes, *_notes(image, restorer, job_task), *_not_kept(image, output))
     return Restored(output, math.prod(job_task.shape), seconds, notes)
@@ -540,14 +540,14 @@ def _job(
     return Job(work, target.array, *marked_blocks(target.group, blocks, about))
 
 
-def _run(job: Job, workers: int, scheduler: str | None, report: Report) -> None:
+def _run(job: Job, workers: int, scheduler: str | None, report: Report, timeout: float) -> None:
     if scheduler is None and workers == 1:
         job.run(report)
         return
     from .workers import run_cluster, run_processes  # which takes long to import
 
     if scheduler is not None:
-        run_cluster(job, scheduler, report)
+        run_cluster(job, scheduler, report, timeout)
     else:
         run_processes(job, workers, report)
 

@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
 import multiprocessing
 import os
 import signal
 import threading
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from collections.abc import Iterator
+from concurrent.futures import FIRST_COMPLETED, CancelledError, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager, suppress
 from importlib import import_module
 from itertools import islice
+from typing import Any
 
+from ..image.formats import TIMEOUT
 from .job import Job, Report
 
 _DEATHS = 3  # of pools, one after the other without a block finished in between
 _RETRIES = 3  # of a block on a cluster
+_CANCELLED = (asyncio.CancelledError, CancelledError)  # blocks that nobody will restore any more
 
 _job: Job | None = None  # in a worker process
 
@@ -53,7 +60,7 @@ def run_processes(job: Job, workers: int, report: Report) -> None:
                 ) from None
 
 
-def run_cluster(job: Job, scheduler: str, report: Report) -> None:
+def run_cluster(job: Job, scheduler: str, report: Report, timeout: float = TIMEOUT) -> None:
     """Restore all pending blocks on a running Dask cluster.
 
     Parameters
@@ -64,13 +71,15 @@ def run_cluster(job: Job, scheduler: str, report: Report) -> None:
         Address, such as ``tcp://node:8786``.
     report
         Called after each block with the number of its pixels.
+    timeout
+        Seconds to wait for the scheduler, and for a first worker.
 
     Raises
     ------
     ModuleNotFoundError
         Dask is not installed.
     OSError
-        There is no scheduler at this address, or workers keep dying.
+        There is no scheduler at this address or no worker, or they end.
     """
     try:
         distributed = import_module("distributed")
@@ -80,27 +89,59 @@ def run_cluster(job: Job, scheduler: str, report: Report) -> None:
             "try: pip install 'microscopygan[cluster]'"
         ) from None
     try:
-        client = distributed.Client(scheduler, timeout="20s", set_as_default=False)
+        client = distributed.Client(scheduler, timeout=timeout, set_as_default=False)
     except OSError:
         raise OSError(
             f"{scheduler}: expected a Dask scheduler, got no answer; start one or check the address"
         ) from None
-    with client:
-        there = client.scatter(job, broadcast=True, hash=False)
-        futures = client.map(
-            _restore, job.pending(), job=there, pure=False, retries=_RETRIES, batch_size=1000
-        )
+    with _quiet("distributed.client"), client:
         try:
-            for future in distributed.as_completed(futures, loop=client.loop):
-                index = future.result()
-                future.release()
-                report(job.pixels(index))
+            client.wait_for_workers(1, timeout=timeout)
+        except TimeoutError:
+            raise OSError(
+                f"{scheduler}: expected workers of the cluster, got none within {timeout:g} s; "
+                "start some"
+            ) from None
+        try:
+            _run_on(client, job, report)
         except distributed.KilledWorker:
             raise ChildProcessError(
                 f"{scheduler}: expected workers to go on, but a block ended several of them (is "
                 "memory short?); give workers more memory or fewer threads"
             ) from None
-        finally:
+        except (*_CANCELLED, distributed.comm.CommClosedError):
+            raise ChildProcessError(
+                f"{scheduler}: expected the cluster to go on, but its scheduler or all workers "
+                "ended; start them again"
+            ) from None
+
+
+@contextmanager
+def _quiet(name: str) -> Iterator[None]:
+    """Keep a logger silent: what goes wrong is raised."""
+    logger = logging.getLogger(name)
+    before = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
+
+
+def _run_on(client: Any, job: Job, report: Report) -> None:
+    """Restore all pending blocks by the workers of a client."""
+    distributed = import_module("distributed")
+    there = client.scatter(job, broadcast=True, hash=False)
+    futures = client.map(
+        _restore, job.pending(), job=there, pure=False, retries=_RETRIES, batch_size=1000
+    )
+    try:
+        for future in distributed.as_completed(futures, loop=client.loop):
+            index = future.result()
+            future.release()
+            report(job.pixels(index))
+    finally:
+        with suppress(OSError, TimeoutError, *_CANCELLED):  # of a cluster that has ended
             client.cancel([future for future in futures if not future.done()])
 
 
