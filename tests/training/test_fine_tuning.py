@@ -4,6 +4,7 @@ import itertools
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,14 +15,16 @@ from microscopygan.datasets.folder import Dataset, Pair, Sample, load_dataset
 from microscopygan.defects.axial import Axial
 from microscopygan.defects.noise import Noise
 from microscopygan.defects.specimens import nuclei
+from microscopygan.defects.stripes import Stripes
 from microscopygan.gan.checkpoints import read_tensors
-from microscopygan.gan.cin_gan import load_defects
+from microscopygan.gan.cin_gan import load_defects, synthesize
 from microscopygan.gan.networks import defect_rows
 from microscopygan.restoration.model import Restorer
 from microscopygan.settings import HINTS, Settings, make_settings
 from microscopygan.training import validation
 from microscopygan.training.fine_tuning import (
     DEFECTS,
+    FEW,
     as_generalist,
     generalist,
     generator_for,
@@ -111,35 +114,73 @@ def test_physics_makes_validation_images_where_there_are_no_pairs(brief: Setting
     assert (images.image - images.target).std() > 0.05
 
 
+def test_few_pairs_held_back_get_synthetic_company(brief: Settings) -> None:
+    clean = planes(2)
+    pairs = [Pair(plane + 1, plane, str(k), str(k)) for k, plane in enumerate(clean)]
+    held_back = {"noise": pairs}
+    some = split(("noise",), planes(12), validation_pairs=held_back)
+    assert set(validation_images(some, brief, None)["noise"].source) == {0, 1}
+    some = split(
+        ("noise",), planes(12), validation_pairs=held_back, physics={"noise": [Noise(photons=20)]}
+    )
+    images = validation_images(some, brief, None)["noise"]
+    assert images.pairs == 2
+    assert set(images.source) == {*range(FEW)}
+    np.testing.assert_allclose(images.image[0], images.target[0] + 1, rtol=1e-6)
+    assert (images.image[-1] - images.target[-1]).std() > 0.05
+
+
 def test_a_defect_without_physics_is_validated_on_cin_gans_images(brief: Settings) -> None:
-    some = split(("unheard",), planes(12), validation_planes={"unheard": planes(3, 1)})
-    images = validation_images(some, brief, generator_for(some).requires_grad_(False))["unheard"]
-    assert not np.allclose(images.image, images.target)
-    with pytest.raises(ValueError, match="expected pairs to validate"):
-        validation_images(some, brief, None)
-
-
-def test_a_cin_gan_that_has_learned_nothing_validates_none(brief: Settings) -> None:
-    some = split(("lowlight",), planes(12), validation_planes={"lowlight": planes(3, 1)})
+    """Where they resemble the real ones, which here it has made itself."""
+    clean = planes(12)
+    some = split(("unheard",), clean, validation_planes={"unheard": planes(6, 1)})
     generator = generator_for(some).requires_grad_(False)
-    generator.gain.zero_()
-    with pytest.raises(ValueError, match=r"lowlight: expected CIN-GAN to learn .*axial, .*noise"):
-        validation_images(some, brief, generator)
+    noise = torch.Generator().manual_seed(0)
+    bad = [synthesize(generator, plane[None], 0, noise)[0] for plane in clean]
+    some = replace(some, defective={"unheard": bad})
+    images = validation_images(some, brief, generator)["unheard"]
+    assert not np.allclose(images.image, images.target)
+    assert validation_images(some, brief, None) == {}
+    generator.gain.zero_()  # it has learned nothing
+    assert validation_images(some, brief, generator) == {}
 
 
 @pytest.mark.slow
-def test_a_defect_without_physics_is_learned_and_summary(
+def test_a_defect_that_nothing_makes_is_left_to_what_ships(
     tmp_path: Path, brief: Settings, dataset: Path
 ) -> None:
-    """Slow (about 10 s): both stages."""
-    data, run = load_dataset(dataset), tmp_path / "run"
-    unpaired = {"lowlight": data.defective["noise"], "lowres": data.defective["lowres"]}
+    """Slow (about 10 s): both stages. The other defect is learned beside it."""
+    data, run, rng = load_dataset(dataset), tmp_path / "run", np.random.default_rng(0)
+    rows = [Stripes(gain=0.2, offset=0.1).apply(plane, rng) for plane in planes(4, 7)]
+    unpaired = {"odd": [Sample(p, f"{k}", f"{k}") for k, p in enumerate(rows)]}
+    unpaired["noise"] = data.defective["noise"]
     train(Dataset(data.clean, unpaired, {}, {}), run, brief, quiet=True)
     trained, names = load_defects(run / "defects.safetensors")
-    assert names == ("lowlight", "lowres")
+    assert names == ("noise", "odd")
     shipped, _ = load_defects(DEFECTS)
     assert not torch.equal(trained.last.weight, shipped.last.weight)
-    assert "No physics is known of lowlight: CIN-GAN learned it" in summary(run)[-1]
+    about = json.loads((run / "run.json").read_text())["adaptation"]
+    assert about["not_learned"] == ["odd"]
+    assert list(about["judged_on"]) == ["noise"]
+    assert "odd: not learned, and restored as by the network that ships" in summary(run)[-1]
+
+
+@pytest.mark.slow
+def test_a_name_without_physics_does_not_end_in_a_refusal(tmp_path: Path, brief: Settings) -> None:
+    """Slow (about 5 s): CIN-GAN. Nothing is better, so what ships is kept, and it is said."""
+    run, rng = tmp_path / "run", np.random.default_rng(0)
+    bad = [Stripes(gain=0.2, offset=0.1).apply(plane, rng) for plane in planes(4, 7)]
+    clean = [Sample(p, f"c{k}", f"c{k}") for k, p in enumerate(planes(4))]
+    odd = {"odd": [Sample(p, f"{k}", f"{k}") for k, p in enumerate(bad)]}
+    trained = train(Dataset(clean, odd, {}, {}), run, brief, quiet=True)
+    assert trained.outcome is not None
+    assert trained.outcome["kept_after_steps"] == 0
+    said = summary(run)
+    assert said[0].startswith("Kept: the network that ships")
+    assert "add pairs/odd/input/ and pairs/odd/target/" in said[1]
+    plane = planes(1, 9)[0]
+    kept, shipped = Restorer(trained.model), Restorer()
+    np.testing.assert_allclose(kept.restore_plane(plane), shipped.restore_plane(plane), atol=1e-5)
 
 
 def noisy_dataset(pairs: int) -> Dataset:
@@ -159,7 +200,7 @@ def test_a_failed_adaptation_leaves_the_generalist(
     """Slow (about 10 s): both stages. Each validation is 100 dB worse than the one before."""
     truly, number = validation.Validation.gains, itertools.count()
 
-    def worse(self: validation.Validation, network: torch.nn.Module) -> dict[str, float]:
+    def worse(self: validation.Validation, network: torch.nn.Module) -> dict[str, np.ndarray]:
         loss = 100 * next(number)
         return {name: gain - loss for name, gain in truly(self, network).items()}
 
@@ -169,9 +210,9 @@ def test_a_failed_adaptation_leaves_the_generalist(
     about = json.loads((run / "run.json").read_text())
     assert about["adaptation"]["kept_after_steps"] == 0
     assert about["adaptation"]["kept_gain_db"] == about["adaptation"]["generalist_gain_db"]
-    assert about["adaptation"]["judged_on"] == {"noise": "held-back pairs"}
-    assert "generalist was kept" in summary(run)[0]
-    assert summary(run)[1] == "Validated on held-back pairs (noise)."
+    assert about["adaptation"]["judged_on"] == {"noise": "3 held-back pairs and 1 synthetic image"}
+    assert summary(run)[0].startswith("Kept: the network that ships, ")
+    assert summary(run)[0].endswith("on 3 held-back pairs and 1 synthetic image: no better.")
     plane = planes(1, 9)[0]
     adapted, shipped = Restorer(run / "restorer.onnx"), Restorer()
     np.testing.assert_allclose(
@@ -183,7 +224,8 @@ def test_a_failed_adaptation_leaves_the_generalist(
     ("name", "changes", "needed"),
     [
         ("noise", {}, False),
-        ("unheard", {}, True),
+        ("unheard", {}, False),  # there are pairs
+        ("unheard", {"alpha": 1.0}, True),
         ("noise", {"cin_gan": 0.1}, True),
         ("unheard", {"alpha": 0.0}, False),
     ],
@@ -241,11 +283,15 @@ def test_a_training_that_its_validation_ended_is_over(
     with monkeypatch.context() as patch:
         patch.setattr(Validation, "__call__", ending_at(5, Validation.__call__))
         train(data, run, with_restorer(brief, steps=10), quiet=True)
-    before, rows = (run / "restorer.onnx").read_bytes(), read_validations(run / "restorer")
+    before, rows = (run / "restorer.onnx").read_bytes(), rows_of(run)
     assert json.loads((run / "steps.json").read_text()) == {"restorer": 5}
     train(data, run, with_restorer(brief, steps=10), resume=True, quiet=True)
     assert (run / "restorer.onnx").read_bytes() == before
-    assert read_validations(run / "restorer") == rows
+    assert rows_of(run) == rows
+
+
+def rows_of(run: Path) -> str:
+    return (run / "restorer" / "judged_images.csv").read_text()
 
 
 def ending_at(last: int, validate: Callable[..., bool]) -> Callable[..., bool]:
@@ -268,7 +314,7 @@ def test_a_second_stage_begun_anew_forgets_the_first_try(tmp_path: Path, brief: 
     (folder / "judged.csv").write_text("step,noise\n0,1.0\n5,99.0\n")
     (run / "steps.json").write_text('{"minutes": 5, "defects": 10, "restorer": 700}')
     train(data, run, brief, stage="restorer", quiet=True)
-    assert [row["step"] for row in read_validations(folder)] == [str(k) for k in range(11)]
+    assert [row.step for row in read_validations(folder)] == [*range(11)]
     assert json.loads((run / "steps.json").read_text()) == {"defects": 10}
     assert Restorer(run / "restorer.onnx").card.training["steps"] <= 10
 
@@ -304,5 +350,5 @@ def test_two_processes_adapt_in_time(tmp_path: Path, dataset: Path, launch) -> N
     steps = json.loads((run / "steps.json").read_text())
     rows = read_validations(run / "restorer")
     assert len(rows) > 1
-    assert int(rows[-1]["step"]) <= steps["restorer"]
+    assert rows[-1].step <= steps["restorer"]
     assert (run / "evaluation" / "scores.csv").exists()

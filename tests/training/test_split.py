@@ -7,7 +7,7 @@ from microscopygan.datasets.folder import Dataset, Pair, Sample
 from microscopygan.defects.noise import Noise
 from microscopygan.defects.specimens import nuclei
 from microscopygan.settings import Settings, make_settings
-from microscopygan.training.split import calibrate_physics, split_dataset, validation_kinds
+from microscopygan.training.split import calibrate_physics, split_dataset
 
 ADAPT = make_settings("default", seed=1, validation=0.2)
 
@@ -81,7 +81,6 @@ def test_an_image_that_validates_one_defect_trains_none(seed: int) -> None:
     assert not targets & {plane.tobytes() for plane in split.clean}
     clean = {s.plane.tobytes() for s in data.clean if s.image in validation}
     assert not clean & {plane.tobytes() for plane in split.clean}
-    assert validation_kinds(split) == {"a": "held-back pairs", "b": "held-back pairs"}
 
 
 def test_no_defect_loses_all_its_pairs() -> None:
@@ -89,7 +88,26 @@ def test_no_defect_loses_all_its_pairs() -> None:
     for seed in range(10):
         split = split_dataset(data, make_settings("default", seed=seed, validation=0.2))
         assert len(split.pairs["b"]) == len(split.pairs["c"]) == 1
-        assert len(split.validation_pairs["a"]) == 1
+        assert len(split.validation_pairs["a"]) == 2
+
+
+@pytest.mark.parametrize(
+    ("name", "count", "held_back"),
+    [
+        ("noise", 4, 0),
+        ("noise", 10, 3),
+        ("noise", 20, 4),
+        ("noise", 60, 6),
+        ("a", 1, 0),
+        ("a", 2, 1),
+        ("a", 10, 3),
+    ],
+)
+def test_of_few_pairs_an_adaptation_holds_more_back(name: str, count: int, held_back: int) -> None:
+    chosen = make_settings("default")
+    split = split_dataset(Dataset([], {}, {name: pairs(count)}, {}), chosen)
+    assert len(split.validation_pairs[name]) == held_back
+    assert len(split.pairs[name]) == count - held_back
 
 
 def test_a_fifth_of_the_clean_images_validates_defects_without_pairs() -> None:
@@ -100,14 +118,13 @@ def test_a_fifth_of_the_clean_images_validates_defects_without_pairs() -> None:
     kept = {plane.tobytes() for plane in split.clean}
     assert not kept & {plane.tobytes() for plane in spare}
     assert len(split.clean) == 16 + ADAPT.specimens
-    assert set(validation_kinds(split).values()) == {"held-back clean images"}
 
 
 def test_few_clean_images_all_train() -> None:
     split = split_dataset(Dataset(samples(9), {"a": samples(2)}, {}, {}), ADAPT)
     assert len(split.clean) == 9 + ADAPT.specimens
+    assert len(split.real_clean) == 9
     assert split.validation_planes == {"a": []}
-    assert validation_kinds(split) == {"a": "specimens"}
 
 
 def test_a_training_from_scratch_holds_no_clean_image_back(tiny: Settings) -> None:
@@ -151,7 +168,6 @@ def test_noisy_images_alone_are_held_back_by_image() -> None:
     assert len(split.defective["noise"]) == 8
     kept = {plane.tobytes() for plane in split.defective["noise"]}
     assert not kept & {plane.tobytes() for plane in split.validation_planes["noise"]}
-    assert validation_kinds(split) == {"noise": "noisy images"}
 
 
 @pytest.mark.parametrize(

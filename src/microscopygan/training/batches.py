@@ -5,7 +5,7 @@ A batch is a function of (seed, step, process), see `loop`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import numpy as np
 from scipy import ndimage
@@ -52,12 +52,21 @@ class PairBatches:
 
     Each sample is synthetic in a share ``settings.alpha``; always where a defect has no real pair.
     A synthetic one is to be ``corrected`` (1) by CIN-GAN where no physics is known; in a share
-    ``settings.cin_gan``, where it is.
+    ``settings.cin_gan``, where it is. Where physics is looked for and none is known, real pairs
+    say more than CIN-GAN does: it makes that share of the synthetic ones alone.
     ``hint`` (B, hints) says which of the network's hints a sample has, for some of the samples.
+    `names` are the defects to draw, all where not given.
     """
 
-    def __init__(self, split: Split, settings: Settings) -> None:
+    def __init__(
+        self, split: Split, settings: Settings, names: Collection[str] | None = None
+    ) -> None:
         self.split, self.settings = split, settings
+        drawn = [k for k, name in enumerate(split.defects) if names is None or name in names]
+        self.drawn = np.array(drawn)
+        self.physical = np.array([bool(split.physics.get(name)) for name in split.defects])
+        blind = ~self.physical & settings.defects.physics & (settings.alpha < 1)
+        self.alpha = settings.alpha * np.where(blind, settings.cin_gan, 1.0)
         hints = settings.restorer.architecture.hints
         self.hints = np.array([hint_for(name, hints) for name in split.defects], np.float32)
 
@@ -65,11 +74,10 @@ class PairBatches:
         """Return the batch of one step of one process."""
         rng = np.random.default_rng(step_seed(self.settings.seed, step, process))
         split, stage, sampling = self.split, self.settings.restorer, self.settings.sampling
-        defect = rng.integers(len(split.defects), size=stage.batch)
+        defect = self.drawn[rng.integers(len(self.drawn), size=stage.batch)]
         has_pairs = np.array([bool(split.pairs[name]) for name in split.defects])
-        synthetic = (rng.random(stage.batch) < self.settings.alpha) | ~has_pairs[defect]
-        physical = np.array([bool(split.physics.get(name)) for name in split.defects])
-        as_simulated = physical[defect] & (rng.random(stage.batch) >= self.settings.cin_gan)
+        synthetic = (rng.random(stage.batch) < self.alpha[defect]) | ~has_pairs[defect]
+        as_simulated = self.physical[defect] & (rng.random(stage.batch) >= self.settings.cin_gan)
         simulated = draw_simulated(split, defect[synthetic], stage.patch, rng, sampling)
         inputs, targets = (iter(planes) for planes in simulated)
         pairs = [

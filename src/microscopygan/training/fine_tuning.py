@@ -8,25 +8,20 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from ..defects import all_defects, parts_of
+from ..datasets.folder import Pair
+from ..defects import parts_of
 from ..defects.specimens import draw_specimen
 from ..gan.cgan import load_restorer
 from ..gan.cin_gan import load_defects, synthesize
 from ..gan.networks import DefectGenerator, ResNetRestorer, UNetRestorer, choose_rows, train_rows
 from ..settings import Settings
 from .batches import flip, simulate
-from .split import Split, validation_kinds
-from .validation import (
-    ValidationImages,
-    affine_error,
-    cut_fields,
-    kept_row,
-    mean_gain,
-    read_validations,
-    stack_pairs,
-)
+from .likeness import RESEMBLES, Likeness
+from .split import Split
+from .validation import ValidationImages, cut_fields, joined, stack_pairs
 
 _WEIGHTS = Path(str(files("microscopygan") / "weights"))
+FEW = 4  # validation images of a defect; with fewer of them real, synthetic ones join
 RESTORER = _WEIGHTS / "generalist.safetensors"
 DEFECTS = _WEIGHTS / "generalist_defects.safetensors"
 
@@ -73,75 +68,61 @@ def validation_images(
 ) -> dict[str, ValidationImages]:
     """Return the images that validate an adaptation, by defect.
 
-    They are the held-back pairs of a defect. One without gets its physics, or CIN-GAN's
-    `generator` where it has none, put into clean images held back, or into simulated specimens
-    where there are none.
-
-    Raises
-    ------
-    ValueError
-        A defect has neither held-back pairs nor what could put it into clean images, or CIN-GAN
-        has not learned to.
+    They are the held-back pairs of a defect. Where there are fewer than `FEW` images, synthetic
+    ones join them: the defect's physics, or CIN-GAN's `generator` where it has none, put into
+    clean images held back, or into simulated specimens where there are none. A defect that has
+    neither pairs nor physics, and whose images by CIN-GAN do not resemble real ones, is left out.
     """
     rng, images = np.random.default_rng([settings.seed, 6]), {}
+    held_back = [pair.target for some in split.validation_pairs.values() for pair in some]
     for number, name in enumerate(split.defects):
-        if pairs := split.validation_pairs[name]:
-            planes = [[pair.input, pair.target] for pair in pairs]
-            fields = cut_fields(planes, rng, settings.adaptation)
-            images[name] = stack_pairs((image, target) for image, target in fields)
-            continue
-        if generator is None and name not in split.physics:
-            raise ValueError(
-                f"{name}: expected pairs to validate an adaptation by, got none held back"
-            )
-        images[name] = _synthetic_images(split, settings, name, generator, number, rng)
+        pairs, physics = split.validation_pairs[name], bool(split.physics.get(name))
+        real = _real_images(pairs, settings, rng) if pairs else None
+        if real is not None and (real.pairs >= FEW or not physics):
+            images[name] = real
+        elif real is not None:
+            made = _synthetic_images(split, settings, name, held_back, FEW - real.pairs, rng)
+            images[name] = joined(real, made)
+        elif physics or generator is not None:
+            planes, count = split.validation_planes[name], settings.adaptation.fields
+            made = _synthetic_images(split, settings, name, planes, count, rng)
+            if not physics and generator is not None:
+                noise = torch.Generator().manual_seed(settings.seed)
+                made = made._replace(image=synthesize(generator, made.image, number, noise))
+            if physics or _resembles(split.defective[name], made, rng):
+                images[name] = made
     return images
+
+
+def _resembles(
+    defective: list[np.ndarray], made: ValidationImages, rng: np.random.Generator
+) -> bool:
+    likeness = Likeness(defective, [*made.target], generalist(), rng)
+    return likeness.unlikeness([*made.image]) <= RESEMBLES
+
+
+def _real_images(
+    pairs: list[Pair], settings: Settings, rng: np.random.Generator
+) -> ValidationImages:
+    """Cut fields of pairs held back."""
+    planes = [[pair.input, pair.target] for pair in pairs]
+    fields, source = cut_fields(planes, rng, settings.adaptation)
+    names = [pairs[k].image for k in source]
+    return stack_pairs([(image, target) for image, target in fields], names, real=True)
 
 
 def _synthetic_images(
     split: Split,
     settings: Settings,
     name: str,
-    generator: DefectGenerator | None,
-    number: int,
+    planes: list[np.ndarray],
+    count: int,
     rng: np.random.Generator,
 ) -> ValidationImages:
-    """Put a defect into clean planes held back, or into specimens."""
-    adaptation = settings.adaptation
-    size, count = (adaptation.field, adaptation.field), adaptation.fields
-    planes = split.validation_planes[name] or [draw_specimen(size, rng) for _ in range(count)]
-    fields = cut_fields([[plane] for plane in planes], rng, adaptation)
+    """Put a defect's physics into so many fields of clean planes, or of specimens without any."""
+    adaptation = settings.adaptation.model_copy(update={"fields": count})
+    size = (adaptation.field, adaptation.field)
+    planes = planes or [draw_specimen(size, rng) for _ in range(count)]
+    fields, source = cut_fields([[plane] for plane in planes], rng, adaptation)
     clean = [flip(field, name, rng)[0] for field in fields]
-    images = stack_pairs(simulate(split, name, plane, rng) for plane in clean)
-    if generator is not None and name not in split.physics:
-        noise = torch.Generator().manual_seed(settings.seed)
-        images = images._replace(image=synthesize(generator, images.image, number, noise))
-        _check_learned(name, images, adaptation.clean_psnr)
-    return images
-
-
-def _check_learned(name: str, images: ValidationImages, clean_psnr: float) -> None:
-    """Check that images of CIN-GAN are defective: from others a restorer learns to do nothing."""
-    image, target = (torch.from_numpy(side)[:, None] for side in images)
-    psnr = float(-10 * affine_error(image, target).log10().mean())
-    if psnr > clean_psnr:
-        raise ValueError(
-            f"{name}: expected CIN-GAN to learn the defect, got images that are clean (PSNR "
-            f"{psnr:.0f} dB); add pairs/{name}/ and set --alpha 0, or give more images or "
-            f"--minutes; if it is one of {', '.join(all_defects())}, name its folder so"
-        )
-
-
-def outcome(folder: Path, split: Split, settings: Settings) -> dict[str, object] | None:
-    """Say what validation said of an adaptation: mean gains over the input, in dB.
-
-    Noisy images rank the states, but are too noisy themselves for a gain to mean anything. None
-    where there was no validation.
-    """
-    rows = read_validations(folder)
-    if not rows:
-        return None
-    kept = kept_row(rows, settings.adaptation.tolerance)
-    said = {"kept_after_steps": int(kept["step"]), "judged_on": validation_kinds(split)}
-    gains = {"generalist_gain_db": mean_gain(rows[0]), "kept_gain_db": mean_gain(kept)}
-    return said | ({k: round(v, 2) for k, v in gains.items()} if split.clean else {})
+    return stack_pairs([simulate(split, name, plane, rng) for plane in clean], source)

@@ -29,9 +29,8 @@ def check_noise(planes: list[np.ndarray], network: nn.Module, settings: Settings
     ValueError
         The noise of neighbouring pixels is correlated, which self-supervision would keep.
     """
-    fields = cut_fields(
-        [[plane] for plane in planes], np.random.default_rng(0), settings.adaptation
-    )
+    rng = np.random.default_rng(0)
+    fields, _ = cut_fields([[plane] for plane in planes], rng, settings.adaptation)
     taken = [field - _restored(field, network) for (field,) in fields]
     together = float(np.mean([_correlation(rest) for rest in taken]))
     if together > settings.self_supervision.correlation:
@@ -100,7 +99,9 @@ class NeighbourBatches:
 def noisy_images(planes: list[np.ndarray], settings: Settings) -> ValidationImages:
     """Return the images that validate a restorer of noise, made of noisy ones."""
     rng = np.random.default_rng([settings.seed, 6])
-    fields = cut_fields([[plane] for plane in planes], rng, settings.adaptation)
+    fields, source = cut_fields([[plane] for plane in planes], rng, settings.adaptation)
     drawn = [neighbours(field, rng) for (field,) in fields]
     height, width = (side // 4 * 4 for side in drawn[0][0].shape)  # what the network takes
-    return stack_pairs((a[:height, :width], b[:height, :width]) for a, b in drawn)
+    if len(planes) == 1:  # what is restored is this image: its fields count as images
+        source = [*range(len(drawn))]
+    return stack_pairs([(a[:height, :width], b[:height, :width]) for a, b in drawn], source)

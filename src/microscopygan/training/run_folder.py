@@ -75,7 +75,7 @@ def _clear(run: Path, stage: str) -> None:
     """Remove what a run holds; only files that a run writes, so that no other data is lost."""
     names = ["restorer", "restorer.onnx", "evaluation", "report.html"]
     if stage != "restorer":
-        names += ["defects", "defects.safetensors", "physics.json", "draws.npz"]
+        names += ["defects", "defects.safetensors", "physics.json", "unlikeness.json", "draws.npz"]
         names += [_TIME_BUDGET]
         names += ["run.json", "settings.json"]
     for name in names:
@@ -119,30 +119,8 @@ def read_time_budget(run: Path) -> dict[str, float]:
 
 def summary(run: Path) -> list[str]:
     """Return what a user should know of a training: a line for each."""
-    about = json.loads((run / "run.json").read_text())
-    adaptation = about["adaptation"]
-    if adaptation is None:
-        return []
-    kept, gains = adaptation["kept_after_steps"], ""
-    if "kept_gain_db" in adaptation:
-        gains = ", {kept_gain_db} dB over the input, the generalist {generalist_gain_db} dB"
-    first = "The generalist was kept, no adaptation did better" if not kept else "Adapted"
-    lines = [first + gains.format(**adaptation) + "."]
-    defects: dict[str, list[str]] = {}
-    for defect, kind in adaptation["judged_on"].items():
-        defects.setdefault(kind, []).append(defect)
-    kinds = ", ".join(f"{kind} ({', '.join(names)})" for kind, names in defects.items())
-    lines.append(f"Validated on {kinds}.")
-    if not about["dataset"]["clean"]:
-        lines.append("No clean image was given: the noise was learned from itself.")
-    unknown = [name for name in adaptation["judged_on"] if kind_of(name) is None]
-    if unknown and about["dataset"]["alpha"] > 0:
-        lines.append(
-            f"No physics is known of {', '.join(unknown)}: CIN-GAN learned it from the images, and "
-            "makes what it is validated on, held-back pairs apart. "
-            f"If it is one of {', '.join(all_defects())}, name its folder so."
-        )
-    return lines
+    adaptation = json.loads((run / "run.json").read_text())["adaptation"]
+    return adaptation.get("said", []) if adaptation else []
 
 
 def write_physics(run: Path, physics: dict[str, list[Defect]]) -> None:

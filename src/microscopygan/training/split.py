@@ -19,6 +19,8 @@ from ..defects.calibration import calibrate_with_noise
 from ..defects.specimens import draw_specimen
 from ..settings import Settings
 
+_HELD_BACK, _HELD_SHARE = 4, 0.3  # images with pairs that an adaptation holds back of few
+
 
 @dataclass(frozen=True)
 class Split:
@@ -45,6 +47,8 @@ class Split:
         Calibrated physical parameters by defect; empty where no physics is known or wanted.
     test
         Pairs by defect that training never looks at.
+    specimens
+        How many of the clean planes, the last ones, are simulated specimens.
     """
 
     defects: tuple[str, ...]
@@ -56,6 +60,12 @@ class Split:
     validation_planes: dict[str, list[np.ndarray]] = field(default_factory=dict)
     physics: dict[str, list[Defect]] = field(default_factory=dict)
     test: dict[str, list[Pair]] = field(default_factory=dict)
+    specimens: int = 0
+
+    @property
+    def real_clean(self) -> list[np.ndarray]:
+        """Clean planes of images."""
+        return self.clean[: len(self.clean) - self.specimens]
 
 
 def split_dataset(dataset: Dataset, settings: Settings) -> Split:
@@ -105,9 +115,9 @@ def split_dataset(dataset: Dataset, settings: Settings) -> Split:
         defective[name], validation_planes[name] = _split_noisy(
             dataset.defective[name], settings, rng
         )
-    elif len(clean) < settings.split.few_clean:
-        side = settings.split.specimen_side
-        clean += [draw_specimen((side, side), rng) for _ in range(settings.specimens)]
+    specimens = settings.specimens if 0 < len(clean) < settings.split.few_clean else 0
+    side = settings.split.specimen_side
+    clean += [draw_specimen((side, side), rng) for _ in range(specimens)]
     return Split(
         tuple(dataset.defects),
         clean,
@@ -117,22 +127,8 @@ def split_dataset(dataset: Dataset, settings: Settings) -> Split:
         validation_pairs,
         validation_planes,
         test=dataset.test,
+        specimens=specimens,
     )
-
-
-def validation_kinds(split: Split) -> dict[str, str]:
-    """Say on what an adaptation is validated, for each defect."""
-    kinds = {}
-    for name in split.defects:
-        if split.validation_pairs[name]:
-            kinds[name] = "held-back pairs"
-        elif not split.clean:
-            kinds[name] = "noisy images"
-        elif split.validation_planes[name]:
-            kinds[name] = "held-back clean images"
-        else:
-            kinds[name] = "specimens"
-    return kinds
 
 
 def _some(pairs: list[Pair], settings: Settings, rng: np.random.Generator) -> list[Pair]:
@@ -151,17 +147,20 @@ def _validation_images(
 ) -> set[str]:
     """Choose the images whose pairs are held back, for all defects; each keeps some to train on.
 
-    An adaptation without synthetic pairs is validated on real ones alone, and needs one held back
-    even of few.
+    Of few images an adaptation holds back more than its share, as one alone may be an outlier.
+    Where it can be validated on real pairs alone, without synthetic ones or known physics, it
+    needs one held back even of two.
     """
-    alone = settings.alpha == 0 and settings.start == "generalist"
-    least = 2 if alone else settings.split.least_pairs
     images = {name: _images(some) for name, some in pairs.items() if some}
     validation: set[str] = set()
-    for own in images.values():
-        if len(own) < least or settings.validation == 0:
+    for name, own in images.items():
+        adapted = settings.start == "generalist"
+        alone = adapted and (settings.alpha == 0 or kind_of(name) is None)
+        if len(own) < (2 if alone else settings.split.least_pairs) or settings.validation == 0:
             continue
         wanted = max(1, round(settings.validation * len(own)))
+        if adapted:
+            wanted = max(wanted, min(_HELD_BACK, round(_HELD_SHARE * len(own))))
         for index in rng.permutation(len(own)):
             image = sorted(own)[index]
             if len(own & validation) >= wanted:

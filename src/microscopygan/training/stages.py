@@ -37,11 +37,18 @@ from ..gan.networks import (
 )
 from ..model_card import ModelCard
 from ..settings import RestorerArchitecture, Settings, Stage, make_settings
-from . import neighbor2neighbor
+from . import neighbor2neighbor, real_images
 from .batches import DefectBatches, PairBatches
 from .export_onnx import export_restorer, receptive_field
-from .fine_tuning import as_generalist, generalist, generator_for, outcome, validation_images
+from .fine_tuning import (
+    as_generalist,
+    generalist,
+    generator_for,
+    validation_images,
+)
+from .identification import physics_of
 from .loop import Batch, join_processes, run_loop
+from .outcome import outcome
 from .run_folder import (
     begun,
     keep_minutes,
@@ -53,7 +60,7 @@ from .run_folder import (
     write_json,
     write_physics,
 )
-from .split import Split, calibrate_physics, split_dataset
+from .split import Split, split_dataset
 from .synthesis import save_draws
 from .time_budget import Clock, fit_defects, fit_restorer, with_steps
 from .validation import Validation, ValidationImages
@@ -231,7 +238,8 @@ def train_split(
         generator = load_generator(split, training) if needs_defects(split, settings) else None
         training, restorer = train_restorer(split, training, generator)
         seconds["restorer"] = time.perf_counter() - begun_at
-    validated = outcome(run / "restorer", split, settings)
+    adapted = restorer is not None and settings.start == "generalist"
+    validated = outcome(run / "restorer", split, settings) if adapted else None
     trained = Trained(run, training.settings, split, generator, restorer, validated, seconds)
     if training.main:
         describe(trained)
@@ -308,9 +316,12 @@ def begin(
 
 
 def needs_defects(split: Split, settings: Settings) -> bool:
-    """Tell whether a restorer needs CIN-GAN: for synthetic pairs, unless physics makes them all."""
-    physical = settings.defects.physics and all(map(kind_of, split.defects))
-    return bool(split.clean) and settings.alpha > 0 and not (physical and settings.cin_gan == 0)
+    """Tell whether a restorer needs CIN-GAN: for defects with neither physics nor real pairs."""
+    if not split.clean or settings.alpha == 0:
+        return False
+    if settings.cin_gan > 0 or not settings.defects.physics:
+        return True
+    return any(kind_of(name) is None and not split.pairs[name] for name in split.defects)
 
 
 def needs_physics(settings: Settings) -> bool:
@@ -334,12 +345,14 @@ def with_fitting_steps(training: Training, stage: str, fit: Callable[[Clock], in
 
 
 def with_physics(split: Split, training: Training) -> Split:
-    """Return the split with its physics, calibrated once a run: all processes read the same."""
+    """Return the split with its physics, found once a run: all processes read the same."""
     settings, run = training.settings, training.folder
     if not (needs_physics(settings) and split.clean):
         return split
     if training.main and not (run / "physics.json").exists():
-        write_physics(run, calibrate_physics(split, settings))
+        physics, unlikeness = physics_of(split, settings)
+        write_json(run / "unlikeness.json", unlikeness)
+        write_physics(run, physics)
     training.accelerator.wait_for_everyone()
     return replace(split, physics=read_physics(run))
 
@@ -429,6 +442,8 @@ def train_restorer(
         training = replace(training, settings=with_steps(settings, "restorer", steps))
     start = generalist() if training.settings.start == "generalist" else None
     batches, images = restorer_images(split, training.settings, start, generator)
+    if start is not None and not images:
+        return training, keep_shipped(split, training, start)
     validation = None if start is None else begin_validation(split, training, images, start)
     stage, accelerator = training.settings.restorer, training.accelerator
     fit = partial(fit_restorer, stage, batches, accelerator, generator)
@@ -440,12 +455,40 @@ def train_restorer(
     steps = training.settings.restorer.steps
     if training.main:
         if validation is not None:
-            validation.with_kept(restorer)
-            steps = validation.kept_step or 0
+            steps = keep_better(split, training, validation, restorer)
         card = model_card(split, training.settings, steps)
         export_restorer(restorer, training.folder / "restorer.onnx", card)
     accelerator.wait_for_everyone()
     return training, restorer
+
+
+def keep_better(
+    split: Split, training: Training, validation: Validation, restorer: Restorer
+) -> int:
+    """Give `restorer` the weights that are kept; return after how many steps they were trained.
+
+    What validation lets through has to pass the test on real defective images as well, see
+    `real_images`: else the network that ships is kept.
+    """
+    steps = validation.kept_step or 0
+    validation.with_kept(restorer)
+    shipped = place(generalist(), training.accelerator.device)
+    real = real_images.compare(split, training.settings, restorer, shipped) if steps else {}
+    real_images.write_comparisons(training.folder / "restorer", real)
+    if not real_images.may_keep(real):
+        restorer.load_state_dict(shipped.state_dict())
+        return 0
+    return steps
+
+
+def keep_shipped(split: Split, training: Training, start: Restorer) -> Restorer:
+    """Export the network that ships, where nothing can say whether another is better."""
+    if training.main:
+        card = model_card(split, training.settings, 0)
+        (training.folder / "restorer").mkdir(exist_ok=True)
+        export_restorer(start, training.folder / "restorer.onnx", card)
+    training.accelerator.wait_for_everyone()
+    return start
 
 
 def restorer_images(
@@ -463,8 +506,10 @@ def restorer_images(
             neighbor2neighbor.NeighbourBatches(planes, settings),
             {name: neighbor2neighbor.noisy_images(validation_planes, settings)},
         )
-    images = {} if start is None else validation_images(split, settings, generator)
-    return PairBatches(split, settings), images
+    if start is None:
+        return PairBatches(split, settings), {}
+    images = validation_images(split, settings, generator)
+    return PairBatches(split, settings, images), images
 
 
 def begin_validation(
@@ -480,6 +525,7 @@ def begin_validation(
         start=start,
         mixing_weight=(adaptation if split.clean else settings.self_supervision).mixing_weight,
         tolerance=adaptation.tolerance,
+        clean_psnr=adaptation.clean_psnr,
     )
     if training.main and validation.kept_step is None:
         validation(place(start, training.accelerator.device), 0)

@@ -35,6 +35,7 @@ _CONSTANTS: dict[str, object] = {  # settings that came later, or went: the valu
     "restorer.fade": True,
     "restorer.fit_scale": 8,
     "restorer.last_rate": 0.01,
+    "restorer.planes": 1,
     "restorer.warm_up": 50,
     "sampling.crops": 4,
     "sampling.field": 128,

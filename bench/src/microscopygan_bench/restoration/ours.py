@@ -79,4 +79,4 @@ def train_within(split: Split, settings: Settings, run: Path, seconds: float) ->
         changes["restorer"] = end | {"steps": _WITHOUT_END}
     trained = train_split(split, run, settings.changed(changes), minutes=seconds / 60, quiet=True)
     validations = read_validations(run / "restorer")
-    return int(validations[-1]["step"] if validations else trained.settings.restorer.steps)
+    return validations[-1].step if validations else trained.settings.restorer.steps

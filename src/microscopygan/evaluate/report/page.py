@@ -292,6 +292,8 @@ def _facts(record: dict[str, Any], dataset: dict[str, Any]) -> str:
 
 
 def _adaptation(adaptation: dict[str, Any]) -> str:
+    if "said" in adaptation:
+        return " ".join(adaptation["said"])
     steps = adaptation.get("kept_after_steps")
     text = f"kept after {steps} steps" if steps else "the generalist was kept, none did better"
     if "generalist_gain_db" in adaptation:
