@@ -6,7 +6,7 @@ PARALLEL := --numprocesses 2 --dist worksteal --quiet
 # Two processes of two threads each would get into each other's way.
 test test-fast: export OMP_NUM_THREADS := 1
 
-.PHONY: help demo test test-fast test-napari test-pipelines clean
+.PHONY: help demo test test-fast test-napari test-browser test-pipelines clean
 .DELETE_ON_ERROR:
 
 help:
@@ -14,6 +14,7 @@ help:
 	@echo "make test    lint, format check, types, tests"
 	@echo "make test-fast    the tests that are not slow"
 	@echo "make test-napari  the tests of the plug-in for napari, which is installed for them"
+	@echo "make test-browser the tests of the web page in Chromium, which has to be there"
 	@echo "make test-pipelines  run the Snakemake rule, lint the Galaxy wrapper; both are installed for it"
 	@echo "make clean   remove virtual environments, demo/ and caches"
 
@@ -54,6 +55,15 @@ test-fast: $(STAMP)
 
 test-napari: .venv/.napari
 	@$(BIN)/pytest --quiet tests/apps/napari
+
+.venv/.browser: $(STAMP) constraints-browser.txt
+	@echo "Installing Playwright (once)"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt \
+		--constraint constraints-browser.txt playwright
+	@touch $@
+
+test-browser: .venv/.browser
+	@$(BIN)/pytest --quiet tests/apps/web/test_page.py
 
 .venv-pipelines/.installed: Makefile
 	@echo "Installing Snakemake and Galaxy's lint (a minute, once)"

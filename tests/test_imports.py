@@ -42,6 +42,8 @@ TESTED_ELSEWHERE = {
     "apps/napari/background.py": "apps/napari/test_restore.py",
     "apps/napari/options_form.py": "apps/napari/test_restore.py",
     "apps/napari/samples.py": "apps/napari/test_restore.py",
+    "apps/web/form.py": "apps/web/test_routes.py",
+    "apps/web/images.py": "apps/web/test_session.py",
     "apps/napari/saving.py": "apps/napari/test_restore.py",
 }
 SAMPLES = sorted((PACKAGE / "samples").rglob("*.tif"))

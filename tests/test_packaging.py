@@ -22,8 +22,9 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 PROJECT = tomllib.loads((REPOSITORY / "pyproject.toml").read_text("utf-8"))["project"]
 LINES = (REPOSITORY / "constraints.txt").read_text("utf-8").splitlines()
 PINS = [Requirement(line) for line in LINES if line and not line.startswith("#")]
-NAPARI = (REPOSITORY / "constraints-napari.txt").read_text("utf-8").splitlines()
-NAPARI_PINS = [Requirement(line) for line in NAPARI if line and not line.startswith("#")]
+OTHERS = [REPOSITORY / f"constraints-{name}.txt" for name in ("napari", "browser")]
+MORE = [line for path in OTHERS for line in path.read_text("utf-8").splitlines()]
+MORE_PINS = [Requirement(line) for line in MORE if line and not line.startswith("#")]
 INDEX = "https://pypi.org/simple"
 PINNED_BY_TORCH = re.compile(r"nvidia-|cuda-|triton$|setuptools$")  # exactly, or of no matter
 BINARIES = "Scripts" if os.name == "nt" else "bin"
@@ -67,7 +68,7 @@ def requirements(extra: str | None = None) -> list[Requirement]:
     return [Requirement(line) for line in listed]
 
 
-@pytest.mark.parametrize("pin", [*PINS, *NAPARI_PINS], ids=str)
+@pytest.mark.parametrize("pin", [*PINS, *MORE_PINS], ids=str)
 def test_constraints_are_exact_public_versions(pin: Requirement) -> None:
     (clause,) = pin.specifier
     assert clause.operator == "=="
@@ -76,19 +77,20 @@ def test_constraints_are_exact_public_versions(pin: Requirement) -> None:
 
 
 def test_a_package_is_pinned_once() -> None:
-    valid = [pin for pin in [*PINS, *NAPARI_PINS] if pin.marker is None or pin.marker.evaluate()]
+    valid = [pin for pin in [*PINS, *MORE_PINS] if pin.marker is None or pin.marker.evaluate()]
     names = [canonicalize_name(pin.name) for pin in valid]
     assert sorted(names) == sorted(set(names))
 
 
 def test_constraints_hold_the_lower_bounds() -> None:
-    pins = {canonicalize_name(pin.name): pin for pin in [*PINS, *NAPARI_PINS]}
+    pins = {canonicalize_name(pin.name): pin for pin in [*PINS, *MORE_PINS]}
     listed = [
         *requirements(),
         *requirements("train"),
         *requirements("evaluate"),
         *requirements("dev"),
         *requirements("napari"),
+        *requirements("web"),
     ]
     for requirement in listed:
         if requirement.name == PROJECT["name"]:
@@ -115,9 +117,10 @@ def test_constraints_resolve_from_the_public_index_alone(tmp_path: Path) -> None
 
 
 def test_installation_names_no_other_source_of_packages() -> None:
-    for name in ("Makefile", "constraints.txt", "constraints-napari.txt", "pyproject.toml"):
-        text = (REPOSITORY / name).read_text("utf-8")
-        assert not re.search(r"find-links|index-url|PIP_|file:", text), name
+    first = [REPOSITORY / name for name in ("Makefile", "constraints.txt", "pyproject.toml")]
+    for path in [*first, *OTHERS]:
+        text = path.read_text("utf-8")
+        assert not re.search(r"find-links|index-url|PIP_|file:", text), path.name
 
 
 def test_versions_are_one() -> None:

@@ -43,6 +43,7 @@ COMMANDS = {
     "export": (["generalist", "-o", "FOLDER/model.zip"], "export"),
     "evaluate": (["IMAGE", "IMAGE"], "evaluate"),
     "report": (["FOLDER"], "evaluate"),
+    "web": (["--no-browser"], "web"),
 }
 
 

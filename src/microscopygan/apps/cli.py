@@ -410,6 +410,26 @@ def report(
     console.print(f"Report written to {path}")
 
 
+@app.command()
+def web(
+    root: Annotated[
+        Path | None, typer.Option(help="Folder to choose images from, without uploading them.")
+    ] = None,
+    port: Annotated[
+        int, typer.Option(min=0, max=65535, help="Of the page.", show_default="a free one")
+    ] = 0,
+    host: Annotated[
+        str, typer.Option(help="Address to listen at; others than this let other machines in.")
+    ] = "127.0.0.1",
+    browser: Annotated[bool, typer.Option(help="Open the page.")] = True,
+) -> None:
+    """Restore images on a web page of this machine; nothing leaves it."""
+    need("web", "the web page")
+    from .web.server import serve
+
+    serve(port=port, root=root, host=host, browser=browser)
+
+
 def main(arguments: list[str] | None = None) -> Any:
     """Run the command line; bad input gives one line and exit code 2."""
     logging.getLogger("asyncio").setLevel(logging.CRITICAL)  # what goes wrong there is raised

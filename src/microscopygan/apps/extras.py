@@ -16,6 +16,7 @@ EXTRAS = {
         "scipy": "SciPy",
         "skimage": "scikit-image",
     },
+    "web": {"starlette": "Starlette", "uvicorn": "uvicorn"},
 }
 
 
@@ -25,7 +26,8 @@ def need(extra: str, purpose: str) -> None:
     Parameters
     ----------
     extra
-        ``evaluate``, ``export`` or ``train``, as in ``pip install "microscopygan[EXTRA]"``.
+        ``evaluate``, ``export``, ``train`` or ``web``, as in
+        ``pip install "microscopygan[EXTRA]"``.
     purpose
         What needs it; the line begins with it.
 

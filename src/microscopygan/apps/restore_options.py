@@ -163,6 +163,28 @@ def read_options(path: Path) -> RestoreOptions:
         raise ValueError(f"{path}: {error}") from None
 
 
+def label_of(name: str) -> str:
+    """Return what a field of the options is called in the window: its long option.
+
+    Examples
+    --------
+    >>> label_of("voxel_size")
+    'Voxel size'
+    """
+    return name.replace("_", " ").capitalize()
+
+
+def in_window(line: str) -> str:
+    """Return a line with the options in it called as in the window.
+
+    Examples
+    --------
+    >>> in_window("a: expected to know the axes; give --axes ZYX or CYX")
+    'a: expected to know the axes; give “Axes” ZYX or CYX'
+    """
+    return re.sub(r"--([a-z-]+)", lambda found: f"“{label_of(found[1].replace('-', '_'))}”", line)
+
+
 def _joined(value: Any) -> Any:
     return ",".join(map(str, value)) if isinstance(value, list | tuple) else value
 

@@ -21,7 +21,7 @@ from superqt import QCollapsible, QLabeledDoubleSlider
 
 from ...restoration.models import MODELS
 from ...settings import HINTS
-from ..restore_options import RestoreOptions
+from ..restore_options import RestoreOptions, label_of
 
 _FIRST = ("strength", "task")
 _OTHERS = ("model", "defect", "workers", "scheduler", "timeout")  # above, or for files
@@ -33,17 +33,6 @@ _WHERE_EMPTY = {
     "memory": "half of what is free; or such as 2GB",
     "threads": "as many as processors",
 }
-
-
-def label_of(name: str) -> str:
-    """Return what a field of the options is called in the window: its long option.
-
-    Examples
-    --------
-    >>> label_of("voxel_size")
-    'Voxel size'
-    """
-    return name.replace("_", " ").capitalize()
 
 
 class OptionsForm(QWidget):

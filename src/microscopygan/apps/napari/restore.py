@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -30,10 +29,10 @@ from ... import __version__
 from ...image.atomic import Cancelled, write_text
 from ...image.image import Image
 from ..extras import one_line
-from ..restore_options import RestoreOptions
+from ..restore_options import RestoreOptions, in_window
 from .background import Work
 from .layers import command_for, image_of, pixels_of, placed, refusal, result_settings
-from .options_form import OptionsForm, label_of
+from .options_form import OptionsForm
 
 if TYPE_CHECKING:
     import napari
@@ -469,17 +468,6 @@ def about_result(order: Order, restorer: Restorer, notes: Iterable[str]) -> dict
         "command": order.command,
         "notes": list(notes),
     }
-
-
-def in_window(line: str) -> str:
-    """Return a line with the options in it called as in the window.
-
-    Examples
-    --------
-    >>> in_window("a: expected to know the axes; give --axes ZYX or CYX")
-    'a: expected to know the axes; give “Axes” ZYX or CYX'
-    """
-    return re.sub(r"--([a-z-]+)", lambda found: f"“{label_of(found[1].replace('-', '_'))}”", line)
 
 
 def _to_save(orders: list[Order]) -> str:
