@@ -72,30 +72,50 @@ function sizeOf(one) {
   return [plane.join(" × "), ...rest.map(([letter, n]) => `${letter} ${n}`)].join(" · ");
 }
 
-function listImages() {
-  const items = state.images.map((one) => {
-    const about = STATES[one.state] || sizeOf(one);
-    const words = make("span", { class: "about" }, about);
-    if (one.state === "restoring") words.textContent = `${Math.round(100 * one.share)} %`;
-    const name = make("span", { class: "name" }, one.name);
-    const attributes = { type: "button", class: "open", "aria-current": one.id === selected && "true" };
-    const open = make("button", attributes, name, words);
-    open.addEventListener("click", () => select(one.id));
-    const remove = make("button", { type: "button", class: "quiet", "aria-label": `Remove ${one.name}` }, "×");
-    remove.addEventListener("click", () => tried(() => ask("DELETE", `/api/images/${one.id}`)));
-    const bar = make("progress", { max: 1, value: one.share, "aria-hidden": "true" });
-    const item = make("li", { class: one.state, "data-id": one.id }, open, remove);
-    if (one.state === "restoring") item.append(bar);
-    return item;
-  });
-  const sending = state.sending.map((job) => {
+const rows = new Map(); // of the list; they stay, so that a click is not lost
+
+function makeRow(id, name) {
+  const words = make("span", { class: "about" });
+  const open = make("button", { type: "button", class: "open" }, make("span", { class: "name" }, name), words);
+  open.addEventListener("click", () => select(id));
+  const remove = make("button", { type: "button", class: "quiet", "aria-label": `Remove ${name}` }, "×");
+  remove.addEventListener("click", () => tried(() => ask("DELETE", `/api/images/${id}`)));
+  const bar = make("progress", { max: 1, value: 0, "aria-hidden": "true" });
+  return { item: make("li", {}, open, remove, bar), open, words, bar };
+}
+
+function showRow(one) {
+  const row = rows.get(one.id) ?? makeRow(one.id, one.name);
+  rows.set(one.id, row);
+  const share = `${Math.round(100 * one.share)} %`;
+  row.item.className = one.state;
+  row.words.textContent = one.state === "restoring" ? share : STATES[one.state] || sizeOf(one);
+  row.bar.hidden = one.state !== "restoring";
+  row.bar.value = one.share;
+  if (one.id === selected) row.open.setAttribute("aria-current", "true");
+  else row.open.removeAttribute("aria-current");
+  return row.item;
+}
+
+function listSending() {
+  return state.sending.map((job) => {
     const bar = make("progress", { max: 1, value: job.share, "aria-hidden": "true" });
     const about = make("span", { class: "about" }, `is sent, ${Math.round(100 * job.share)} %`);
     return make("li", { class: "sending" }, make("span", { class: "open" }, job.name, about), bar);
   });
-  const focused = document.activeElement?.closest("#list li")?.dataset.id;
-  byId("list").replaceChildren(...items, ...sending);
-  if (focused) byId("list").querySelector(`[data-id="${focused}"] .open`)?.focus();
+}
+
+function listImages() {
+  const items = state.images.map(showRow);
+  for (const [id, row] of rows) {
+    if (!state.images.some((one) => one.id === id)) {
+      row.item.remove();
+      rows.delete(id);
+    }
+  }
+  for (const item of items) if (!item.isConnected) byId("list").append(item);
+  for (const item of byId("list").querySelectorAll(".sending")) item.remove();
+  byId("list").append(...listSending());
   const done = state.images.filter((one) => one.result);
   byId("together").hidden = state.images.length < 2;
   byId("restore-all").textContent = `Restore all (${ready().length})`;

@@ -14,8 +14,8 @@ export class Uploads {
 
   /** Send what was dropped: files, Zarr folders, and the images of other folders. */
   async addDropped(items) {
-    const entries = [...items].map((item) => item.webkitGetAsEntry?.()).filter(Boolean);
-    for (const entry of entries) {
+    const files = [...items].filter((item) => item.kind === "file");
+    for (const entry of files.map((item) => item.webkitGetAsEntry()).filter(Boolean)) {
       if (entry.isFile) this.add([await asFile(entry)]);
       else if (ZARR.test(entry.name)) this.addFolder(entry.name, await allFiles(entry));
       else await this.addImagesOf(entry);
