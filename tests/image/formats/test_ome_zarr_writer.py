@@ -285,9 +285,34 @@ def test_compression_is_carried_over(tmp_path, version, codec):
     write(tmp_path / "b.zarr", read(tmp_path / "a.zarr", axes="ZYX"))
     levels = [zarr.open_array(tmp_path / f"b.zarr/{k}", mode="r") for k in range(2)]
     for level in levels:
-        (found,) = level.compressors
+        found, checksum = level.compressors
+        assert checksum.to_dict() == {"name": "crc32c"}
         wanted = new[codec].to_dict()["configuration"]
         assert found.to_dict()["name"] == codec
         for key in ("level", "cname", "clevel", "shuffle"):
             assert found.to_dict()["configuration"].get(key) == wanted.get(key)
     assert np.array_equal(levels[0][...], STACK)
+
+
+@pytest.mark.parametrize("sharded", [False, True])
+def test_no_bit_flips_unseen(tmp_path, sharded):
+    blocks = {"chunks": (1, 16, 16)} | ({"shards": (3, 32, 32)} if sharded else {})
+    pixels = np.random.default_rng(1).integers(0, 999, (3, 32, 32), np.uint16)
+    with create(tmp_path / "a.zarr", Image(pixels, "ZYX").header, **blocks) as target:
+        target.array[...] = pixels
+    chunks = sorted(p for p in (tmp_path / "a.zarr/0/c").rglob("*") if p.is_file())
+    rng = np.random.default_rng(0)
+    for _ in range(40):
+        chunk = chunks[rng.integers(len(chunks))]
+        content = chunk.read_bytes()
+        damaged = bytearray(content)
+        damaged[rng.integers(len(damaged))] ^= 1 << int(rng.integers(8))
+        chunk.write_bytes(damaged)
+        with pytest.raises(ValueError, match=r"a\.zarr: expected whole pixels, got damaged") as e:
+            read(tmp_path / "a.zarr")
+        assert "\n" not in str(e.value)
+        chunk.write_bytes(content)
+    assert np.array_equal(read(tmp_path / "a.zarr").array, pixels)
+    write(tmp_path / "b.zarr", read(tmp_path / "a.zarr"))
+    codecs = zarr.open_array(tmp_path / "b.zarr/0", mode="r").compressors
+    assert [one.to_dict()["name"] for one in codecs] == ["zstd", "crc32c"]

@@ -19,6 +19,8 @@ from .ome_zarr import NOTE
 _SMALLEST = 512  # pixels; the pyramid ends with a level whose longer side is at most this
 _CHUNKS = {"T": 1, "C": 1, "Z": 16, "Y": 512, "X": 512}
 _KINDS = {"T": "time", "C": "channel", "Z": "space", "Y": "space", "X": "space"}
+_ZSTD = {"level": 0, "checksum": False}
+_CHECKSUM = {"name": "crc32c"}  # so that no bit flips unseen; Zarr 2 has none that others can read
 _FORMATS = {"0.4": 2, "0.5": 3}  # Zarr format by version of NGFF
 
 _OF_OME = ("plate", "well", "bioformats2raw.layout", "series")  # attributes of groups
@@ -142,8 +144,8 @@ def _target(
         folder.clear()
         try:
             group = zarr.open_group(folder.store(), mode="w", zarr_format=_format(ngff))
-            if header.details.get("codecs") and ngff == "0.5":
-                layout["compressors"] = header.details["codecs"]
+            if ngff == "0.5":
+                layout["compressors"] = _compressors(header)
             array = _new_array(group, "0", layout, axes)
         except BaseException:
             folder.clear()
@@ -157,6 +159,12 @@ def _target(
         group,
     )
     return target
+
+
+def _compressors(header: Header) -> list[dict[str, Any]]:
+    """Return how chunks are compressed: as the input's, or by Zstandard; then a checksum."""
+    stated = header.details.get("codecs") or [{"name": "zstd", "configuration": _ZSTD}]
+    return [*(codec for codec in stated if codec != _CHECKSUM), _CHECKSUM]
 
 
 def _write_groups(folder: Any, header: Header, ngff: str) -> None:
