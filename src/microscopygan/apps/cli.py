@@ -351,9 +351,10 @@ def export(
     ] = None,
     overwrite: Overwrite = False,
 ) -> None:
-    """Write a model as a package that Fiji, ilastik and others run; needs no PyTorch."""
+    """Write a model as a package that Fiji and others run; needs no PyTorch."""
     need("export", "exporting")
     from ..restoration.bioimageio.package import export_bioimageio, parse_scale
+    from .known_scores import known_psnr
     from .restore_options import parse_defects
 
     difference = export_bioimageio(
@@ -363,6 +364,7 @@ def export(
         defect=parse_defects(defect),
         strength=strength,
         image=image,
+        psnr=known_psnr(model),
         overwrite=overwrite,
     )
     console.print(

@@ -264,7 +264,7 @@ class Restorer:
 
 def _package(path: Path) -> Package | None:
     """Read a package of BioImage.IO; None where the file is no zip."""
-    if path.suffix.lower() != ".zip":
+    if not path.name.lower().endswith(".zip"):
         return None
     from .bioimageio.reading import read_package
 

@@ -78,6 +78,7 @@ def export_bioimageio(
     defect: str | Iterable[str] = (),
     strength: float = 1.0,
     image: Path | str | None = None,
+    psnr: Mapping[str, tuple[float, float]] | None = None,
     overwrite: bool = False,
 ) -> float:
     """Write a package that restores as this program does, and that this program reads back.
@@ -95,6 +96,9 @@ def export_bioimageio(
         As for `Restorer`; they become part of the network.
     image
         Its middle becomes the test image; a sample with a simulated defect where not given.
+    psnr
+        What is known of the model, for its text: by defect, of images never trained on, before and
+        after, in dB after an affine fit.
     overwrite
         Replace a file that is there.
 
@@ -114,7 +118,7 @@ def export_bioimageio(
         That difference is above 1e-5.
     """
     output = Path(output)
-    if output.suffix.lower() != ".zip":
+    if not output.name.lower().endswith(".zip"):
         raise ValueError(f"{output}: expected a name that ends in .zip")
     if output.exists() and not overwrite:
         raise FileExistsError(f"{output} exists; choose another name or allow overwriting")
@@ -142,7 +146,7 @@ def export_bioimageio(
         "test_restored.npy": _npy(restored),
         "cover.png": _cover(bad, restored),
         "README.md": _documentation(
-            restorer, _weights(network), scale, _gain(bad, restored, good)
+            restorer, _weights(network), scale, _gain(bad, restored, good) + _figures(psnr or {})
         ).encode(),
     }
     about = _description(restorer, graph, scale, content)
@@ -239,6 +243,17 @@ def _gain(
     return (
         "The test image is a real image with a simulated defect. Its PSNR after an affine fit is "
         f"{values[0]:.1f} dB before and {values[1]:.1f} dB after the restoration."
+    )
+
+
+def _figures(psnr: Mapping[str, tuple[float, float]]) -> str:
+    """Show how well other images were restored, where that is known."""
+    if not psnr:
+        return ""
+    rows = "\n".join(f"| {name} | {a:.2f} | {b:.2f} |" for name, (a, b) in psnr.items())
+    return (
+        "\n\nOf images never trained on, PSNR in dB after an affine fit, means:\n\n"
+        f"| defect | before | after |\n|---|---|---|\n{rows}"
     )
 
 
