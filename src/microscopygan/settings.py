@@ -75,12 +75,13 @@ class GeneratorArchitecture(_Settings):
 
     former: ClassVar[Mapping[str, str]] = {"network": "generator"}
 
-    network: Literal["compact", "resnet"] = Field(
-        "compact", description="compact: no down-sampling"
+    network: Literal["dilated", "compact", "resnet"] = Field(
+        "compact", description="dilated: corrects what is simulated; compact: no down-sampling"
     )
     channels: int = Field(24, ge=4, le=256, description="channels of the first convolution")
     fade: bool = Field(True, description="resnet may leave its input out; earlier ones could not")
     blocks: int = Field(3, ge=1, le=32, description="residual blocks")
+    codes: int = Field(32, ge=1, le=1024, description="coordinates of a defect; dilated only")
 
 
 class RestorerArchitecture(_Settings):
@@ -136,13 +137,15 @@ class StageSettings(_Settings):
 class DefectSettings(StageSettings):
     """Stage one: CIN-GAN, clean images to defective ones."""
 
-    architecture: GeneratorArchitecture = GeneratorArchitecture()
-    steps: Steps = 400
-    batch: Batch = 12
+    architecture: GeneratorArchitecture = GeneratorArchitecture(
+        network="dilated", channels=48, blocks=4
+    )
+    steps: Steps = 300
+    patch: int = Field(96, ge=32, le=512, multiple_of=16, description="side of a patch in pixels")
     learning_rate: Rate = Field(2e-4, description="peak rate of the generator's Adam")
     critic_rate: Rate = Field(4e-4, description="peak rate of the critic's Adam")
     row_rate: Rate | None = Field(
-        None, description="peak rate of what a defect has of its own; without, the generator's"
+        3e-3, description="peak rate of what a defect has of its own; without, the generator's"
     )
     ema: Decay = 0.99
     save_every: Interval = Field(100, description="steps between two saved states")
@@ -158,16 +161,19 @@ class DefectSettings(StageSettings):
     )
     penalty_every: int = Field(8, ge=1, le=1000, description="steps between two measures of R1")
     time_share: float = Field(
-        0.25, gt=0, lt=1, description="share of a limited time that CIN-GAN may take"
+        0.33, gt=0, lt=1, description="share of a limited time that CIN-GAN may take"
     )
     augment: bool = Field(True, description="DiffAugment: shift and cut out what the critic sees")
-    adversarial_weight: Weight = Field(0.3, description="weight of the adversarial loss")
-    content_weight: Weight = Field(
-        0.05, description="VGG16 distance to the clean input, coarse scale"
+    adversarial_weight: Weight = Field(0.0, description="weight of the adversarial loss; 0 = none")
+    statistics_weight: Weight = Field(
+        1.0, description="distance of spectra, differences and patches to unpaired defective images"
     )
-    style_weight: Weight = Field(1.0, description="Gram distance to unpaired defective images")
+    content_weight: Weight = Field(
+        0.0, description="VGG16 distance to the clean input, coarse scale"
+    )
+    style_weight: Weight = Field(0.0, description="Gram distance to unpaired defective images")
     spectrum_weight: Weight = Field(
-        0.3, description="log power spectrum distance to the same images"
+        0.0, description="log power spectrum distance to the same images"
     )
     content_scale: int = Field(
         4, ge=1, le=16, description="pixels averaged before the content term"
@@ -566,7 +572,6 @@ def _still_there(kind: type[_Settings], content: Mapping[str, Any]) -> dict[str,
 
 
 _ADAPTATION = {
-    "defects": {"learning_rate": 3e-3},  # rows alone
     "restorer": {"steps": 4000, "error_floor": 0.01, "architecture": {"hints": HINTS}},
 }
 
@@ -591,6 +596,7 @@ _PAPER = Settings(
         penalty=10.0,
         augment=False,
         adversarial_weight=0.1,
+        statistics_weight=0.0,
         content_weight=1.0,
         style_weight=3.0,
         spectrum_weight=3.0,

@@ -15,7 +15,7 @@ from microscopygan.defects.specimens import nuclei
 from microscopygan.gan.checkpoints import read_tensors
 from microscopygan.gan.cin_gan import CinGan, load_defects, save_defects
 from microscopygan.gan.losses import GENERATOR_TERMS, Generated, measure, weight_of
-from microscopygan.gan.networks import DefectGenerator, defect_rows
+from microscopygan.gan.networks import build_generator, defect_rows
 from microscopygan.settings import HINTS, DefectSettings, GeneratorArchitecture, make_settings
 from microscopygan.training.loop import set_rates
 
@@ -23,8 +23,11 @@ EARLIER = Path(__file__).parents[1] / "earlier_run"  # written by version 0.1.0
 DEFAULT, PAPER = make_settings("default", "scratch").defects, make_settings("paper").defects
 
 
-def test_a_generator_comes_back_with_its_architecture_and_names(tmp_path: Path) -> None:
-    before = DefectGenerator(GeneratorArchitecture(channels=4, blocks=2), 2)
+@pytest.mark.parametrize("network", ["dilated", "compact", "resnet"])
+def test_a_generator_comes_back_with_its_architecture_and_names(
+    tmp_path: Path, network: str
+) -> None:
+    before = build_generator(GeneratorArchitecture(network=network, channels=4, blocks=2), 2)
     save_defects(tmp_path / "d.safetensors", before, ("rows", "noise"))
     after, names = load_defects(tmp_path / "d.safetensors")
     assert names == ("rows", "noise")

@@ -17,6 +17,7 @@ from microscopygan.gan.losses import (
     content_loss,
     critic_loss,
     diff_augment,
+    energy_score,
     fit_affine,
     generator_loss,
     gradient_penalty,
@@ -26,6 +27,7 @@ from microscopygan.gan.losses import (
     r1_penalty,
     spectrum_loss,
     style_loss,
+    unpaired_distance,
 )
 from microscopygan.settings import DefectSettings, RestorerArchitecture, RestorerSettings, Weight
 
@@ -167,3 +169,44 @@ def test_fit_affine_equals_least_squares() -> None:
         assert (y_mean - gain * x_mean)[k].item() == pytest.approx(intercept)
     constant = torch.full((1, 50), 0.3)
     assert fit_affine(constant, torch.rand(1, 50), prior=1e-3)[0].item() == pytest.approx(1)
+
+
+def test_the_energy_score_is_least_for_the_law_of_the_image() -> None:
+    """Noise of another size, none, or none but the image itself score worse."""
+    torch.manual_seed(0)
+    clean = torch.rand(4, 1, 64, 64)
+    clean = torch.nn.functional.avg_pool2d(clean, 9, 1, 4)
+
+    def noisy(size: float) -> torch.Tensor:
+        return clean + size * torch.randn_like(clean)
+
+    scores = {size: energy_score(noisy(size), noisy(size), noisy(0.1), clean) for size in SIZES}
+    assert min(scores, key=lambda size: float(scores[size])) == 0.1
+    assert energy_score(noisy(0.1), noisy(0.1), noisy(0.1), clean) < 0.8 * scores[0.0]
+    assert energy_score(clean, clean, clean, noisy(0.1)) < 0.02
+
+
+SIZES = (0.0, 0.05, 0.1, 0.2)
+
+
+@pytest.mark.parametrize("axis", [2, 3])
+def test_unpaired_statistics_tell_lines_from_pixels(axis: int) -> None:
+    """Noise by row or column and as much of it by pixel are told apart; two draws are not."""
+    torch.manual_seed(0)
+
+    def drawn(by_line: bool) -> torch.Tensor:
+        clean = torch.nn.functional.avg_pool2d(torch.rand(8, 1, 64, 64), 9, 1, 4)
+        noise = torch.randn(8, 1, 64, 64)
+        return clean + 0.1 * (noise.narrow(axis, 0, 1).expand_as(noise) if by_line else noise)
+
+    real = drawn(by_line=True)
+    alike, other = unpaired_distance(drawn(True), real), unpaired_distance(drawn(False), real)
+    assert alike < 0.15 * other
+
+
+def test_images_of_one_kind_are_not_apart() -> None:
+    torch.manual_seed(0)
+    distances = [
+        unpaired_distance(torch.rand(8, 1, 64, 64), torch.rand(8, 1, 64, 64)) for _ in range(4)
+    ]
+    assert abs(float(torch.stack(distances).mean())) < 0.1

@@ -156,9 +156,9 @@ def test_terms_of_weight_zero_are_left_out(tiny: Settings) -> None:
 
 
 def test_only_rows_of_a_new_defect_train(tiny: Settings) -> None:
-    from microscopygan.gan.networks import DefectGenerator, choose_rows, defect_rows, train_rows
+    from microscopygan.gan.networks import build_generator, choose_rows, defect_rows, train_rows
 
-    generator = DefectGenerator(tiny.defects.architecture, 2)
+    generator = build_generator(tiny.defects.architecture, 2)
     for parameter in generator.parameters():
         torch.nn.init.normal_(parameter, std=0.2)
     choose_rows(generator, [0, 1, None])

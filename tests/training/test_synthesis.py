@@ -8,7 +8,7 @@ import pytest
 
 from microscopygan.datasets.folder import Dataset, Sample
 from microscopygan.defects.noise import Noise
-from microscopygan.gan.networks import DefectGenerator
+from microscopygan.gan.networks import build_generator
 from microscopygan.settings import Settings
 from microscopygan.training.split import split_dataset
 from microscopygan.training.synthesis import save_draws
@@ -20,7 +20,7 @@ def test_each_kept_draw_has_a_noise_of_its_own(tmp_path: Path, tiny: Settings) -
         [Sample(p, "a", "a") for p in smooth], {"noise": [Sample(smooth[0], "b", "b")]}, {}, {}
     )
     split = replace(split_dataset(data, tiny), physics={"noise": [Noise(photons=20)]})
-    generator = DefectGenerator(
+    generator = build_generator(
         tiny.defects.architecture, 1
     )  # gives its draft back before it is trained
     save_draws(tmp_path / "draws.npz", generator, split, tiny)

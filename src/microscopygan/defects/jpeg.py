@@ -59,7 +59,7 @@ class Jpeg(Defect):
         array = as_plane(plane)
         low, high = float(array.min()), float(array.max())
         scale = 255 / max(high - low, 1e-9)
-        bytes_ = np.rint((array - low) * scale).astype(np.uint8)
+        bytes_ = np.ascontiguousarray(np.rint((array - low) * scale), np.uint8)
         saved = imagecodecs.jpeg8_encode(bytes_, level=self.quality)
         return np.asarray(imagecodecs.jpeg8_decode(saved) / scale + low, np.float32)
 

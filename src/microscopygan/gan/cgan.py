@@ -17,6 +17,7 @@ from ..settings import RestorerArchitecture, RestorerSettings, architecture_from
 from .checkpoints import read_network, write_tensors
 from .losses import RESTORER_TERMS, Restored, critic_loss, fit_affine, measure, weight_of
 from .networks import (
+    DefectGenerator,
     ResNetRestorer,
     UNetRestorer,
     build_discriminator,
@@ -52,7 +53,7 @@ class CGan:
         settings: RestorerSettings,
         accelerator: Accelerator,
         seed: int,
-        generator: nn.Module | None = None,
+        generator: DefectGenerator | None = None,
         start: nn.Module | None = None,
     ) -> None:
         self.settings, self.accelerator = settings, accelerator
@@ -80,7 +81,7 @@ class CGan:
         if self.generator is None or len(which) == 0:
             return image, target
         simulated = image[which]
-        noise = torch.randn(simulated.shape, generator=rng, device=simulated.device)
+        noise = self.generator.draw_noise(simulated, rng)
         with torch.no_grad():
             corrected = self.generator(simulated, noise, batch["defect"][which])
             fitted = match_coarse(target[which], corrected, self.settings.fit_scale)

@@ -24,12 +24,21 @@ from .losses import (
     r1_penalty,
     weight_of,
 )
-from .networks import DefectCritic, DefectGenerator, defect_rows, fast_arithmetic, place
+from .networks import (
+    DefectCritic,
+    DefectGenerator,
+    build_generator,
+    defect_rows,
+    fast_arithmetic,
+    place,
+)
 from .step import update
+
+_CODE_FASTER = 10.0  # rate of a code, which is of about unit size, over that of the other rows
 
 
 class CinGan:
-    """Generator and critic of stage one, and their step.
+    """Generator and critic of stage one, and their step; no critic where it has no weight.
 
     Parameters
     ----------
@@ -59,18 +68,17 @@ class CinGan:
         self.settings, self.defects, self.accelerator = settings, tuple(defects), accelerator
         with torch.random.fork_rng():
             torch.manual_seed(seed)
-            generator = start or DefectGenerator(settings.architecture, len(defects))
+            generator = start or build_generator(settings.architecture, len(defects))
             critic = DefectCritic(len(defects))
         device = accelerator.device
-        self.networks: dict[str, nn.Module] = {
-            "generator": place(generator, device),
-            "critic": place(critic, device),
-        }
+        self.networks: dict[str, nn.Module] = {"generator": place(generator, device)}
         betas = (0.5, 0.9)
         self.optimizers: dict[str, torch.optim.Optimizer] = {
-            "generator": torch.optim.Adam(_groups(generator, settings), betas=betas),
-            "critic": torch.optim.Adam(critic.parameters(), betas=betas),
+            "generator": torch.optim.Adam(_groups(generator, settings), betas=betas)
         }
+        if settings.adversarial_weight > 0:
+            self.networks["critic"] = place(critic, device)
+            self.optimizers["critic"] = torch.optim.Adam(critic.parameters(), betas=betas)
 
     def step(self, batch: dict[str, Tensor], rng: torch.Generator, step: int) -> dict[str, float]:
         """One update of the critic (or several) and one of the generator.
@@ -78,16 +86,16 @@ class CinGan:
         The batch holds ``clean``, ``simulated``, ``real`` (B, 1, Y, X) and ``defect`` (B,).
         """
         losses: dict[str, float] = {}
-        for _ in range(self.settings.critic_steps):
+        for _ in range(self.settings.critic_steps if "critic" in self.networks else 0):
             losses = self._critic_step(batch, rng, step)
         return losses | self._generator_step(batch, rng)
 
     def _generated(self, batch: dict[str, Tensor], rng: torch.Generator) -> Tensor:
-        simulated = batch["simulated"]
-        noise = _normal_like(simulated, rng)
+        simulated, generator = batch["simulated"], self.networks["generator"]
+        noise = generator.draw_noise(simulated, rng)  # type: ignore[operator]
         with fast_arithmetic(noise.device):
-            image: Tensor = self.networks["generator"](simulated, noise, batch["defect"])
-        return image
+            image: Tensor = generator(simulated, noise, batch["defect"])
+        return image.float()
 
     def _seen(self, image: Tensor, rng: torch.Generator) -> Tensor:
         return diff_augment(image, rng) if self.settings.augment else image
@@ -113,7 +121,7 @@ class CinGan:
         return losses
 
     def _generator_step(self, batch: dict[str, Tensor], rng: torch.Generator) -> dict[str, float]:
-        generator, critic = self.networks["generator"], self.networks["critic"]
+        generator = self.networks["generator"]
         defect = batch["defect"]
         fake = self._generated(batch, rng)
         images = Generated(
@@ -122,7 +130,7 @@ class CinGan:
             batch["real"],
             defect,
             self.settings,
-            lambda image: critic(self._seen(image, rng), defect),
+            lambda image: self.networks["critic"](self._seen(image, rng), defect),
         )
         terms = {
             name: weight_of(name, self.settings) * term
@@ -139,12 +147,18 @@ class CinGan:
 
 
 def _groups(generator: DefectGenerator, settings: DefectSettings) -> list[dict[str, Any]]:
-    """Return what trains in two groups: the shared weights, and the rows, which may be faster."""
+    """Return what trains in groups: the shared weights, the rows, and codes, each faster."""
     names, faster = defect_rows(generator), (settings.row_rate or 0) / settings.learning_rate
     trained = {n: p for n, p in generator.named_parameters() if p.requires_grad}
-    rows = [p for n, p in trained.items() if n in names]
+    codes = [p for n, p in trained.items() if n == "code"]
+    rows = [p for n, p in trained.items() if n in names and n != "code"]
     shared = [p for n, p in trained.items() if n not in names]
-    return [{"params": shared}, {"params": rows, "faster": faster or 1.0}]
+    faster = faster or 1.0
+    return [
+        {"params": shared},
+        {"params": rows, "faster": faster},
+        {"params": codes, "faster": _CODE_FASTER * faster},
+    ]
 
 
 def save_defects(path: Path, generator: DefectGenerator, defects: Sequence[str]) -> None:
@@ -170,12 +184,12 @@ def load_defects(path: Path) -> tuple[DefectGenerator, tuple[str, ...]]:
 
 def _build(about: dict[str, Any]) -> DefectGenerator:
     architecture = architecture_from_saved(GeneratorArchitecture, about)
-    return DefectGenerator(architecture, len(about["defects"]))
+    return build_generator(architecture, len(about["defects"]))
 
 
 @torch.no_grad()
 def synthesize(
-    generator: nn.Module, simulated: np.ndarray, defect: int, rng: torch.Generator
+    generator: DefectGenerator, simulated: np.ndarray, defect: int, rng: torch.Generator
 ) -> np.ndarray:
     """Put a defect into planes, another draw at every call.
 
@@ -189,7 +203,7 @@ def synthesize(
     defect
         Index of the defect.
     rng
-        Source of the noise map.
+        Source of the noise maps.
 
     Returns
     -------
@@ -201,9 +215,5 @@ def synthesize(
     padding = (0, -width % 4, 0, -height % 4)
     x = F.pad(torch.from_numpy(simulated).to(device)[:, None], padding, mode="replicate")
     which = torch.full((len(x),), defect, device=device)
-    image: Tensor = generator(x, _normal_like(x, rng), which)
+    image: Tensor = generator(x, generator.draw_noise(x, rng), which)
     return image[:, 0, :height, :width].cpu().numpy()
-
-
-def _normal_like(x: Tensor, rng: torch.Generator) -> Tensor:
-    return torch.randn(x.shape, generator=rng, device=x.device)

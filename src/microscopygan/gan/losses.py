@@ -139,13 +139,145 @@ def spectrum_loss(image: Tensor, real: Tensor, defect: Tensor) -> Tensor:
 
 
 def _log_spectrum(image: Tensor) -> Tensor:
+    return torch.log(_power_spectrum(image) + 1e-7)
+
+
+def energy_score(one: Tensor, other: Tensor, wanted: Tensor, start: Tensor) -> Tensor:
+    """Energy score of two draws of a generator against the image that they should be like.
+
+    ``½ E|G − y| + ½ E|G′ − y| − ½ E|G − G′|`` is least where the draws have the law of y (Gneiting
+    & Raftery 2007). It is taken of many small parts of an image, see `local_parts`, so that
+    textures count, and of each relative to what the generator starts from: faint defects count as
+    much as strong ones.
+
+    Parameters
+    ----------
+    one, other, wanted, start
+        (B, 1, Y, X), about 0..1; two draws, the image they should be like, their input.
+
+    Returns
+    -------
+    torch.Tensor
+        A scalar: about 1 for the input itself, less where it is nearly y; 0 for y itself; 0.7 of
+        the input's for other draws of a y of noise.
+    """
+    with torch.no_grad():
+        wanted_parts, start_parts = local_parts(wanted), local_parts(start)
+    scores = []
+    for a, b, y, x in zip(
+        local_parts(one), local_parts(other), wanted_parts, start_parts, strict=True
+    ):
+        score = 0.5 * (_apart(a, y) + _apart(b, y) - _apart(a, b))
+        least = _LEAST_APART * y.shape[1] ** 0.5
+        scores.append(score / (_apart(x, y) + least))
+    return torch.stack(scores).mean()
+
+
+_LEAST_APART = 0.01  # mean distance of a value below which an image counts as the wanted one
+
+
+def _apart(x: Tensor, y: Tensor) -> Tensor:
+    """Mean distance of the parts (B, values, parts) of two images, sample by sample: (B,)."""
+    return (x - y).pow(2).sum(1).add(1e-8).sqrt().mean(1)
+
+
+def local_parts(image: Tensor) -> list[Tensor]:
+    """Cut an image into small parts of many shapes, each (B, values, parts).
+
+    Squares at four scales; flat and tall ones; means along 32 pixels and along the whole of
+    either axis, of five neighbours; and the log power of a frequency alone.
+    """
+    parts = [
+        F.unfold(image if scale == 1 else F.avg_pool2d(image, scale), 3, stride=2)
+        for scale in (1, 2, 4, 8)
+    ]
+    for x in (image, image.mT):
+        parts.append(F.unfold(x, (3, 9), stride=(2, 4)))
+        parts.append(F.unfold(F.avg_pool2d(x, (1, 32), (1, 16)), (5, 1), stride=(2, 1)))
+        parts.append(F.unfold(x.mean(3, keepdim=True), (5, 1)))
+    power = F.avg_pool2d(_power_spectrum(image), 3).add(1e-6).log()
+    return [*parts, 0.05 * power.flatten(2)]
+
+
+def _power_spectrum(image: Tensor) -> Tensor:
+    """(B, 1, Y, X) to the power (B, 1, Y, X/2 + 1) of the windowed image, per pixel."""
     height, width = image.shape[-2:]
     window = torch.hann_window(height, device=image.device)[:, None] * torch.hann_window(
         width, device=image.device
     )
     level = image.mean((2, 3), keepdim=True)
-    power = torch.fft.rfft2((image - level) * window).abs().pow(2) / window.pow(2).sum()
-    return torch.log(power + 1e-7)
+    power: Tensor = torch.fft.rfft2((image - level) * window).abs().pow(2) / window.pow(2).sum()
+    return power
+
+
+def unpaired_distance(image: Tensor, real: Tensor) -> Tensor:
+    """Distance of two sets of unpaired images by their statistics, a scalar.
+
+    Log power by frequency and direction, of the means of rows and columns, and of the differences
+    between pixels some way apart: the squared difference of the means over the images, less what
+    chance alone gives, in units of their spread. And how the values of small patches are
+    distributed at three scales: sliced Wasserstein distances (Heitz et al. 2021).
+
+    Parameters
+    ----------
+    image, real
+        (B, 1, Y, X) each, B at least 2, square, about 0..1.
+    """
+    with torch.no_grad():
+        wanted, slices = image_statistics(real), _slices(real)
+    apart = statistics_distance(image_statistics(image), wanted)
+    patches = [
+        (ours - theirs).abs().mean() / theirs.std().clamp(min=1e-3)
+        for ours, theirs in zip(_slices(image), slices, strict=True)
+    ]
+    return 0.1 * apart + torch.stack(patches).mean()
+
+
+def statistics_distance(found: Tensor, wanted: Tensor) -> Tensor:
+    """Squared difference of the means of (B, statistics) less chance, in spreads: a scalar."""
+    chance = found.var(0) / len(found) + wanted.var(0) / len(wanted)
+    squares = (found.mean(0) - wanted.mean(0)).pow(2) - chance
+    return (squares / (wanted.var(0) + 0.02)).mean()
+
+
+def image_statistics(image: Tensor) -> Tensor:
+    """(B, 1, Y, X) to logarithms of powers and differences (B, statistics)."""
+    spectrum = _power_spectrum(image)
+    height = spectrum.shape[2]
+    spectrum = torch.roll(spectrum, height // 2, 2)  # axis 0 from -1/2 to 1/2
+    parts = [F.avg_pool2d(spectrum, 6)]
+    for x in (image, image.mT):
+        profile = x.mean(3)  # (B, 1, Y)
+        profile = (profile - profile.mean(2, keepdim=True)) * torch.hann_window(
+            x.shape[2], device=x.device
+        )
+        parts.append(F.avg_pool1d(torch.fft.rfft(profile).abs().pow(2), 4))
+        apart = [(x[:, :, k:] - x[:, :, :-k]).pow(2).mean((2, 3)) for k in (1, 2, 3, 4, 6, 8)]
+        parts.append(torch.cat(apart, 1))
+    return torch.cat([part.flatten(1).add(1e-7).log() for part in parts], 1)
+
+
+def _slices(image: Tensor) -> list[Tensor]:
+    """Return sorted projections (directions, values) of patches, a tensor for each scale.
+
+    At each scale what is finer than three pixels, with the mean of the patch besides.
+    """
+    result, directions = [], _directions(image.device)
+    for _ in range(3):
+        smooth = F.avg_pool2d(F.pad(image, (1, 1, 1, 1), mode="reflect"), 3, 1)
+        patches = F.unfold(image - smooth, 5, stride=3)  # (B, 25, patches)
+        level = 0.1 * F.unfold(smooth, 5, stride=3)[:, 12:13]
+        values = torch.cat((patches, level), 1).movedim(1, 0).flatten(1)  # (26, B · patches)
+        result.append((directions @ values).sort(1).values)
+        image = F.avg_pool2d(image, 2)
+    return result
+
+
+@lru_cache(1)
+def _directions(device: torch.device) -> Tensor:
+    """Return fixed random directions (32, 26) of unit length."""
+    rng = torch.Generator().manual_seed(0)
+    return F.normalize(torch.randn((32, 26), generator=rng), dim=1).to(device)
 
 
 def critic_loss(kind: str, real: Tensor, fake: Tensor) -> Tensor:
@@ -233,7 +365,10 @@ def fit_affine(x: Tensor, y: Tensor, prior: float = 0.0) -> tuple[Tensor, Tensor
 
 @dataclass(frozen=True)
 class Generated:
-    """What a term of CIN-GAN's loss may look at; images (B, 1, Y, X), defect (B,)."""
+    """What a term of CIN-GAN's loss may look at; images (B, 1, Y, X), defect (B,).
+
+    Where statistics count, a batch is of one defect.
+    """
 
     image: Tensor  # of the generator
     clean: Tensor  # its own clean input
@@ -273,6 +408,10 @@ def _generator_spectrum(images: Generated) -> Tensor:
     return spectrum_loss(images.image, images.real, images.defect)
 
 
+def _generator_statistics(images: Generated) -> Tensor:
+    return unpaired_distance(images.image, images.real)
+
+
 def _generator_style(images: Generated) -> Tensor:
     vgg = vgg_features(images.image.device)
     return style_loss(vgg, images.image, images.real, images.defect)
@@ -296,6 +435,7 @@ GENERATOR_TERMS: dict[str, Callable[[Generated], Tensor]] = {
     "adversarial": _generator_adversarial,
     "content": _generator_content,
     "spectrum": _generator_spectrum,
+    "statistics": _generator_statistics,
     "style": _generator_style,
 }
 RESTORER_TERMS: dict[str, Callable[[Restored], Tensor]] = {

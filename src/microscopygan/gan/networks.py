@@ -88,8 +88,8 @@ class CinBlock(nn.Module):
         return x + self.second(F.relu(self.first(x, defect)), defect)  # type: ignore[no-any-return]
 
 
-class DefectGenerator(nn.Module):
-    """CIN-GAN's generator: a simulated defective image and a noise map to the image.
+class ResNetGenerator(nn.Module):
+    """The generator of 2019: a simulated defective image and a noise map to the image.
 
     Every convolution but the last is followed by conditional instance normalisation. The last one
     gives a residual and the amplitudes of an even and of a shot-like noise, which the noise map
@@ -128,6 +128,10 @@ class DefectGenerator(nn.Module):
         nn.init.zeros_(self.last.bias)  # type: ignore[arg-type]
         self.gain = nn.Parameter(torch.ones(defects, outputs))
 
+    def draw_noise(self, simulated: Tensor, rng: torch.Generator) -> Tensor:
+        """Return a noise map (B, 1, Y, X) for simulated images of this shape."""
+        return torch.randn(simulated.shape, generator=rng, device=simulated.device)
+
     def forward(self, simulated: Tensor, noise: Tensor, defect: Tensor) -> Tensor:
         """Simulated, noise ~ N(0, 1), both (B, 1, Y, X), and defect (B,) to (B, 1, Y, X)."""
         inputs = torch.cat((simulated, noise), 1)  # (B, 2, Y, X)
@@ -146,8 +150,161 @@ class DefectGenerator(nn.Module):
         return image - fade[0] * contrast if fade else image
 
 
+_FIELDS = ("light", "gain", "shot", "right", "down")  # what a corrector draws for each pixel
+_FILTERS, _REACH = 24, 7  # filters of blur and grain, and their half width in pixels
+_MAPS = 8  # noise maps: see `Corrector.draw_noise`
+_COARSE = (8, 32)  # pixels between the nodes of the coarse noise maps
+_FARTHEST = 8.0  # pixels that rows and columns can be moved by
+_LABORATORIES = 128  # codes of virtual laboratories that are kept with the weights
+
+
+class Corrector(nn.Module):
+    """CIN-GAN's generator: what a simulated defective image still lacks, put into it.
+
+    Everything is shared by the defects but a row vector each, ``base + code @ map + rows``. It
+    holds γ and β of every normalisation, and the sizes of what is put into the image, which are
+    all 0 where code and rows are: such a defect is left as it is simulated, bit for bit.
+
+    ===========  ====================================================================
+    right, down  pixels that the image is moved by
+    blur         a mixture of shared filters
+    gain         multiplies the image
+    light        is added
+    shot         is added times the root of the image
+    grain        the same filters on white noise, which joins light and shot
+    ===========  ====================================================================
+
+    All but blur and grain are fields of the image's size: a mixture of noise maps (per pixel,
+    row, column, and coarse) and what a network of dilated convolutions makes of the image and
+    these maps. It works at half the size, on 2 × 2 pixels as channels.
+
+    Parameters
+    ----------
+    architecture
+        Channels, blocks (their dilation doubles: four see 86 pixels) and codes.
+    defects
+        Number of defects; 0 for the shared weights alone.
+    """
+
+    laboratories: Tensor  # (128, codes): what the code of a new defect may start from
+
+    def __init__(self, architecture: GeneratorArchitecture, defects: int) -> None:
+        super().__init__()
+        self.architecture = architecture
+        width, fields = architecture.channels, len(_FIELDS)
+        self.stem = _reflecting(4 * (1 + _MAPS), width)
+        blocks = range(architecture.blocks)
+        self.wide = nn.ModuleList(_reflecting(width, width, 2**k) for k in blocks)
+        self.near = nn.ModuleList(_reflecting(width, width) for _ in blocks)
+        self.last = _reflecting(width, 4 * fields)
+        self.filters = nn.Conv2d(
+            1, _FILTERS, 2 * _REACH + 1, padding=_REACH, padding_mode="reflect", bias=False
+        )
+        nn.init.normal_(self.filters.weight, std=1 / (2 * _REACH + 1))
+        self._norms = 2 * width * (1 + 2 * architecture.blocks)
+        self._sizes = [fields, fields * _MAPS, _FILTERS, 2 * _FILTERS]
+        length = self._norms + sum(self._sizes)
+        self.base = nn.Parameter(
+            torch.cat((torch.ones(self._norms // 2), 0.5 * torch.randn(self._norms // 2)))
+        )
+        size = torch.full((length,), 0.01)
+        size[: self._norms] = 0.1
+        self.map = nn.Parameter(size * torch.randn(architecture.codes, length))
+        self.register_buffer("laboratories", torch.zeros(_LABORATORIES, architecture.codes))
+        self.code = nn.Parameter(torch.zeros(defects, architecture.codes))
+        self.rows = nn.Parameter(torch.zeros(defects, length))
+
+    def draw_noise(self, simulated: Tensor, rng: torch.Generator) -> Tensor:
+        """Return noise maps (B, 8, Y, X), N(0, 1): two each by pixel, row, column; two coarse."""
+        batch, _, height, width = simulated.shape
+
+        def normal(count: int, *size: int) -> Tensor:
+            return torch.randn((batch, count, *size), generator=rng, device=simulated.device)
+
+        maps = [normal(2, height, width)]
+        maps += [
+            normal(2, *size).expand(-1, -1, height, width) for size in ((height, 1), (1, width))
+        ]
+        for pixels in _COARSE:
+            nodes = normal(1, height // pixels + 2, width // pixels + 2)
+            smooth = F.interpolate(nodes, scale_factor=float(pixels), mode="bilinear")
+            smooth = smooth[:, :, pixels // 2 :, pixels // 2 :][:, :, :height, :width]
+            maps.append(1.5 * smooth)  # the mean between nodes varies less than they do
+        return torch.cat(maps, 1)
+
+    def forward(self, simulated: Tensor, noise: Tensor, defect: Tensor) -> Tensor:
+        """Simulated (B, 1, Y, X), noise of `draw_noise`, defect (B,) to (B, 1, Y, X)."""
+        return self.correct(simulated, noise, self.code[defect], self.rows[defect])
+
+    def correct(self, simulated: Tensor, noise: Tensor, code: Tensor, rows: Tensor) -> Tensor:
+        """As `forward`, for a code (B, codes) and rows (B, length) of no defect it has."""
+        vector = code @ self.map + rows  # (B, length)
+        norms = self.base + vector[:, : self._norms]
+        gains, mixture, blur, grain = torch.split(vector[:, self._norms :], self._sizes, 1)
+        features = self._features(simulated, noise, norms)  # (B, fields, Y, X)
+        mixture = mixture.view(len(vector), len(_FIELDS), _MAPS)
+        fields = gains[:, :, None, None] * features + torch.einsum("bfm,bmyx->bfyx", mixture, noise)
+        light, gain, shot, right, down = torch.split(fields, 1, 1)
+        image = _moved(_moved(simulated, right).mT, down.mT).mT
+        image = image + _mixed(self.filters(image), blur)
+        signal = simulated.clamp(min=0).add(1e-3).sqrt()  # shot noise grows with the signal
+        textures = self.filters(noise[:, :1])
+        even, odd = (_mixed(textures, part) for part in torch.chunk(grain, 2, 1))
+        result: Tensor = image + image * gain + light + even + signal * (shot + odd)
+        return result
+
+    def _features(self, simulated: Tensor, noise: Tensor, norms: Tensor) -> Tensor:
+        gammas, betas = norms.view(len(norms), 2, -1, self.architecture.channels).unbind(1)
+        layers = iter(zip(gammas.unbind(1), betas.unbind(1), strict=True))
+        x = F.pixel_unshuffle(torch.cat((simulated, noise), 1), 2)  # (B, 4 · 9, Y/2, X/2)
+        x = F.relu(_normalised(self.stem(x), *next(layers)))
+        for wide, near in zip(self.wide, self.near, strict=True):
+            inner = F.relu(_normalised(wide(x), *next(layers)))
+            x = x + _normalised(near(inner), *next(layers))
+        return F.pixel_shuffle(self.last(x), 2)
+
+
+def _reflecting(inputs: int, outputs: int, dilation: int = 1) -> nn.Conv2d:
+    return nn.Conv2d(
+        inputs, outputs, 3, padding=dilation, dilation=dilation, padding_mode="reflect", bias=False
+    )
+
+
+def _normalised(x: Tensor, gamma: Tensor, beta: Tensor, eps: float = 1e-5) -> Tensor:
+    """CIN of (B, C, Y, X) with γ and β (B, C)."""
+    variance, mean = torch.var_mean(x, (2, 3), correction=0)
+    scale = gamma * (variance + eps).rsqrt()
+    return torch.addcmul((beta - mean * scale)[:, :, None, None], scale[:, :, None, None], x)
+
+
+def _mixed(maps: Tensor, weights: Tensor) -> Tensor:
+    """Sum maps (B, K, Y, X) with weights (B, K)."""
+    return torch.einsum("bk,bkyx->byx", weights, maps)[:, None]
+
+
+def _moved(image: Tensor, shift: Tensor) -> Tensor:
+    """Move (B, 1, Y, X) along axis 1 by a shift of each pixel, linear in between."""
+    shift = _FARTHEST * torch.tanh(shift / _FARTHEST)
+    whole = shift.detach().floor()
+    part, width = shift - whole, image.shape[3]
+    left = torch.arange(width, device=image.device) + whole.long()
+    one, other = (image.gather(3, (left + k).clamp(0, width - 1)) for k in (0, 1))
+    return one + part * (other - one)
+
+
+DefectGenerator = ResNetGenerator | Corrector
+
+
+def build_generator(architecture: GeneratorArchitecture, defects: int) -> DefectGenerator:
+    """Return a generator of an architecture for a number of defects."""
+    kind = Corrector if architecture.network == "dilated" else ResNetGenerator
+    return kind(architecture, defects)
+
+
 def defect_rows(generator: DefectGenerator) -> dict[str, nn.Parameter]:
-    """Return by name what each defect has of its own, a row of each: γ, β and the gain."""
+    """Return by name what each defect has of its own, a row of each."""
+    if isinstance(generator, Corrector):
+        return {"code": generator.code, "rows": generator.rows}
     rows = {
         f"{name}.{row}": getattr(module, row)
         for name, module in generator.named_modules()
@@ -160,12 +317,13 @@ def defect_rows(generator: DefectGenerator) -> dict[str, nn.Parameter]:
 def choose_rows(generator: DefectGenerator, like: Sequence[int | None]) -> None:
     """Give the generator a defect for each entry of `like`, every other weight untouched.
 
-    Its rows are those of the defect that has this index now, or the mean of all with a gain of
-    0: such a defect starts as it is simulated.
+    Its rows are those of the defect that has this index now, or such that it starts as it is
+    simulated: all 0, and where a network has γ and β as they are, the mean of all.
     """
     for name, parameter in defect_rows(generator).items():
         rows = parameter.data
-        new = torch.zeros_like(rows[0]) if name == "gain" else rows.mean(0)
+        mean = name not in ("gain", "code", "rows")
+        new = rows.mean(0) if mean else rows.new_zeros(rows.shape[1])
         all_rows = torch.stack([new if index is None else rows[index] for index in like])
         module, _, row = name.rpartition(".")
         setattr(generator.get_submodule(module), row, nn.Parameter(all_rows))

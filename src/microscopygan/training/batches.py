@@ -15,11 +15,13 @@ from ..defects.base import Range
 from ..image.intensity import percentile_map
 from ..settings import SamplingSettings, Settings
 from .loop import Batch, step_seed
-from .split import Split
+from .split import Split, to_fit
 
 
 class DefectBatches:
     """Batches of stage one: ``clean``, ``simulated``, ``real`` (B, 1, y, x), ``defect`` (B,).
+
+    A batch is of one defect where the statistics of its images are compared.
 
     `first` is the index of the split's first defect, above 0 where it adds to those of a run.
     """
@@ -31,12 +33,23 @@ class DefectBatches:
     def __call__(self, step: int, process: int) -> Batch:
         """Return the batch of one step of one process."""
         rng = np.random.default_rng(step_seed(self.settings.seed, step, process))
+        defect = rng.integers(len(self.split.defects), size=self.settings.defects.batch)
+        if self.settings.defects.statistics_weight > 0:
+            defect[:] = defect[0]
+        return self._drawn(defect, rng)
+
+    def of(self, name: str, rng: np.random.Generator) -> Batch:
+        """Return a batch of one defect."""
+        index = self.split.defects.index(name)
+        return self._drawn(np.full(self.settings.defects.batch, index), rng)
+
+    def _drawn(self, defect: np.ndarray, rng: np.random.Generator) -> Batch:
         split, stage = self.split, self.settings.defects
-        defect = rng.integers(len(split.defects), size=stage.batch)
         simulated, clean = draw_simulated(split, defect, stage.patch, rng, self.sampling)
         real = []
         for index in defect:
             planes = split.defective[split.defects[index]]
+            planes = to_fit(planes) if stage.statistics_weight > 0 else planes
             real.append(crop([planes[rng.integers(len(planes))]], stage.patch, rng)[0])
             real[-1] = flip([real[-1]], split.defects[index], rng)[0]
         return {

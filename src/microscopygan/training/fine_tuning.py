@@ -13,7 +13,14 @@ from ..defects import parts_of
 from ..defects.specimens import draw_specimen
 from ..gan.cgan import load_restorer
 from ..gan.cin_gan import load_defects, synthesize
-from ..gan.networks import DefectGenerator, ResNetRestorer, UNetRestorer, choose_rows, train_rows
+from ..gan.networks import (
+    Corrector,
+    DefectGenerator,
+    ResNetRestorer,
+    UNetRestorer,
+    choose_rows,
+    train_rows,
+)
 from ..settings import Settings
 from .batches import flip, simulate
 from .likeness import RESEMBLES, Likeness
@@ -52,6 +59,10 @@ def generator_for(split: Split) -> DefectGenerator:
     """
     generator, shipped = load_defects(DEFECTS)
     names = split.defects
+    if isinstance(generator, Corrector):
+        choose_rows(generator, [None for _ in names])
+        train_rows(generator)
+        return generator
     rows = {name: row for row, name in enumerate(shipped)}
     choose_rows(generator, [rows.get("+".join(parts_of(name))) for name in names])
     unknown = torch.tensor([name not in split.physics for name in names])

@@ -6,7 +6,7 @@ trains none.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
@@ -20,6 +20,7 @@ from ..defects.specimens import draw_specimen
 from ..settings import Settings
 
 _HELD_BACK, _HELD_SHARE = 4, 0.3  # images with pairs that an adaptation holds back of few
+_EVERY = 4  # of so many unpaired images of a defect one judges CIN-GAN
 
 
 @dataclass(frozen=True)
@@ -129,6 +130,16 @@ def split_dataset(dataset: Dataset, settings: Settings) -> Split:
         test=dataset.test,
         specimens=specimens,
     )
+
+
+def to_fit(planes: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """Return the images of a defect that its correction is fitted to."""
+    return [plane for k, plane in enumerate(planes) if k % _EVERY != _EVERY - 1]
+
+
+def to_judge(planes: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """Return those that it is judged by; all of them where there are fewer than four."""
+    return list(planes[_EVERY - 1 :: _EVERY]) or list(planes)
 
 
 def _some(pairs: list[Pair], settings: Settings, rng: np.random.Generator) -> list[Pair]:

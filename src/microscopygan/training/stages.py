@@ -13,7 +13,7 @@ import os
 import platform
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -27,6 +27,7 @@ from ..defects import kind_of, parts_of
 from ..gan.cgan import CGan
 from ..gan.cin_gan import CinGan, load_defects, save_defects
 from ..gan.networks import (
+    Corrector,
     DefectGenerator,
     ResNetRestorer,
     UNetRestorer,
@@ -39,6 +40,7 @@ from ..model_card import ModelCard
 from ..settings import RestorerArchitecture, Settings, Stage, make_settings
 from . import neighbor2neighbor, real_images
 from .batches import DefectBatches, PairBatches
+from .correction import keep_corrections, start_codes
 from .export_onnx import export_restorer, receptive_field
 from .fine_tuning import (
     as_generalist,
@@ -227,7 +229,7 @@ def train_split(
     if stage == "defects" or (stage == "all" and needs_defects(split, settings)):
         begun_at = time.perf_counter()
         start = generator_for(split) if settings.start == "generalist" else None
-        fit = partial(fit_defects, settings, split, training.accelerator)
+        fit = partial(fit_defects, settings, split, training.accelerator, start)
         training = with_fitting_steps(training, "defects", fit)
         generator = train_defects(split, training, start=start)
         seconds["defects"] = time.perf_counter() - begun_at
@@ -366,6 +368,9 @@ def train_defects(
 ) -> DefectGenerator:
     """Stage one: train CIN-GAN; keep its averaged generator and some of its draws.
 
+    A correction that brings synthetic images no nearer to real ones is taken back, see
+    `correction`; ``defects/compared.json`` has the distances.
+
     Parameters
     ----------
     split
@@ -379,6 +384,8 @@ def train_defects(
     """
     settings, accelerator, run = training.settings, training.accelerator, training.folder
     names = before + split.defects
+    if isinstance(start, Corrector):
+        start_codes(start, split, settings, len(before))
     generator = run_loop(
         CinGan(settings.defects, names, accelerator, settings.seed, start=start),
         DefectBatches(split, settings, first=len(before)),
@@ -390,6 +397,9 @@ def train_defects(
         quiet=training.quiet,
     )
     assert isinstance(generator, DefectGenerator)
+    if training.main and isinstance(generator, Corrector):
+        compared = keep_corrections(generator, split, settings, len(before))
+        write_json(run / "defects" / "compared.json", {k: asdict(v) for k, v in compared.items()})
     if training.main:
         save_defects(run / "defects.safetensors", generator, names)
         save_draws(run / "draws.npz", generator, split, settings, first=len(before))

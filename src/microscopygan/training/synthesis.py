@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import nn
 
 from ..datasets.names import stem_of
 from ..gan.cin_gan import load_defects
@@ -28,7 +27,7 @@ _FIELD = 128  # their side in pixels
 
 
 def save_draws(
-    path: Path, generator: nn.Module | None, split: Split, settings: Settings, first: int = 0
+    path: Path, generator: DefectGenerator | None, split: Split, settings: Settings, first: int = 0
 ) -> None:
     """Keep synthetic fields with their clean and physical origins, to compare with real ones.
 

@@ -5,6 +5,7 @@ One process times for all; what several lose by waiting for each other is not in
 
 from __future__ import annotations
 
+import copy
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,10 +13,10 @@ from typing import cast
 
 import torch
 from accelerate import Accelerator
-from torch import nn
 
 from ..gan.cgan import CGan
 from ..gan.cin_gan import CinGan
+from ..gan.networks import DefectGenerator
 from ..settings import RestorerSettings, Settings
 from .batches import DefectBatches
 from .loop import Adversaries, Average, Batch, prefetch, step_generator
@@ -55,11 +56,17 @@ class Clock:
         return self.left
 
 
-def fit_defects(settings: Settings, split: Split, accelerator: Accelerator, clock: Clock) -> int:
-    """Return how many steps of CIN-GAN fit its share of the time left."""
+def fit_defects(
+    settings: Settings,
+    split: Split,
+    accelerator: Accelerator,
+    start: DefectGenerator | None,
+    clock: Clock,
+) -> int:
+    """Return how many steps of CIN-GAN, from a generator or none, fit its share of the time."""
     stage, alone = settings.defects, cast(Accelerator, _Alone(accelerator.device))
     own = Clock(stage.time_share * clock.left)
-    gan = CinGan(stage, split.defects, alone, 0)
+    gan = CinGan(stage, split.defects, alone, 0, copy.deepcopy(start))
     batches = DefectBatches(split, settings.model_copy(update={"seed": 0}))
     seconds = seconds_per_step(gan, batches, accelerator.device, 0, _TIMING * clock.left)
     return max(1, int(own.left / seconds))
@@ -69,7 +76,7 @@ def fit_restorer(
     stage: RestorerSettings,
     batches: Callable[[int, int], Batch],
     accelerator: Accelerator,
-    generator: nn.Module | None,
+    generator: DefectGenerator | None,
     clock: Clock,
 ) -> int:
     """Return how many steps of the restorer fit the time left.
