@@ -32,7 +32,7 @@ def main() -> None:
     """Train; then ship."""
     options = _options()
     paths = list_images([options.clean]) if options.clean else []
-    settings = LaboratorySettings(field=options.field)
+    settings = LaboratorySettings(field=options.field, simulated=options.simulated)
     pretrain_corrector(
         Specimens([[_plane(path)] for path in paths], settings),
         options.output,
@@ -64,8 +64,9 @@ def _options() -> argparse.Namespace:
     parser.add_argument("-o", "--output", type=Path, default=Path("runs/corrector"))
     parser.add_argument("--seconds", type=float, default=150.0, help="in all")
     parser.add_argument("--workers", type=int, default=8, help="processes that draw laboratories")
-    parser.add_argument("--laboratories", type=int, default=16, help="in a batch")
+    parser.add_argument("--laboratories", type=int, default=12, help="in a batch")
     parser.add_argument("--field", type=int, default=128, help="side of the images in pixels")
+    parser.add_argument("--simulated", type=float, default=0.2, help="share of specimens")
     parser.add_argument("--channels", type=int, default=ARCHITECTURE.channels)
     parser.add_argument("--rate", type=float, default=2e-3, help="peak learning rate")
     parser.add_argument("--without", nargs="*", default=(), help="stages to leave out")

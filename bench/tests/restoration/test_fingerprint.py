@@ -45,10 +45,10 @@ def test_other_data_and_times_are_refused() -> None:
 
 
 def test_settings_may_move_and_may_be_constants_before(monkeypatch: pytest.MonkeyPatch) -> None:
-    before = {"defects": {"generator": "compact", "steps": 400}, "alpha": 0.5}
+    before = {"defects": {"generator": "compact", "steps": 400}, "cin_gan": 0.5}
     apart = {"architecture": {"network": "compact"}, "steps": 400, "zoom": 0.1}
     monkeypatch.setitem(fingerprint._CONSTANTS, "defects.zoom", 0.1)
-    one, other = ({"seed": 0, "settings": settings} for settings in (before, {"alpha": 0.5}))
+    one, other = ({"seed": 0, "settings": settings} for settings in (before, {"cin_gan": 0.5}))
     other["settings"] |= {"defects": apart}  # type: ignore[operator]
     assert fingerprint.fingerprint("data", one) == fingerprint.fingerprint("data", other)
     apart["zoom"] = 0.2
@@ -65,3 +65,11 @@ def test_weights_are_the_same_whatever_else_the_file_says(tmp_path: Path) -> Non
     save_file(tensors | {"a": np.ones(1, np.float32)}, files[2])
     one, same, other = map(digest_of_weights, files)
     assert one == same != other
+
+
+def test_settings_of_a_cin_gan_that_is_not_trained_change_nothing() -> None:
+    def job(cin_gan: float, steps: int) -> dict[str, object]:
+        return {"settings": {"cin_gan": cin_gan, "defects": {"steps": steps, "physics": True}}}
+
+    assert conditions(job(0.0, 300)) == conditions(job(0.0, 400))
+    assert conditions(job(0.5, 300)) != conditions(job(0.5, 400))

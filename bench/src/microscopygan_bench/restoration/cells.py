@@ -20,7 +20,7 @@ from microscopygan.training.fine_tuning import DEFECTS, RESTORER
 from microscopygan_bench import machine, reference_seconds
 from microscopygan_bench.peers.job import Arrays, read_arrays, write_arrays, write_json
 from microscopygan_bench.processes import last_words, run_process, threaded
-from microscopygan_bench.restoration.fingerprint import digest_of_weights
+from microscopygan_bench.restoration.fingerprint import digest_of_weights, uses_cin_gan
 from microscopygan_bench.restoration.methods import METHODS, ORACLE_TIMES, Method, settings_of
 from microscopygan_bench.restoration.protocol import (
     NOISE,
@@ -191,7 +191,8 @@ def job(bench: Bench, cell: Cell) -> dict[str, Any]:
     options = METHODS[cell.method].options
     ours = options.get("kind") == "ours"
     settings = settings_of(options, cell.setting, cell.draw).model_dump(mode="json") if ours else {}
-    starts = (RESTORER, DEFECTS) if settings.get("start") == "generalist" else ()
+    starts = (RESTORER, DEFECTS)[: 1 + uses_cin_gan(settings)]
+    starts = starts if settings.get("start") == "generalist" else ()
     return {
         "method": cell.method,
         "options": dict(options),

@@ -66,7 +66,8 @@ def fingerprint(data: str, job: Mapping[str, Any]) -> str:
 def conditions(job: Mapping[str, Any]) -> dict[str, Any]:
     """Return what the result of a job depends on.
 
-    The options of a method of ours are in its settings.
+    The options of a method of ours are in its settings; those of CIN-GAN are left out where it is
+    not trained.
 
     Examples
     --------
@@ -75,6 +76,8 @@ def conditions(job: Mapping[str, Any]) -> dict[str, Any]:
     {'seed': 1, 'settings': {'alpha': 0.5, 'restorer.steps': 9, 'restorer.blocks': 2}}
     """
     settings = dict(_flat(job.get("settings", {})))
+    if not uses_cin_gan(job.get("settings", {})):
+        settings = {n: v for n, v in settings.items() if not n.startswith("defects.")}
     kept = {
         _FORMER.get(name, name): value
         for name, value in settings.items()
@@ -83,6 +86,18 @@ def conditions(job: Mapping[str, Any]) -> dict[str, Any]:
     left_out = {"settings", "options"} if settings else {"settings"}
     same = {name: value for name, value in job.items() if name not in left_out}
     return json.loads(json.dumps(same | ({"settings": kept} if kept else {})))  # type: ignore[no-any-return]
+
+
+def uses_cin_gan(settings: Mapping[str, Any]) -> bool:
+    """Tell whether a training of the benchmark's tasks, all of known physics, trains CIN-GAN.
+
+    Parameters
+    ----------
+    settings
+        Nested, as in a job; what is missing has its default.
+    """
+    physics = settings.get("defects", {}).get("physics", True)
+    return bool(settings.get("cin_gan", 0) > 0 or not physics)
 
 
 def _flat(settings: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
