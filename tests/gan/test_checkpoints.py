@@ -52,6 +52,16 @@ def test_weights_of_another_architecture_are_refused(saved: Path, about) -> None
         read_network(saved, "a line", build)
 
 
+@pytest.mark.parametrize(
+    "said", ["", "{", "[]", "3", "null", '"text"', '{"format": []}', "[" * 100_000, '{"format": 1}']
+)
+def test_what_a_file_says_of_itself_may_be_odd(saved: Path, said: str) -> None:
+    save_file(read_tensors(saved)[1], saved, {"microscopygan": said})
+    with pytest.raises(ValueError, match=r"a\.safetensors: expected ") as caught:
+        read_network(saved, "a line", build)
+    assert "\n" not in str(caught.value)
+
+
 @pytest.mark.parametrize("share", [0.0, 0.05, 0.5, 0.99])
 def test_a_file_cut_anywhere_is_refused(saved: Path, share: float) -> None:
     content = saved.read_bytes()

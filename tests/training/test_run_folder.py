@@ -9,7 +9,15 @@ from microscopygan.defects.base import Composition
 from microscopygan.defects.lowres import LowResolution
 from microscopygan.defects.noise import Noise
 from microscopygan.settings import Settings
-from microscopygan.training.run_folder import begun, open_run, read_physics, write_physics
+from microscopygan.training.run_folder import (
+    begun,
+    open_run,
+    read_physics,
+    read_run_settings,
+    read_time_budget,
+    summary,
+    write_physics,
+)
 
 
 @pytest.fixture
@@ -73,3 +81,20 @@ def test_physics_is_read_as_it_was_written(tmp_path: Path) -> None:
     write_physics(tmp_path, physics)
     assert read_physics(tmp_path) == physics
     assert read_physics(tmp_path / "none") == {}
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", "3", "null", '{"noise": [3]}', "[" * 100_000])
+def test_files_of_a_run_may_be_odd(run: Path, content: str) -> None:
+    readers = {
+        "settings.json": read_run_settings,
+        "physics.json": read_physics,
+        "run.json": summary,
+        "steps.json": read_time_budget,
+    }
+    for name, reader in readers.items():
+        (run / name).write_text(content)
+        if name != "physics.json" and "noise" in content:
+            reader(run)
+            continue
+        with pytest.raises(ValueError, match=rf"{name}: damaged or of another version"):
+            reader(run)

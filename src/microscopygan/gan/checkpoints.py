@@ -48,8 +48,10 @@ def read_tensors(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
         with safe_open(path, "pt") as file:
             about = json.loads((file.metadata() or {}).get("microscopygan", "{}"))
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-    except SafetensorError as error:
+    except (SafetensorError, ValueError, RecursionError) as error:
         raise ValueError(f"{path}: expected saved weights, but it is damaged ({error})") from None
+    if not isinstance(about, dict):
+        raise ValueError(f"{path}: expected saved weights, but what it says of itself is damaged")
     if about.get("format") != FORMAT_VERSION:
         raise ValueError(
             f"{path}: expected format {FORMAT_VERSION} of saved weights, got "
@@ -72,7 +74,7 @@ def read_network(
     try:
         network = build(about)
         network.load_state_dict(tensors)
-    except (KeyError, RuntimeError, ValueError):
+    except (KeyError, RuntimeError, ValueError, TypeError, AttributeError):
         raise ValueError(
             f"{path}: expected {what}, got another architecture; train again"
         ) from None

@@ -226,10 +226,15 @@ def load_state(path: Path, gan: Adversaries, average: Average) -> int:
     _fill(path, average.network, tensors, "average.")
     for name, network in gan.networks.items():
         _fill(path, network, tensors, f"network.{name}.")
-    for name, optimizer in gan.optimizers.items():
-        saved = _under(tensors, f"optimizer.{name}.")
-        _fill_optimizer(optimizer, gan.networks[name], saved)
-    return int(about["step"])
+    try:
+        for name, optimizer in gan.optimizers.items():
+            saved = _under(tensors, f"optimizer.{name}.")
+            _fill_optimizer(optimizer, gan.networks[name], saved)
+        return int(about["step"])
+    except (KeyError, IndexError, TypeError, ValueError):
+        raise ValueError(
+            f"{path}: expected the state of a training, got something else; start a new run"
+        ) from None
 
 
 def _fill_optimizer(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 from ..defects import Defect, all_defects, kind_of
 from ..defects.base import Composition
@@ -51,8 +52,8 @@ def read_run_settings(run: Path) -> Settings:
     saved = run / "settings.json"
     try:
         return Settings.from_saved(saved.read_text())
-    except ValueError:
-        raise ValueError(f"{saved}: damaged or of another version; start a new run") from None
+    except (ValueError, RecursionError):
+        raise _damaged(saved) from None
 
 
 def _check_same(saved: Path, settings: Settings) -> None:
@@ -113,14 +114,13 @@ def keep_steps(run: Path, stage: str, steps: int) -> None:
 
 def read_time_budget(run: Path) -> dict[str, float]:
     """Return the minutes and the steps of each stage that a run's time was set to."""
-    path = run / _TIME_BUDGET
-    return json.loads(path.read_text()) if path.exists() else {}
+    return _read_object(run / _TIME_BUDGET)
 
 
 def summary(run: Path) -> list[str]:
     """Return what a user should know of a training: a line for each."""
-    adaptation = json.loads((run / "run.json").read_text())["adaptation"]
-    return adaptation.get("said", []) if adaptation else []
+    adaptation = _read_object(run / "run.json").get("adaptation")
+    return adaptation.get("said", []) if isinstance(adaptation, dict) else []
 
 
 def write_physics(run: Path, physics: dict[str, list[Defect]]) -> None:
@@ -130,18 +130,43 @@ def write_physics(run: Path, physics: dict[str, list[Defect]]) -> None:
 
 
 def read_physics(run: Path) -> dict[str, list[Defect]]:
-    """Read the calibrated physical parameters of a run; empty where it has none."""
-    path = run / "physics.json"
-    saved = json.loads(path.read_text()) if path.exists() else {}
-    return {
-        name: [_kind(name, fields).model_validate(fields) for fields in sets]
-        for name, sets in saved.items()
-    }
+    """Read the calibrated physical parameters of a run; empty where it has none.
+
+    Raises
+    ------
+    ValueError
+        They are damaged.
+    """
+    saved = _read_object(run / "physics.json")
+    try:
+        return {
+            name: [_kind(name, fields).model_validate(fields) for fields in sets]
+            for name, sets in saved.items()
+        }
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise _damaged(run / "physics.json") from None
 
 
 def _kind(name: str, fields: dict[str, object]) -> type[Defect]:
     """Return what the parameters of a label's defect are of."""
     return Composition if "steps" in fields else kind_of(name) or all_defects()[name]
+
+
+def _read_object(path: Path) -> dict[str, Any]:
+    """Read a JSON file of a run; empty where it is not there."""
+    if not path.exists():
+        return {}
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError):
+        content = None
+    if not isinstance(content, dict):
+        raise _damaged(path)
+    return content
+
+
+def _damaged(path: Path) -> ValueError:
+    return ValueError(f"{path}: damaged or of another version; start a new run")
 
 
 def write_json(path: Path, content: object) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from microscopygan.evaluate.report.page import write_report
 from microscopygan.evaluate.report.run_folder import LOGS, PARTS, column, read_run
 
 PLANE = np.arange(12, dtype=np.float32).reshape(3, 4)
@@ -83,4 +84,33 @@ def test_broken_parts_are_named(run: Path, part: str, content: str | bytes) -> N
 def test_planes_that_are_none_are_refused(run: Path, name: str, plane: np.ndarray) -> None:
     np.savez(run / "evaluation" / "examples.npz", **{name: plane})
     with pytest.raises(ValueError, match="expected planes named defect/number/kind"):
+        read_run(run)
+
+
+def reported(run: Path) -> str:
+    """Write a report; return what is wrong with the run, if anything."""
+    try:
+        write_report(run, run / "report.html", overwrite=True)
+    except ValueError as error:
+        return str(error)
+    return ""
+
+
+ODD = [3, "text", [], [1], {"a": 1}, {"a": [1]}, True]
+
+
+@pytest.mark.parametrize(
+    "part", ["dataset", "seconds", "parameters", "program", "adaptation", "seed", "machine"]
+)
+def test_a_record_of_any_form_is_a_page_or_one_line(run: Path, part: str) -> None:
+    inner = {"dataset": "defects", "adaptation": "said"}.get(part)
+    for odd in ODD:
+        for content in [{part: odd}, {part: {inner: odd}}] if inner else [{part: odd}]:
+            (run / "run.json").write_text(json.dumps(content))
+            line = reported(run)
+            assert re.fullmatch(r"(expected what a training wrote in .*)?", line)
+    (run / "run.json").write_text('{"machine": "\\ud800"}')
+    write_report(run, run / "report.html", overwrite=True)
+    (run / "run.json").write_text("[" * 100_000)
+    with pytest.raises(ValueError, match="expected JSON in"):
         read_run(run)

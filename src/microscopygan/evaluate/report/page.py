@@ -94,7 +94,7 @@ def render(run: Run) -> str:
 
 
 def _text(value: object) -> str:
-    return html.escape(str(value))
+    return html.escape(str(value)).encode(errors="replace").decode()
 
 
 def _section(title: str, body: str) -> str:
@@ -301,7 +301,8 @@ def _adaptation(adaptation: dict[str, Any]) -> str:
             f", {adaptation.get('kept_gain_db')} dB over the input; "
             f"the generalist {adaptation['generalist_gain_db']} dB"
         )
-    images = ", ".join(f"{name} on {place}" for name, place in adaptation["judged_on"].items())
+    judged_on = adaptation.get("judged_on", {})
+    images = ", ".join(f"{name} on {place}" for name, place in judged_on.items())
     return f"{text}; validation: {images}"
 
 

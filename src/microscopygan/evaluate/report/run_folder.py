@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import BaseModel, ValidationError
 
 from microscopygan.evaluate.score_table import number
 
@@ -23,6 +24,29 @@ LOGS = {
     "restorer": "restorer/log.csv",
     "validation": "restorer/judged.csv",
 }
+
+
+class _Dataset(BaseModel):
+    """What ``run.json`` says of the images."""
+
+    defects: dict[str, dict[str, Any]] | None = None
+
+
+class _Adaptation(BaseModel):
+    """What ``run.json`` says of an adaptation."""
+
+    said: list[str] = []
+    judged_on: dict[str, Any] = {}
+
+
+class _Record(BaseModel):
+    """What of ``run.json`` is shown, as far as it must have a form; other entries may be there."""
+
+    dataset: _Dataset | None = None
+    adaptation: _Adaptation | None = None
+    seconds: dict[str, Any] | None = None
+    parameters: dict[str, Any] | None = None
+    program: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -71,7 +95,7 @@ def read_run(folder: Path) -> Run:
     return Run(
         folder.resolve().name,
         _read_json(folder / "settings.json"),
-        _read_json(folder / "run.json"),
+        _read_record(folder / "run.json"),
         {part: _read_table(folder / path) for part, path in LOGS.items()},
         _read_table(evaluation / "scores.csv", ("defect", "method")),
         _read_json(evaluation / "realism.json", levels=3),
@@ -86,12 +110,25 @@ def _nested(content: object, levels: int) -> bool:
     return levels == 1 or all(_nested(value, levels - 1) for value in content.values())
 
 
+def _read_record(path: Path) -> dict[str, Any]:
+    record = _read_json(path)
+    try:
+        _Record.model_validate(record)
+    except ValidationError as error:
+        problem = error.errors()[0]
+        where = ".".join(map(str, problem["loc"]))
+        raise ValueError(
+            f"expected what a training wrote in {path}, got {where}: {problem['msg']}; run it again"
+        ) from None
+    return record
+
+
 def _read_json(path: Path, levels: int = 1) -> dict[str, Any]:
     if not path.exists():
         return {}
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"expected JSON in {path}, got {error}; run that stage again") from error
     if not _nested(content, levels):
         raise ValueError(f"expected {levels} nested objects in {path}; run that stage again")
