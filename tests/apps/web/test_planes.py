@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from microscopygan.apps.web import planes
-from microscopygan.apps.web.planes import read_plane
-from microscopygan.image.formats import Image
+from microscopygan.apps.web.planes import Pyramid, read_plane
+from microscopygan.image.formats import Image, open_image, write
 
 STACK = np.random.default_rng(0).integers(0, 60_000, (2, 3, 40, 50), np.uint16)
 
@@ -54,3 +54,17 @@ def test_too_many_pixels_are_refused():
 def test_missing_values_are_shown():
     image = Image(np.array([[np.nan, 1.0]]), "YX")
     assert np.isnan(read_plane(image, {}, slice(0, 1), slice(0, 2))[0, 0])
+
+
+def test_a_pyramid_gives_the_copy_that_is_fine_enough(tmp_path):
+    plane = np.add.outer(np.arange(2000), np.arange(1500)).astype(np.uint16)
+    write(tmp_path / "a.ome.zarr", Image(plane[None], "ZYX"))
+    pyramid = Pyramid.of(open_image(tmp_path / "a.ome.zarr"))
+    assert [factor for factor, _ in pyramid.levels][:2] == [1, 2]
+    largest = pyramid.levels[-1][0]
+    for step in (1, 2, 3, 5, largest, 4 * largest):
+        shown, taken = pyramid.read({}, slice(0, 2000), slice(300, 1500), step)
+        assert step / 2 < taken <= step
+        assert shown.shape == (-(-2000 // taken), -(-1200 // taken))
+        assert abs(shown[3, 5].astype(int) - (3 + 5) * taken - 300) <= 2 * taken
+    assert Pyramid.of(Image(STACK, "CZYX")).levels[0][0] == 1

@@ -124,6 +124,7 @@ class PageImage:
             "result": None if self.result is None else self.result_name,
             "resultDepth": self.depth,
             "key": self.key,
+            "fetched": self.fetched,
         }
 
 

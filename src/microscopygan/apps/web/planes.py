@@ -2,16 +2,87 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
+from ...image.formats import open_image
 from ...image.image import Image
 from ...image.lazy import LazyArray
 
 _MOST = 2**23  # pixels that are sent at once
 _BAND = 2**24  # pixels that are read at once
 _SENT = ("uint8", "uint16", "float32")  # what a browser has an array for, and is not too long
+
+
+@dataclass(frozen=True)
+class Pyramid:
+    """An image, and the smaller copies of it that its file holds.
+
+    Attributes
+    ----------
+    levels
+        Each with the number of pixels, along Y and X, that one of it stands for; the image itself,
+        of 1, is the first.
+    """
+
+    levels: tuple[tuple[int, Image], ...]
+
+    @staticmethod
+    def of(image: Image) -> Pyramid:
+        """Return the pyramid of an image; of all but OME-Zarr it is the image alone."""
+        return Pyramid(((1, image), *_smaller(image)))
+
+    def read(
+        self, index: Mapping[str, int], rows: slice, columns: slice, step: int
+    ) -> tuple[np.ndarray, int]:
+        """Read a part of a plane from the smallest copy that is fine enough.
+
+        Parameters
+        ----------
+        index, rows, columns, step
+            As for `read_plane`, of the image itself.
+
+        Returns
+        -------
+        pixels : ndarray, (Y, X)
+            See `read_plane`.
+        step : int
+            The one that they have: the next finer of a copy.
+        """
+        factor, level = max(
+            (one for one in self.levels if one[0] <= max(step, 1)), key=lambda one: one[0]
+        )
+        rows, columns, inner = _coarser(rows, factor), _coarser(columns, factor), step // factor
+        return read_plane(level, index, rows, columns, inner), inner * factor
+
+
+def _smaller(image: Image) -> Iterator[tuple[int, Image]]:
+    """Yield the copies that lie beside the full resolution of an OME-Zarr."""
+    folder = image.source
+    if not isinstance(folder, Path) or not (folder / "0").is_dir():
+        return
+    lengths = dict(zip(image.axes, image.array.shape, strict=True))
+    for number in range(1, 16):
+        if not (folder / str(number)).is_dir():
+            return
+        level = open_image(folder / str(number), axes=image.axes)
+        smaller = dict(zip(level.axes, level.array.shape, strict=True))
+        factor = round(lengths["X"] / smaller["X"])
+        fits = all(
+            -(-lengths[a] // (factor if a in "YX" else 1)) - n in (0, 1) for a, n in smaller.items()
+        )
+        if fits and factor > 1:
+            yield factor, level
+
+
+def _coarser(part: slice, factor: int) -> slice:
+    """Return a part in pixels that stand for several; one is left of any that is not empty."""
+    if factor == 1:
+        return part
+    return slice(part.start // factor, max(part.stop // factor, part.start // factor + 1))
 
 
 def read_plane(

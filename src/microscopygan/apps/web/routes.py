@@ -23,7 +23,6 @@ from ..restore_options import RestoreOptions
 from .downloads import content, disposition
 from .guard import Guard
 from .images import PageImage
-from .planes import read_plane
 from .session import Session
 from .uploads import check_count, check_image_name, inner_place, new_place, stored_bytes
 
@@ -210,16 +209,16 @@ class _Answers:
         number = {name: int(asked.get(name, 0)) for name in ("T", "C", "Z", "top", "left")}
         rows, columns, step = (int(asked.get(name, 1)) for name in ("rows", "columns", "step"))
 
-        def read() -> np.ndarray:
-            return read_plane(
-                self._session.opened(image, which),
+        def read() -> tuple[np.ndarray, int]:
+            return self._session.opened(image, which).read(
                 {letter: number[letter] for letter in "TCZ"},
                 slice(number["top"], number["top"] + rows),
                 slice(number["left"], number["left"] + columns),
                 step,
             )
 
-        return _pixels(await run_in_threadpool(read), {})
+        pixels, step = await run_in_threadpool(read)
+        return _pixels(pixels, {}, step)
 
     async def preview(self, request: Request) -> Response:
         content, image = await _json(request), self._image(request)
@@ -286,8 +285,8 @@ class _Answers:
         return self._session.options(_named(content, "options"))
 
 
-def _pixels(plane: np.ndarray, place: Mapping[str, int]) -> Response:
-    """Answer with the pixels of a plane; its shape and type are in the headers."""
+def _pixels(plane: np.ndarray, place: Mapping[str, int], step: int = 1) -> Response:
+    """Answer with the pixels of a plane; shape, type, place and step are in the headers."""
     if plane.dtype.name not in ("uint8", "uint16"):
         plane = plane.astype(np.float32)
     little = plane.astype(plane.dtype.newbyteorder("<"), copy=False)
@@ -295,6 +294,7 @@ def _pixels(plane: np.ndarray, place: Mapping[str, int]) -> Response:
         "X-Shape": ",".join(map(str, plane.shape)),
         "X-Type": plane.dtype.name,
         "X-Place": json.dumps(place),
+        "X-Step": str(step),
     }
     return Response(little.tobytes(), media_type="application/octet-stream", headers=headers)
 

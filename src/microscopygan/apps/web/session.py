@@ -21,6 +21,7 @@ from ..restore_options import RestoreOptions
 from .downloads import Tickets
 from .form import fields, read_options
 from .images import PageImage, look, output_base
+from .planes import Pyramid
 from .restoring import Order, Queue
 from .root_folder import RESULTS, RootFolder
 from .uploads import Receiver, check_expansion, check_unopened
@@ -59,7 +60,7 @@ class Session:
         self.quit = threading.Event()
         self._images: dict[str, PageImage] = {}
         self._folders: dict[str, Path] = {}  # Zarr folders that are being sent
-        self._opened: OrderedDict[tuple[Any, ...], Image] = OrderedDict()
+        self._opened: OrderedDict[tuple[Any, ...], Pyramid] = OrderedDict()
         self._written: set[Path] = set()  # results below the root that this session has made
         self._version = 0
         self._lock = threading.Lock()
@@ -257,14 +258,15 @@ class Session:
         image.tell(axes, voxel_size)
         self.changed()
 
-    def opened(self, image: PageImage, which: str) -> Image:
+    def opened(self, image: PageImage, which: str) -> Pyramid:
         """Return an image, or its result, open; the last ones stay open."""
         place = image.source if which == "input" else image.result
         changed = place.stat().st_mtime_ns if place is not None and place.exists() else 0
         key = (image.identity, which, image.axes, place, changed)
         with self._lock:
             if key not in self._opened:
-                self._opened[key] = image.open() if which == "input" else image.open_result()
+                opened = image.open() if which == "input" else image.open_result()
+                self._opened[key] = Pyramid.of(opened)
                 while len(self._opened) > _OPEN:
                     self._opened.popitem(last=False)
             self._opened.move_to_end(key)

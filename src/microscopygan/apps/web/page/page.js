@@ -79,7 +79,10 @@ function makeRow(id, name) {
   const open = make("button", { type: "button", class: "open" }, make("span", { class: "name" }, name), words);
   open.addEventListener("click", () => select(id));
   const remove = make("button", { type: "button", class: "quiet", "aria-label": `Remove ${name}` }, "×");
-  remove.addEventListener("click", () => tried(() => ask("DELETE", `/api/images/${id}`)));
+  remove.addEventListener("click", () => {
+    const one = state.images.find((other) => other.id === id);
+    if (mayLose([one])) tried(() => ask("DELETE", `/api/images/${id}`));
+  });
   const bar = make("progress", { max: 1, value: 0, "aria-hidden": "true" });
   return { item: make("li", {}, open, remove, bar), open, words, bar };
 }
@@ -471,11 +474,18 @@ const pressed = {
     tried(() => download(state.images.filter((one) => one.result).map((one) => one.id))),
   copy: copyCommand,
   save: saveOptions,
-  quit: () => tried(() => ask("POST", "/api/quit")),
+  quit: () => mayLose(state.images) && tried(() => ask("POST", "/api/quit")),
 };
 
 /** The images that can be restored now. */
 const ready = () => state.images.filter((one) => !isBusy(one) && one.state !== "asks");
+
+/** Ask before results are gone that nobody has downloaded. */
+function mayLose(images) {
+  const lost = images.filter((one) => isBusy(one) || (one.result && !one.saved && !one.fetched));
+  const names = lost.map((one) => one.name).join(", ");
+  return !lost.length || confirm(`Not downloaded yet, and gone then: ${names}. Go on?`);
+}
 
 function openFirst({ images }) {
   if (images.length) select(images[0].id);

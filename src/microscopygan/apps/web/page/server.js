@@ -29,7 +29,7 @@ export async function ask(method, path, content, signal) {
   return answer.json();
 }
 
-/** Ask for pixels: their type's array, how many rows and columns, and where they begin. */
+/** Ask for pixels: how many rows and columns of them, where they begin, every how many. */
 export async function askPixels(method, path, content, signal) {
   const body = content === undefined ? undefined : JSON.stringify(content);
   const answer = await fetch(path, { method, body, headers: headers(), signal });
@@ -38,7 +38,8 @@ export async function askPixels(method, path, content, signal) {
   const kind = answer.headers.get("X-Type");
   const [height, width] = answer.headers.get("X-Shape").split(",").map(Number);
   const place = JSON.parse(answer.headers.get("X-Place"));
-  return { pixels: new kinds[kind](await answer.arrayBuffer()), kind, height, width, place };
+  const step = Number(answer.headers.get("X-Step"));
+  return { pixels: new kinds[kind](await answer.arrayBuffer()), height, width, place, step };
 }
 
 async function failure(answer) {

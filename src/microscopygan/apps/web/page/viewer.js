@@ -6,8 +6,8 @@ const GRIP = 22; // CSS pixels around the divider where it can be taken
 
 /** Pixels that were fetched, at their place in the plane. */
 class Patch {
-  constructor({ pixels, kind, width, height }, left, top, step) {
-    Object.assign(this, { pixels, kind, width, height, left, top, step });
+  constructor({ pixels, width, height, step }, left, top) {
+    Object.assign(this, { pixels, width, height, left, top, step });
     this.canvas = new OffscreenCanvas(width, height);
   }
 
@@ -89,14 +89,14 @@ export class Viewer {
   }
 
   async fetchPatch(which, part, signal) {
-    const patch = new Patch(await this.fetchPixels(which, part, signal), part.left, part.top, part.step);
+    const patch = new Patch(await this.fetchPixels(which, part, signal), part.left, part.top);
     patch.paint(this.low, this.high);
     return patch;
   }
 
   /** Show pixels of a result at a place of the plane. */
   put(fetched) {
-    const patch = new Patch(fetched, fetched.place.X ?? 0, fetched.place.Y ?? 0, 1);
+    const patch = new Patch(fetched, fetched.place.X ?? 0, fetched.place.Y ?? 0);
     patch.paint(this.low, this.high);
     this.sides.result = [patch];
     this.draw();
