@@ -3,6 +3,7 @@
 import http.client
 import struct
 import tempfile
+import threading
 import zlib
 from pathlib import Path
 
@@ -111,6 +112,20 @@ def test_an_upload_that_breaks_off_leaves_nothing(client):
             break
         client.get("/api/state")
     assert list(client.session.work.path.glob("*/")) == []
+
+
+def test_many_at_once_are_all_there(client, tmp_path, write_noisy):
+    paths = [write_noisy(tmp_path / f"{k}.tif", (300, 300)) for k in range(20)]
+    threads = [threading.Thread(target=client.upload, args=(path,)) for path in paths]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    images = client.get("/api/state")["images"]
+    assert sorted(one["name"] for one in images) == sorted(path.name for path in paths)
+    for one in images:
+        source = client.session.image(one["id"]).source
+        assert source.read_bytes() == (tmp_path / one["name"]).read_bytes()
 
 
 def png(width: int, height: int) -> bytes:

@@ -24,7 +24,7 @@ from .downloads import content, disposition
 from .guard import Guard
 from .images import PageImage
 from .session import Session
-from .uploads import check_count, check_image_name, inner_place, new_place, stored_bytes
+from .uploads import check_count, check_image_name, inner_place, new_place
 
 _LARGEST_JSON = 2**16  # bytes
 _TYPES = {
@@ -167,10 +167,10 @@ class _Answers:
 
     async def upload_inner(self, request: Request) -> Response:
         folder = self._session.folder(request.path_params["id"])
-        path = inner_place(folder, request.query_params.get("path", ""))
+        path = inner_place(folder.path, request.query_params.get("path", ""))
         path.parent.mkdir(parents=True, exist_ok=True)
-        taken = await run_in_threadpool(stored_bytes, folder)
-        await self._session.receiver.receive(path, request.stream(), taken)
+        size = await self._session.receiver.receive(path, request.stream(), folder.taken)
+        folder.taken += size
         return JSONResponse({})
 
     async def end_folder(self, request: Request) -> Response:

@@ -24,7 +24,7 @@ from .images import PageImage, look, output_base
 from .planes import Pyramid
 from .restoring import Order, Queue
 from .root_folder import RESULTS, RootFolder
-from .uploads import Receiver, check_expansion, check_unopened
+from .uploads import Receiver, SentFolder, check_expansion, check_unopened
 from .work_folder import WorkFolder
 
 _MOST = 500  # images on the page
@@ -59,7 +59,7 @@ class Session:
         self.work, self.receiver, self.tickets = WorkFolder(), Receiver(), Tickets()
         self.quit = threading.Event()
         self._images: dict[str, PageImage] = {}
-        self._folders: dict[str, Path] = {}  # Zarr folders that are being sent
+        self._folders: dict[str, SentFolder] = {}
         self._opened: OrderedDict[tuple[Any, ...], Pyramid] = OrderedDict()
         self._written: set[Path] = set()  # results below the root that this session has made
         self._version = 0
@@ -278,11 +278,11 @@ class Session:
         """Begin an upload of several files; return its identity."""
         identity = secrets.token_hex(8)
         path.mkdir()
-        self._folders[identity] = path
+        self._folders[identity] = SentFolder(path)
         return identity
 
-    def folder(self, identity: str) -> Path:
-        """Return where the files of an upload go.
+    def folder(self, identity: str) -> SentFolder:
+        """Return a folder that is being sent.
 
         Raises
         ------
@@ -293,7 +293,7 @@ class Session:
 
     def end_folder(self, identity: str) -> list[PageImage]:
         """Open what has been sent; see `add_upload`."""
-        return self.add_upload(self._folders.pop(identity))
+        return self.add_upload(self._folders.pop(identity).path)
 
     # options
 

@@ -7,6 +7,7 @@ import re
 import secrets
 import shutil
 from collections.abc import AsyncIterable
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from ...image.formats import FORMATS, Header, format_of
@@ -90,6 +91,22 @@ def inner_place(zarr: Path, path: str) -> Path:
     for part in parts:
         check_name(part.lstrip(".") if part in (".zarray", ".zgroup", ".zattrs") else part)
     return zarr.joinpath(*parts)
+
+
+@dataclass
+class SentFolder:
+    """A Zarr folder that is being sent, file by file.
+
+    Attributes
+    ----------
+    path
+        Where it goes.
+    taken
+        Bytes that are there already.
+    """
+
+    path: Path
+    taken: int = 0
 
 
 class Receiver:
