@@ -1,102 +1,131 @@
-"""Pre-train the generalist: the restorer and the CIN-GAN that ship, for any microscope.
+"""Pre-train what ships: the restorers by name, and the encoder of a diagnosis.
 
-``python scripts/pretrain.py CLEAN -o RUN`` reads clean images from the folder CLEAN and trains the
-restorer (``RUN/restorer``), then CIN-GAN (``RUN/defects``), for as many steps as it is told. It can
-be stopped at any time: the same command goes on. ``accelerate launch`` runs it on several GPUs.
-``--from WEIGHTS`` starts the restorer from an earlier generalist. ``RUN/run.json`` records the
-data's hashes, the settings, versions and seconds; ``restorer/judged.csv`` the gain on images whose
-source is not in the training. ``--ship`` puts the result into the package.
+``python scripts/pretrain.py CLEAN -o RUN --minutes 60`` reads clean images from the folder CLEAN
+and trains all of them on virtual laboratories. It can be stopped at any time: the same command goes
+on where it last saved. ``RUN/run.json`` records the data's hashes, the settings, versions and
+seconds; ``RUN/log.csv`` the losses. ``--ship`` puts the result into the package.
 """
 
 from __future__ import annotations
 
 import argparse
 import hashlib
+import json
 import os
 import platform
-import shutil
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import numpy as np
+import torch
 
+from microscopygan.diagnosis.parameters import STAGES
+from microscopygan.gan.cgan import load_restorer, save_restorer
+from microscopygan.gan.checkpoints import write_tensors
+from microscopygan.gan.networks import UNetRestorer, grown
 from microscopygan.image.axes import to_planes
 from microscopygan.image.formats import list_images, read
-from microscopygan.settings import HINTS, PretrainingSettings, Settings, make_settings
-from microscopygan.training.loop import join_processes
-from microscopygan.training.pretraining import pretrain
+from microscopygan.settings import LaboratorySettings, PretrainingSettings, RestorerArchitecture
+from microscopygan.training.laboratories import Specimens
+from microscopygan.training.pretraining import (
+    Pupil,
+    encoder_pupil,
+    pretrain,
+    restorer_pupil,
+    sorts_of,
+)
 
 PACKAGE = Path(__file__).parents[1] / "src" / "microscopygan" / "weights"
-SHIPPED = {
-    "restorer.onnx": "generalist.onnx",
-    "restorer.safetensors": "generalist.safetensors",
-    "defects.safetensors": "generalist_defects.safetensors",
-    "run.json": "generalist.json",
-}
+CHANNELS = {"generalist": (16, 32, 96), "generalist-large": (48, 96, 256)}
+ENCODER = "encoder"
 # Held out: the sources of the demo's test images, and every tenth of the others.
 _HELD_OUT = ("neubias_xy_16bit__bacteria", "neubias_xy_16bit__rat", "neubias_xy_8bit__nup")
 _HELD_OUT += ("dsb2018_095", "dsb2018_110", "dsb2018_124")
 
 
 def main() -> None:
-    """Train, or go on; then ship."""
+    """Train, or go on; then write the weights."""
     options = _options()
-    run, settings = options.output, _settings(options)
+    torch.manual_seed(options.seed)
+    torch.set_num_threads(options.threads)
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
     images = {path.name: path for path in list_images([options.clean])}
     train = sorted(name for name in images if not is_held_out(name))
-    held_out = sorted(set(images) - set(train))
-    try:
-        pretrain(
-            [_plane(images[name]) for name in train],
-            [_plane(images[name]) for name in held_out],
-            run,
-            settings,
-            PretrainingSettings(specimens=options.specimens),
-            start=options.start,
-            about=_about(options, settings, images, train),
-        )
-    except ValueError as error:
-        raise SystemExit(str(error)) from None
-    if options.ship and join_processes().is_main_process:
-        for name, shipped in SHIPPED.items():
-            shutil.copy(run / name, PACKAGE / shipped)
+    settings = PretrainingSettings(workers=options.workers, laboratories=options.laboratories)
+    laboratory = LaboratorySettings()
+    sorts = sorts_of([_plane(images[name]) for name in train], settings)
+    pupils = {name: _pupil(name, options.start, settings) for name in options.pupils}
+    pretrain(
+        Specimens(sorts, laboratory),
+        pupils,
+        options.output,
+        settings,
+        laboratory,
+        seconds=60 * options.minutes,
+        seed=options.seed,
+        say=lambda line: print(line, flush=True),
+    )
+    for name, pupil in pupils.items():
+        _write(options.output / f"{name}.safetensors", pupil)
+    about = _about(options, settings, laboratory, images, train)
+    (options.output / "run.json").write_text(json.dumps(about, indent=1))
 
 
 def is_held_out(name: str) -> bool:
-    """Tell whether an image only validates."""
+    """Tell whether an image is not trained on."""
     return name.startswith(_HELD_OUT) or (name.startswith("dsb2018") and name[10] == "8")
 
 
-def _settings(options: argparse.Namespace) -> Settings:
-    settings = make_settings("default", "scratch", alpha=1.0, seed=options.seed)
-    changes = {
-        "steps": options.steps,
-        "batch": 8,
-        "patch": 96,
-        "learning_rate": options.rate,
-        "ema": 0.999,
-        "log_every": 100,
-        "picture_every": 5000,
-        "error_floor": options.floor,
-        "architecture": {"channels": options.channels, "hints": HINTS},
-    }
-    return settings.changed({"restorer": changes, "defects.steps": options.defect_steps})
+def _pupil(name: str, start: Path | None, settings: PretrainingSettings) -> Pupil:
+    if name == ENCODER:
+        return encoder_pupil(settings)
+    architecture = RestorerArchitecture(channels=CHANNELS[name], hints=STAGES, planes=3)
+    earlier = None if start is None else start / f"{name}.safetensors"
+    if earlier is None or not earlier.exists():
+        return restorer_pupil(UNetRestorer(architecture), settings)
+    network = load_restorer(earlier)
+    assert isinstance(network, UNetRestorer)
+    return restorer_pupil(grown(network, architecture), settings)
+
+
+def _write(path: Path, pupil: Pupil) -> None:
+    network = pupil.averaged()
+    if isinstance(network, UNetRestorer):
+        save_restorer(path, network)
+    else:
+        write_tensors(path, network.state_dict(), {"stages": list(STAGES)})
 
 
 def _about(
-    options: argparse.Namespace, settings: Settings, images: dict[str, Path], train: list[str]
+    options: argparse.Namespace,
+    settings: PretrainingSettings,
+    laboratory: LaboratorySettings,
+    images: dict[str, Path],
+    train: list[str],
 ) -> dict[str, object]:
-    """State what was trained on what, with which versions."""
+    """State what was trained on what, with which versions, for how long."""
+    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU"
+    start = sorted(options.start.glob("*.safetensors")) if options.start else []
     return {
-        "program": {name: version(name) for name in ("microscopygan", "torch", "numpy")},
+        "program": {name: _version(name) for name in ("microscopygan", "torch", "numpy")},
+        "commit": options.commit,
         "python": platform.python_version(),
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores",
+        "machine": f"{platform.machine()}, {os.cpu_count()} cores, {gpu}",
+        "minutes": options.minutes,
+        "seed": options.seed,
         "settings": settings.model_dump(mode="json"),
-        "specimens": options.specimens,
-        "started_from": _digest(options.start) if options.start else None,
+        "laboratories": laboratory.model_dump(mode="json"),
+        "started_from": {path.name: _digest(path) for path in start},
         "clean": {name: _digest(images[name]) for name in train},
         "held_out": {name: _digest(images[name]) for name in sorted(set(images) - set(train))},
     }
+
+
+def _version(name: str) -> str:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return "from source"
 
 
 def _plane(path: Path) -> np.ndarray:
@@ -108,25 +137,18 @@ def _digest(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def _channels(text: str) -> tuple[int, ...]:
-    return tuple(int(part) for part in text.split(","))
-
-
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("clean", type=Path, help="folder of clean images")
-    parser.add_argument("-o", "--output", type=Path, default=Path("runs/generalist"))
-    parser.add_argument(
-        "--specimens", type=int, default=PretrainingSettings().specimens, help="simulated ones"
-    )
-    parser.add_argument("--steps", type=int, default=60_000, help="of the restorer")
-    parser.add_argument("--defect-steps", type=int, default=600, help="of CIN-GAN")
-    parser.add_argument("--rate", type=float, default=1e-3, help="peak learning rate")
-    parser.add_argument("--floor", type=float, default=0.015, help="RMSE that loses weight")
-    parser.add_argument("--channels", type=_channels, default=(16, 32, 96))
-    parser.add_argument("--from", dest="start", type=Path, help="weights to start from")
+    parser.add_argument("-o", "--output", type=Path, default=Path("runs/pretraining"))
+    parser.add_argument("--minutes", type=float, default=60.0, help="of training, in all")
+    parser.add_argument("--pupils", nargs="+", default=[*CHANNELS, ENCODER])
+    parser.add_argument("--from", dest="start", type=Path, help="folder of weights to start from")
+    parser.add_argument("--laboratories", type=int, default=24, help="in a step")
+    parser.add_argument("--workers", type=int, default=max(1, (os.cpu_count() or 2) - 2))
+    parser.add_argument("--threads", type=int, default=1, help="of the networks, on a processor")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--ship", action="store_true", help="put the result into the package")
+    parser.add_argument("--commit", default="", help="to record")
     return parser.parse_args()
 
 

@@ -98,7 +98,7 @@ class RestorerArchitecture(_Settings):
     )
     blocks: int = Field(2, ge=1, le=32, description="residual blocks at the coarsest scale")
     fade: bool = Field(True, description="resnet may leave its input out; earlier ones could not")
-    hints: tuple[Hint, ...] = Field(
+    hints: tuple[str, ...] = Field(
         (), description="defects that the network takes as a hint; unet only"
     )
     planes: Literal[1, 3] = Field(
@@ -286,26 +286,31 @@ class LaboratorySettings(_Settings):
     images: int = Field(6, ge=1, le=64, description="defective images")
     alike: int = Field(4, ge=1, le=64, description="clean images besides")
     field: Side = Field(128, description="side of the images, in pixels")
-    simulated: Share = Field(0.35, description="laboratories whose specimen is simulated")
+    simulated: Share = Field(0.45, description="laboratories whose specimen is simulated")
     stacks: Share = Field(0.5, description="laboratories that image stacks or movies")
     stacked: int = Field(3, ge=0, le=64, description="images of those with planes next to them")
 
 
 class PretrainingSettings(_Settings):
-    """What the generalist is trained on, beside clean images."""
+    """How what ships is pre-trained."""
 
-    specimens: int = Field(3000, ge=2, le=1_000_000, description="simulated specimens")
-    draws: int = Field(2000, ge=1, le=1_000_000, description="parameter sets of each defect")
-    defective: int = Field(400, ge=1, le=100_000, description="fields of a defect for CIN-GAN")
     field: Side = Field(128, description="side of the clean fields, in pixels")
     scales: tuple[Scale, ...] = Field((1.0, 0.71, 0.5), description="scales of the clean images")
     noisiest: float = Field(
         0.015, gt=0, le=1, description="noise of a clean field, SD as a part of its range"
     )
-    validation_fields: int = Field(
-        32, ge=1, le=1024, description="fields of each defect that validate"
-    )
-    validate_every: Interval = Field(2000, description="steps between two validations")
+    laboratories: int = Field(24, ge=1, le=1024, description="laboratories a step")
+    workers: int = Field(0, ge=0, le=256, description="processes that draw them")
+    restorer_rate: Rate = Field(1e-3, description="peak rate of a restorer's Adam")
+    encoder_rate: Rate = Field(1e-3, description="peak rate of the set encoder's Adam")
+    ema: Decay = 0.998
+    warm_up: int = Field(100, ge=1, le=100_000, description="steps in which the rates rise")
+    last_rate: Share = Field(0.005, description="rate of the last step, as a part of the peak")
+    error_floor: float = Field(0.008, gt=0, le=1, description="RMSE below which errors lose weight")
+    faint: float = Field(42.0, gt=0, le=60, description="PSNR in dB of stages too faint to count")
+    hinted: Share = Field(0.3, description="share of images that come with a hint")
+    log_every: Interval = Field(100, description="steps between two lines")
+    save_seconds: float = Field(600.0, gt=0, description="seconds between two saved states")
 
 
 class Settings(_Settings):

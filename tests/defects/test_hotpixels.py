@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 
-from microscopygan.defects.hotpixels import HotPixels, outliers
+from microscopygan.defects.hotpixels import HotPixels
 from microscopygan.defects.noise import Noise
 from microscopygan.defects.specimens import filaments, nuclei
+from microscopygan.defects.statistics import outliers
 from microscopygan.evaluate.metrics import psnr_affine
 
 

@@ -1,98 +1,86 @@
-"""The generalist's training: its images, and the script from end to end."""
+"""Pre-training: all that learns, learns from the same laboratories; it goes on where it stopped."""
 
 import csv
-import json
-import subprocess
-from pathlib import Path
+import math
 
 import numpy as np
 import pytest
+import torch
 
-from microscopygan.defects.base import Composition
-from microscopygan.defects.noise import Noise
-from microscopygan.defects.specimens import membranes, nuclei
-from microscopygan.defects.statistics import noisiness
-from microscopygan.image.formats import Image, write
-from microscopygan.restoration.model import Restorer
-from microscopygan.settings import HINTS, PretrainingSettings, SamplingSettings, make_settings
-from microscopygan.training.batches import PairBatches, draw_field
+from microscopygan.diagnosis.parameters import STAGES
+from microscopygan.gan.networks import UNetRestorer, grown
+from microscopygan.settings import LaboratorySettings, PretrainingSettings, RestorerArchitecture
+from microscopygan.training.laboratories import Specimens
 from microscopygan.training.pretraining import (
-    SHARES,
-    broad_split,
-    defect_split,
+    encoder_pupil,
+    loader,
+    pretrain,
     quiet_fields,
+    restorer_pupil,
+    sorts_of,
 )
 
-FEW = PretrainingSettings(specimens=6, draws=8, defective=8)
-SCRIPT = Path(__file__).parents[2] / "scripts" / "pretrain.py"
+LABORATORY = LaboratorySettings(images=2, alike=1, stacked=1)
+SETTINGS = PretrainingSettings(laboratories=1, log_every=1, field=128)
+SMALL = RestorerArchitecture(channels=(4, 4, 8), blocks=1, hints=STAGES, planes=3)
 
 
-@pytest.mark.parametrize("sigma", [0.005, 0.02, 0.05])
-def test_noise_is_estimated_whatever_the_structure(sigma: float) -> None:
-    rng = np.random.default_rng(0)
-    for plane in (nuclei((128, 128), rng), membranes((128, 128), rng)):
-        noisy = plane + rng.normal(0, sigma, plane.shape)
-        before, after = noisiness(plane), noisiness(noisy.astype(np.float32))
-        assert after == pytest.approx(np.hypot(before, sigma / np.ptp(plane)), rel=0.35)
+def specimens() -> Specimens:
+    y, x = np.mgrid[:160, :160] / 12
+    return Specimens(sorts_of([np.sin(y) + np.cos(x)], SETTINGS), LABORATORY)
 
 
-def test_noisy_fields_are_left_out() -> None:
-    rng = np.random.default_rng(0)
-    clean = nuclei((256, 256), rng)
-    assert len(quiet_fields(clean)) == 4 + 1 + 1
-    assert not quiet_fields(clean + rng.normal(0, 0.1, clean.shape).astype(np.float32))
-    assert not quiet_fields(clean[:100])
+def test_quiet_fields_leave_out_noise() -> None:
+    y, x = np.mgrid[:300, :300] / 9
+    smooth = (np.sin(y) * np.cos(x)).astype(np.float32)
+    noisy = smooth + np.random.default_rng(0).normal(0, 0.2, smooth.shape)
+    assert len(quiet_fields(smooth)) > 3
+    assert quiet_fields(noisy.astype(np.float32)) == []
+    assert sorts_of([noisy]) == []
 
 
-def test_the_split_is_that_of_a_training() -> None:
-    split = broad_split([nuclei((200, 200), np.random.default_rng(0))], 0, FEW)
-    counts = {name: split.defects.count(name) for name in SHARES}
-    assert counts == SHARES
-    rng = np.random.default_rng(1)
-    for name in SHARES:
-        defective, clean = draw_field(split, name, 128, rng, SamplingSettings())
-        assert defective.shape == clean.shape == (128, 128)
-        assert np.array_equal(defective, clean) == (name == "none")
-    wanted = {"batch": 16, "patch": 96, "architecture": {"hints": HINTS}}
-    settings = make_settings("default", "scratch", alpha=1.0, restorer=wanted)
-    batch = PairBatches(split, settings)(0, 0)
-    assert np.isfinite(batch["input"]).all()
-    hinted = batch["hint"].any(1)
-    assert 0 < hinted.sum() < 16
-
-
-def test_cin_gan_sees_more_than_is_simulated_for_it() -> None:
-    broad = broad_split([nuclei((200, 200), np.random.default_rng(0))], 0, FEW)
-    split = defect_split(broad, np.random.default_rng(1), FEW)
-    assert split.defects == HINTS
-    assert all(len(split.defective[name]) == 8 for name in HINTS)
-    assert all(isinstance(drawn, Noise) for drawn in split.physics["noise"])
-    assert any(isinstance(drawn, Composition) for drawn in broad.physics["noise+axial"])
+def test_batches_are_of_laboratories() -> None:
+    batch = next(iter(loader(specimens(), SETTINGS, LABORATORY, seed=0)))
+    assert batch["defective"].shape == (1, 2, 128, 128)
+    assert batch["strength"].shape == (1, len(STAGES))
 
 
 @pytest.mark.slow
-def test_the_script_trains_ships_nothing_and_resumes(tmp_path: Path, python: str) -> None:
-    """Slow (about 20 s): two runs of the script."""
-    rng = np.random.default_rng(0)
-    for name in ("dsb2018_001", "dsb2018_008", "neubias_xy_8bit__nup_0"):
-        path = tmp_path / "clean" / f"{name}.tif"
-        path.parent.mkdir(exist_ok=True)
-        counts = (nuclei((200, 200), rng) * 20_000).astype(np.uint16)
-        write(path, Image(counts, "YX", {"Y": 0.1, "X": 0.1}))
-    run = tmp_path / "run"
-    command = [python, str(SCRIPT), str(tmp_path / "clean"), "-o", str(run), "--steps", "2"]
-    command += ["--defect-steps", "1", "--channels", "4,4,4", "--specimens", "6"]
-    for _ in range(2):
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stderr
-    done = subprocess.run([*command[:-1], "7"], capture_output=True, text=True, check=False)
-    assert done.returncode == 1
-    assert done.stderr.endswith("cannot go on with other specimens; give another -o\n")
-    about = json.loads((run / "run.json").read_text())
-    assert about["seconds"] >= 0
-    assert set(about["clean"]) == {"dsb2018_001.tif"}
-    assert set(about["held_out"]) == {"dsb2018_008.tif", "neubias_xy_8bit__nup_0.tif"}
-    with (run / "restorer" / "judged.csv").open() as file:
-        assert [row["step"] for row in csv.DictReader(file)] == ["2"]
-    assert Restorer(run / "restorer.onnx").card.hints == HINTS
-    assert (run / "defects.safetensors").exists()
+def test_restorer_and_encoder_learn_and_go_on(tmp_path) -> None:
+    """Slow (3 s): some steps of both, stopped and resumed."""
+    torch.manual_seed(0)
+
+    def pupils():
+        return {
+            "restorer": restorer_pupil(UNetRestorer(SMALL), SETTINGS),
+            "encoder": encoder_pupil(SETTINGS),
+        }
+
+    said: list[str] = []
+    settings = {"settings": SETTINGS, "laboratory": LABORATORY, "say": said.append}
+    first = pretrain(specimens(), pupils(), tmp_path, seconds=1, **settings)
+    resumed = pretrain(specimens(), pupils(), tmp_path, seconds=1.5, **settings)
+    with (tmp_path / "log.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    steps = [int(row["step"]) for row in rows]
+    assert steps == list(range(1, len(rows) + 1))
+    assert all(math.isfinite(float(row["encoder"])) for row in rows)
+    assert said
+    for name in first:
+        before, after = (p[name].averaged().state_dict() for p in (first, resumed))
+        assert any(not torch.equal(before[key], after[key]) for key in before)
+
+
+def test_a_grown_network_does_blind_what_the_trained_one_does() -> None:
+    torch.manual_seed(0)
+    old = UNetRestorer(SMALL.model_copy(update={"hints": STAGES[2:4], "planes": 1}))
+    for parameter in old.parameters():
+        torch.nn.init.normal_(parameter, std=0.1)
+    new, image = grown(old, SMALL), torch.rand(2, 3, 16, 16)
+    hint = torch.zeros(2, len(STAGES))
+    hint[:, 3] = 1
+    with torch.no_grad():
+        wanted = old(image[:, 1:2], torch.tensor([[0.0, 1.0]] * 2))
+        assert torch.allclose(new(image, hint), wanted, atol=1e-6)
+        alone = new(image[:, 1:2], hint)
+    assert torch.allclose(alone, wanted, atol=1e-6)

@@ -10,6 +10,7 @@ COMMANDS = {
     "odd": "odd defects of one laboratory, learned from a few unpaired images",
     "few-pairs": "train on a few pairs, or none, and score images never trained on",
     "zero-shot": "the generalist, as it ships, on images that nothing was trained on",
+    "diagnosis": "stages and parameters found in virtual laboratories, and in clean images",
     "trust": "does the generalist do harm? Defects of every strength, invented structures",
     "frames": "whole camera frames with real noise, beside BM3D",
     "axial-stacks": "stacks of which every 4th plane is kept, against all their planes",

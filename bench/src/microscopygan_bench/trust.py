@@ -79,15 +79,20 @@ def main(arguments: list[str] | None = None) -> None:
             print(f"{name:10} {photons:4d} photons  {structures(restorer, kind, photons)}")
 
 
-def held_out(folder: Path) -> list[np.ndarray]:
-    """Return the quiet fields of the images that the generalist's training held out."""
+def held_out_images(folder: Path) -> list[Path]:
+    """Return the images of a folder that the generalist's training held out."""
     record = files("microscopygan") / "weights" / "generalist.json"
     names = set(json.loads(record.read_text())["held_out"])
     paths = [path for path in list_images([folder]) if path.name in names]
     if not paths:
         raise SystemExit(f"{folder}: expected some of {', '.join(sorted(names))}, found none")
+    return paths
+
+
+def held_out(folder: Path) -> list[np.ndarray]:
+    """Return the quiet fields of these images."""
     planes = []
-    for path in paths:
+    for path in held_out_images(folder):
         image = read(path)
         planes += quiet_fields(np.asarray(to_planes(image.array, image.axes)[0][0], "f4"))
     return planes

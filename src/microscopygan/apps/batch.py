@@ -28,7 +28,7 @@ from ..image.formats import (
     without_secrets,
 )
 from ..restoration.models import GENERALIST, MODELS
-from .extras import one_line, printable, say
+from .extras import one_line
 
 if TYPE_CHECKING:
     from ..restoration.model import Restorer
@@ -86,13 +86,13 @@ def restore_batch(
     """
     from ..restoration.api import load, restore_file
 
-    tell: Callable[[str], None] = (lambda line: None) if quiet or as_json else say
+    console = Console(quiet=quiet or as_json, soft_wrap=True, markup=False, emoji=False)
     alone = bool(options.get("this_file"))
     pairs = outputs_of(images, output, overwrite=overwrite or resume, this_file=alone)
     keep = resume and not overwrite
     waiting = [(source, path) for source, path in pairs if not (keep and _is_done(path))]
     if kept := len(pairs) - len(waiting):
-        tell(f"{kept} of {len(pairs)} outputs were finished before and are kept.")
+        console.print(f"{kept} of {len(pairs)} outputs were finished before and are kept.")
     how = {name: options.pop(name) for name in _OF_MODEL & set(options)}
     limit = {"timeout": options["timeout"]} if "timeout" in options else {}
     restorer = load(model, threads=options.get("threads"), **how, **limit)
@@ -101,7 +101,7 @@ def restore_batch(
     for source, path in waiting:
         about: dict[str, Any] = {"input": _shown(source), "output": _shown(path)}
         try:
-            with _progress(_shown(source), quiet or as_json) as bar, _how_to_go_on(path, tell):
+            with _progress(_shown(source), quiet or as_json) as bar, _how_to_go_on(path, console):
                 done = restore_file(source, path, progress=bar, **options)
         except _FAILURES as error:
             failures[source] = error
@@ -110,11 +110,11 @@ def restore_batch(
             speed = done.pixels / 1e6 / max(done.seconds, 1e-9)
             about |= {"pixels": done.pixels, "seconds": done.seconds}
             about |= {"megapixels_per_second": speed, "notes": done.notes}
-            tell(f"{_shown(path)}  ({speed:.1f} megapixels/s)")
+            console.print(f"{_shown(path)}  ({speed:.1f} megapixels/s)", highlight=False)
             for note in done.notes:
-                tell(f"  {note}")
+                console.print(f"  {note}", highlight=False)
         if as_json:
-            say(json.dumps(about))
+            print(json.dumps(about), flush=True)
         if failures and (strict or len(pairs) == 1):
             break
     if failures and len(pairs) == 1:
@@ -130,8 +130,7 @@ def _list(failures: dict[Path | str, Exception], number: int) -> None:
     print(f"microscopygan: {len(failures)} of {number} images not restored:", file=sys.stderr)
     for source, error in failures.items():
         line = one_line(error)
-        name = printable(_shown(source))
-        named = line if name in line else f"{name}: {line}"
+        named = line if _shown(source) in line else f"{_shown(source)}: {line}"
         print(f"  {named}", file=sys.stderr)
 
 
@@ -267,7 +266,7 @@ def _progress(name: str, hidden: bool) -> Iterator[Callable[[int, int], None]]:
     console = Console(stderr=True, markup=False, emoji=False)
     hidden = hidden or not console.is_terminal
     with Progress(*columns, console=console, transient=True, disable=hidden) as bar:
-        shown = bar.add_task(printable(Path(name).name), total=None, speed="")
+        shown = bar.add_task(Path(name).name, total=None, speed="")
 
         def move(done: int, total: int) -> None:
             speed = bar.tasks[0].speed
@@ -278,7 +277,7 @@ def _progress(name: str, hidden: bool) -> Iterator[Callable[[int, int], None]]:
 
 
 @contextmanager
-def _how_to_go_on(path: Path | str, tell: Callable[[str], None]) -> Iterator[None]:
+def _how_to_go_on(path: Path | str, console: Console) -> Iterator[None]:
     """Say, where an output is interrupted, that it can be resumed."""
     try:
         yield
@@ -286,7 +285,7 @@ def _how_to_go_on(path: Path | str, tell: Callable[[str], None]) -> Iterator[Non
         stopped = isinstance(error, KeyboardInterrupt)
         if format_of(Path(path)).resumes and (stopped or _is_begun(path)):
             how = "Interrupted." if stopped else "What is finished was kept."
-            tell(f"{how} The same command with --resume goes on with {_shown(path)}.")
+            console.print(f"{how} The same command with --resume goes on with {_shown(path)}.")
         raise
 
 

@@ -5,11 +5,7 @@ from __future__ import annotations
 import io
 import logging
 import os
-import signal
 import sys
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -22,7 +18,7 @@ from ..image.formats import TIMEOUT, as_url
 from ..restoration import Device, DtypeName, HotPixels, Neighbours, Scope, TaskName
 from ..restoration.models import GENERALIST
 from ..settings import HINTS, Preset, Stage, Start
-from .extras import need, one_line, printable, say
+from .extras import need, one_line
 from .restore_options import RestoreOptions, combine_options
 
 app = typer.Typer(
@@ -154,11 +150,11 @@ def train(
         quiet=quiet,
     )
     if add_to is not None:
-        say(f"Run written to {run}. Next: microscopygan synthesize {run} ...")
+        console.print(f"Run written to {run}. Next: microscopygan synthesize {run} ...")
         return
     for line in evaluate_run(trained):
-        say(line)
-    say(f"Run written to {run}. Next: microscopygan report {run}")
+        console.print(line)
+    console.print(f"Run written to {run}. Next: microscopygan report {run}")
 
 
 @app.command()
@@ -182,7 +178,7 @@ def synthesize(
     outputs = [(source, Path(path)) for source, path in pairs]
     written = synthesize_files(run, outputs, defect, seed=seed, draws=draws, overwrite=overwrite)
     for path in written:
-        say(str(path))
+        console.print(str(path))
 
 
 Images = Annotated[
@@ -399,7 +395,7 @@ def evaluate(
         table.add_row(name, f"{spread.mean:.4g}", f"{spread.sd:.3g}")
     console.print(table)
     if lonely := left_out(restored, target):
-        say(f"Left out, without an image of the same name: {', '.join(lonely)}")
+        console.print(f"Left out, without an image of the same name: {', '.join(lonely)}")
 
 
 @app.command()
@@ -413,7 +409,7 @@ def report(
     from ..evaluate.report.page import write_report
 
     path = write_report(run, output or run / "report.html", overwrite=overwrite)
-    say(f"Report written to {path}")
+    console.print(f"Report written to {path}")
 
 
 @app.command()
@@ -443,8 +439,7 @@ def main(arguments: list[str] | None = None) -> Any:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     try:
-        with _terminated_as_interrupted():
-            sys.exit(app(args=arguments, standalone_mode=False))
+        sys.exit(app(args=arguments, standalone_mode=False))
     except _USAGE as error:
         if message := error.format_message():  # none where the help has been shown
             _complain(message)
@@ -459,21 +454,8 @@ def main(arguments: list[str] | None = None) -> Any:
         sys.exit(2)
 
 
-@contextmanager
-def _terminated_as_interrupted() -> Iterator[None]:
-    """End on SIGTERM as on Ctrl-C: outputs are whole or not there, or can be gone on with."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
-
-
 _USAGE: Any = typer.BadParameter.__base__  # what all errors in the use of a command are
 
 
 def _complain(line: str) -> None:
-    print(f"microscopygan: {printable(line)}", file=sys.stderr)
+    print(f"microscopygan: {line}", file=sys.stderr)

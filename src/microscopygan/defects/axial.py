@@ -95,7 +95,7 @@ class Axial(Defect):
 
     name: ClassVar[str] = "axial"
     place: ClassVar[Place] = Place.SAMPLING
-    share: ClassVar[float] = 2.0
+    share: ClassVar[float] = 3.0
     symmetry: ClassVar[Symmetry] = Symmetry.FLIPS
     trace: ClassVar[Trace | None] = EVERYTHING
     ranges: ClassVar[dict[str, Range]] = {

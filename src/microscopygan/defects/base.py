@@ -13,6 +13,7 @@ A defect is one module of this package, and its class there tells all that the p
 ``share``          how often virtual laboratories have it, against the others
 ``usual``          whether nearly every image has some of it
 ``visible``        whether a single image shows it
+``local``          whether a small part of an image shows it
 ``apply``          puts it into a clean plane
 ``target``         what is left once it is undone
 ``calibrate``      parameters from unpaired images; ``calibrate_pairs`` from pairs
@@ -197,6 +198,7 @@ class Defect(BaseModel):
     share: ClassVar[float] = 1.0  # of virtual laboratories, against those of the other defects
     usual: ClassVar[bool] = False  # nearly every image has some of it
     visible: ClassVar[bool] = True  # a single image shows it
+    local: ClassVar[bool] = True  # a small part of an image shows it
 
     @classmethod
     def draw(cls, rng: np.random.Generator, **fixed: Any) -> Self:
@@ -387,6 +389,39 @@ class Defect(BaseModel):
         return non_local_means(plane)
 
 
+def light_path(kinds: Sequence[type[Defect]], *, early: bool = False) -> list[type[Defect]]:
+    """Put defects into the order in which they arise.
+
+    The light's own noise comes before what a camera makes of it; those of one place keep theirs
+    otherwise.
+
+    Parameters
+    ----------
+    kinds : sequence of types
+        In any order.
+    early : bool
+        Whether noise arises before planes are sampled anew.
+
+    Returns
+    -------
+    list of types
+        In the order of the light path.
+
+    Examples
+    --------
+    >>> from microscopygan.defects import all_defects
+    >>> kinds = [all_defects()[name] for name in ("noise", "axial", "haze")]
+    >>> [kind.name for kind in light_path(kinds)]
+    ['haze', 'axial', 'noise']
+    """
+
+    def place(kind: type[Defect]) -> tuple[float, bool]:
+        before = Place.SAMPLING - 0.5 if kind.usual and early else float(kind.place)
+        return before, not kind.usual
+
+    return sorted(kinds, key=place)
+
+
 class Composition(Defect):
     """Several defects, applied one after the other."""
 
@@ -448,7 +483,7 @@ class Composition(Defect):
         >>> [step.name for step in drawn.steps]
         ['haze', 'noise']
         """
-        ordered = sorted(stages, key=lambda stage: stage.place)
+        ordered = light_path(stages)
         return cls(**{"steps": tuple(stage.draw(rng) for stage in ordered), **fixed})
 
     def apply(self, plane: NDArray[np.generic], rng: np.random.Generator) -> Plane:

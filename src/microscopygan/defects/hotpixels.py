@@ -7,40 +7,11 @@ from typing import ClassVar, Self
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
-from scipy import ndimage
 
 from microscopygan.defects.base import Defect, Place, Plane, Planes, Range, as_plane
-from microscopygan.defects.statistics import Floats, check_planes, normalised
+from microscopygan.defects.statistics import check_planes, normalised, outliers
 
-APART = 8.0  # robust standard deviations from its neighbours that make a pixel an outlier
 LEAST = 0.1  # of the range, that an outlier is apart at least
-_AROUND = np.array([[1, 1, 1], [1, 0, 1], [1, 1, 1]], bool)
-
-
-def outliers(plane: NDArray[np.generic]) -> tuple[Floats, NDArray[np.bool_]]:
-    """Find single pixels that stand out from the eight around them.
-
-    Parameters
-    ----------
-    plane : array, shape (Y, X)
-        Any scale.
-
-    Returns
-    -------
-    apart : array, shape (Y, X)
-        Each pixel less the median of those around it.
-    out : array of bool, shape (Y, X)
-        Those farther apart than `APART` robust standard deviations, and beyond the others by more
-        than these differ among themselves.
-    """
-    values = np.asarray(plane, np.float64)
-    around = ndimage.median_filter(values, footprint=_AROUND, mode="reflect")
-    high = ndimage.maximum_filter(values, footprint=_AROUND, mode="reflect")
-    low = ndimage.minimum_filter(values, footprint=_AROUND, mode="reflect")
-    apart = values - around
-    sigma = 1.4826 * float(np.median(np.abs(apart))) + 1e-9
-    beyond = np.maximum(values - high, low - values)
-    return apart, (np.abs(apart) > APART * sigma) & (beyond > high - low)
 
 
 class HotPixels(Defect):
@@ -59,9 +30,20 @@ class HotPixels(Defect):
         1.0, ge=0, le=1e3, description="mean of what hot pixels read too much, intensity units"
     )
 
+    camera: int | None = Field(
+        None, ge=0, description="seed of the places on a camera; None: anew in each image"
+    )
+
+    @classmethod
+    def draw_broad(cls, rng: np.random.Generator) -> Self:
+        """Draw pixels at the same places in every image, or not: see :meth:`Defect.draw_broad`."""
+        return cls.draw(rng, camera=int(rng.integers(2**31)) if rng.random() < 0.5 else None)
+
     def apply(self, plane: NDArray[np.generic], rng: np.random.Generator) -> Plane:
         """Add exponentially distributed light to hot pixels; dead ones read the plane's lowest."""
         array = as_plane(plane)
+        if self.camera is not None:
+            rng = np.random.default_rng([self.camera, *array.shape])
         which = rng.random(array.shape)
         extra = self.brightness * rng.standard_exponential(array.shape)
         lit = np.where(which < self.hot, array + extra, array)

@@ -98,7 +98,7 @@ class LowResolution(Defect):
 
     name: ClassVar[str] = "lowres"
     place: ClassVar[Place] = Place.SAMPLING
-    share: ClassVar[float] = 2.0
+    share: ClassVar[float] = 3.0
     trace: ClassVar[Trace | None] = SPECTRUM
     ranges: ClassVar[dict[str, Range]] = {
         "sigma": Range(0.8, 3.5, "log"),

@@ -94,7 +94,7 @@ class Noise(Defect):
     trace: ClassVar[Trace | None] = EVERYTHING
     spread: ClassVar[float] = 0.0  # each image has its own
     usual: ClassVar[bool] = True
-    share: ClassVar[float] = 4.0
+    share: ClassVar[float] = 6.0
     ranges: ClassVar[dict[str, Range]] = {
         "photons": Range(3.0, 300.0, "log"),
         "read_noise": Range(0.0, 8.0),

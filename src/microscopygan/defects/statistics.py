@@ -28,6 +28,8 @@ BANDS = 24  # frequency bands from 0 to the Nyquist frequency
 POOLED = 6  # blocks a side of a quarter of a spectrum
 LAGS = 12  # rows; longer than the longest sensible step
 APART = (1, 2, 3, 4, 6, 8, 12)  # pixels between the pixels whose differences are compared
+OUTLYING = 8.0  # robust standard deviations from its neighbours that make a pixel an outlier
+_EIGHT = np.array([[1, 1, 1], [1, 0, 1], [1, 1, 1]], bool)
 LEVELS = np.linspace(-0.1, 1.1, 9)  # edges of the intensity bins of the noise curve
 
 # Mean of |x| below its own 90th percentile, for a standard normal x.
@@ -336,6 +338,32 @@ def normalised(plane: NDArray[np.generic]) -> Plane:
     """Bring a plane to its percentile scale, float32."""
     array = np.asarray(plane)
     return np.asarray(percentile_map(array).apply(array), np.float32)
+
+
+def outliers(plane: NDArray[np.generic]) -> tuple[Floats, NDArray[np.bool_]]:
+    """Find single pixels that stand out from the eight around them.
+
+    Parameters
+    ----------
+    plane : array, shape (Y, X)
+        Any scale.
+
+    Returns
+    -------
+    apart : array, shape (Y, X)
+        Each pixel less the median of those around it.
+    out : array of bool, shape (Y, X)
+        Those farther apart than `OUTLYING` robust standard deviations, and beyond the others by
+        more than these differ among themselves.
+    """
+    values = np.asarray(plane, np.float64)
+    around = ndimage.median_filter(values, footprint=_EIGHT, mode="reflect")
+    high = ndimage.maximum_filter(values, footprint=_EIGHT, mode="reflect")
+    low = ndimage.minimum_filter(values, footprint=_EIGHT, mode="reflect")
+    apart = values - around
+    sigma = 1.4826 * float(np.median(np.abs(apart))) + 1e-9
+    beyond = np.maximum(values - high, low - values)
+    return apart, (np.abs(apart) > OUTLYING * sigma) & (beyond > high - low)
 
 
 class Feature(NamedTuple):

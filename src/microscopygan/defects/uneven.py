@@ -63,6 +63,7 @@ class UnevenIllumination(Defect):
 
     name: ClassVar[str] = "uneven"
     place: ClassVar[Place] = Place.GAIN
+    local: ClassVar[bool] = False
     ranges: ClassVar[dict[str, Range]] = {"strength": Range(0.2, 0.9)}
     strength: float = Field(ge=0, le=0.99, description="loss of light at the dimmest point")
 

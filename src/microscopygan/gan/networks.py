@@ -407,7 +407,11 @@ class UNetRestorer(nn.Module):
         )
 
     def forward(self, image: Tensor, hint: Tensor | None = None) -> Tensor:
-        """(B, planes, Y, X) to the middle one; hint (B, hints), 1 for each defect it has."""
+        """(B, planes, Y, X) to the middle one, restored; hint (B, hints), 1 for each defect.
+
+        A single plane stands for those next to it as well.
+        """
+        image = image.expand(-1, self.architecture.planes, -1, -1)
         x1 = self.fine(self.stem(image))  # (B, fine, Y, X)
         x2, shifts = self.down1(x1), list(self.hint) if hint is not None else []
         if hint is not None and shifts:
@@ -482,6 +486,31 @@ def build_restorer(architecture: RestorerArchitecture) -> UNetRestorer | ResNetR
     """Return a restorer of an architecture."""
     kind = UNetRestorer if architecture.network == "unet" else ResNetRestorer
     return kind(architecture)
+
+
+def grown(network: UNetRestorer, architecture: RestorerArchitecture) -> UNetRestorer:
+    """Return a network of more hints and planes that does, blind, what a trained one does.
+
+    Parameters
+    ----------
+    network
+        A trained restorer.
+    architecture
+        As that of `network`, but for ``hints`` and ``planes``.
+    """
+    larger, weights = UNetRestorer(architecture), network.state_dict()
+    stem = torch.zeros_like(larger.stem.weight)
+    middle, own = architecture.planes // 2, network.architecture.planes
+    first = middle - own // 2
+    stem[:, first : first + own] = weights["stem.weight"]
+    weights["stem.weight"] = stem
+    rows = [architecture.hints.index(hint) for hint in network.architecture.hints]
+    for index, hint in enumerate(larger.hint):
+        shifts = torch.zeros_like(hint)
+        shifts[rows] = weights[f"hint.{index}"]
+        weights[f"hint.{index}"] = shifts
+    larger.load_state_dict(weights)
+    return larger
 
 
 class PatchDiscriminator(nn.Module):

@@ -17,8 +17,9 @@ import numpy as np
 from scipy import ndimage
 
 from ..defects import Defect, all_defects
-from ..defects.base import Composition, Place, Range
+from ..defects.base import Composition, Range, light_path
 from ..defects.specimens import SPECIMENS
+from ..diagnosis.features import features, scaled
 from ..diagnosis.parameters import STAGES, Parameter, parameters
 from ..image.intensity import fit_affine, percentile_map
 from ..settings import LaboratorySettings
@@ -32,6 +33,8 @@ _EARLY = 0.15  # share of laboratories whose noise arises before the planes are 
 _SOFT = Range(0.4, 2.0, "log")  # σ in pixels of a microscope that is less sharp
 _MOVED = Range(0.1, 4.0, "log")  # pixels (σ) from one plane to the next
 _BLURRED = Range(0.2, 2.0, "log")  # σ in pixels of the next plane
+_OVERLAID = 0.15  # share of laboratories whose specimens are two structures at once
+_LARGE = 12  # planes of a sort beyond which it is not drawn more often
 _ALONE = 4  # places of the light path from which one stage is drawn at most
 
 
@@ -46,6 +49,8 @@ class Laboratory(NamedTuple):
         (N, Y, X): the planes next to the defective ones, or these themselves.
     alike
         (M, Y, X): clean images on their own scale; all 0 where the laboratory has none.
+    numbers, alike_numbers
+        (N, F), (M, F) of `diagnosis.features`, of the defective and of the clean images.
     strength
         (S,) of `STAGES`: 0 to 60, PSNR in dB of what the stage leaves; 60 where it is absent.
     position
@@ -61,6 +66,8 @@ class Laboratory(NamedTuple):
     before: np.ndarray
     after: np.ndarray
     alike: np.ndarray
+    numbers: np.ndarray
+    alike_numbers: np.ndarray
     strength: np.ndarray
     position: np.ndarray
     lacking: np.ndarray
@@ -75,26 +82,32 @@ class Specimens:
     settings: LaboratorySettings
 
     def draw(self, count: int, rng: np.random.Generator) -> list[np.ndarray]:
-        """Draw square fields of one sort, of one contrast, sharpness and scale."""
-        side, gamma = self.settings.field, rng.uniform(0.6, 1.6) if rng.random() < 0.5 else 1.0
+        """Draw square fields of one sort, of one contrast and sharpness."""
+        gamma = rng.uniform(0.6, 1.6) if rng.random() < 0.5 else 1.0
         soft = _SOFT.value(rng.random()) if rng.random() < 0.3 else 0.0
-        zoom = rng.uniform(0.6, 1.0) if rng.random() < 0.4 else 1.0
+        fields = self._sort(count, rng)
+        if rng.random() < _OVERLAID:
+            weight, others = rng.uniform(0.2, 1.0), self._sort(count, rng)
+            fields = [f + weight * o.T for f, o in zip(fields, others, strict=True)]
+        return [_turned(field, gamma, soft, rng) for field in fields]
+
+    def _sort(self, count: int, rng: np.random.Generator) -> list[np.ndarray]:
+        """Cut squares from planes of one sort, large sorts more often, or simulate them."""
+        side = self.settings.field
         if rng.random() < self.settings.simulated or not self.sorts:
-            fields = _simulated(count, math.ceil(side / zoom), rng)
-        else:
-            planes = self.sorts[int(rng.integers(len(self.sorts)))]
-            fields = [
-                crop([planes[int(rng.integers(len(planes)))]], math.ceil(side / zoom), rng)[0]
-                for _ in range(count)
-            ]
-        return [_turned(resized(f, zoom)[:side, :side], gamma, soft, rng) for f in fields]
+            return _simulated(count, side, rng)
+        shares = np.minimum([len(planes) for planes in self.sorts], _LARGE) ** 2
+        planes = self.sorts[int(rng.choice(len(shares), p=shares / shares.sum()))]
+        return [crop([planes[int(rng.integers(len(planes)))]], side, rng)[0] for _ in range(count)]
 
 
 def _simulated(count: int, side: int, rng: np.random.Generator) -> list[np.ndarray]:
-    """Simulate a few specimens of one kind; the fields are parts of them, flipped later."""
+    """Simulate a specimen of one kind, at a scale of its own; the fields are parts of it."""
     kind = list(SPECIMENS.values())[rng.integers(len(SPECIMENS))]
-    whole = kind((2 * side, 2 * side), rng)
-    return [crop([whole], side, rng)[0] for _ in range(count)]
+    scale, whole_side = rng.uniform(0.5, 1.0), 3 * side // 2
+    whole = kind((math.ceil(whole_side / scale),) * 2, rng)
+    smaller = resized(whole, scale)
+    return [crop([smaller], side, rng)[0] for _ in range(count)]
 
 
 def _turned(plane: np.ndarray, gamma: float, soft: float, rng: np.random.Generator) -> np.ndarray:
@@ -123,14 +136,7 @@ def draw_defect(rng: np.random.Generator) -> Composition | None:
     for kind in kinds:
         if kind.usual and kind not in chosen and rng.random() < _USUAL:
             chosen.append(kind)
-    early = rng.random() < _EARLY
-
-    def place(kind: type[Defect]) -> tuple[float, bool]:
-        """The light's own noise comes before what a camera makes of it."""
-        before = Place.SAMPLING - 0.5 if kind.usual and early else kind.place
-        return before, not kind.usual
-
-    order = sorted(chosen, key=place)
+    order = light_path(chosen, early=bool(rng.random() < _EARLY))
     return Composition(steps=tuple(kind.draw_broad(rng) for kind in order))
 
 
@@ -231,6 +237,8 @@ def draw_laboratory(
         before,
         after,
         alike,
+        np.stack([features(scaled(image)) for image in defective]),
+        np.stack([features(image) for image in alike]),
         strengths(defect, fields[0], rng),
         truth,
         _present(truth) - _present(guessed),
@@ -249,8 +257,8 @@ def _alike(fields: list[np.ndarray], specimens: Specimens, rng: np.random.Genera
     which = rng.random()
     if which < 1 / 3:
         fields = specimens.draw(len(fields), rng)
-    shown = np.stack(fields)
-    return np.asarray(shown if which < 2 / 3 else np.zeros_like(shown), np.float32)
+    shown = np.stack([scaled(field) for field in fields])
+    return shown if which < 2 / 3 else np.zeros_like(shown)
 
 
 @dataclass(frozen=True)

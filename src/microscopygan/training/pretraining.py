@@ -1,211 +1,39 @@
-"""The generalist's training: many specimens, many scales, defects of any microscope.
+"""What ships is trained here, on virtual laboratories: restorers and the encoder of a diagnosis.
 
-Its images are a `Split` as of any training, with physical parameters drawn over their whole
-sensible ranges in place of calibrated ones. Uneven light is no defect here but a property of the
-clean images: a restorer that sees a part of the field cannot tell it from the specimen, and keeps
-it.
+All of them learn from the same laboratories at the same time, for as long as they are given; the
+learning rate falls to the end of that time. A pre-training that was interrupted goes on where it
+last saved.
 """
 
 from __future__ import annotations
 
+import copy
 import csv
 import itertools
-import json
+import math
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import cast
 
 import numpy as np
-from scipy import ndimage
+import torch
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
-from ..datasets.folder import Pair
-from ..defects import Defect, all_defects
-from ..defects.axial import Axial
-from ..defects.base import Composition, Range
-from ..defects.haze import Haze
-from ..defects.lowres import LowResolution
-from ..defects.noise import Noise
-from ..defects.specimens import draw_specimen
+from ..defects import all_defects
 from ..defects.statistics import noisiness
-from ..defects.uneven import UnevenIllumination
-from ..gan.cgan import load_restorer, save_restorer
+from ..diagnosis.parameters import STAGES
+from ..gan.networks import UNetRestorer, fast_arithmetic, place
+from ..image.atomic import whole
 from ..image.intensity import percentile_map
-from ..settings import HINTS, PretrainingSettings, SamplingSettings, Settings
-from .batches import PairBatches, crop, draw_field, resized
-from .export_onnx import export_restorer
-from .run_folder import write_json
-from .split import Split
-from .stages import Trained, begin, model_card, run_restorer, train_defects
-from .validation import Validation, ValidationImages, stack_pairs
+from ..settings import LaboratorySettings, PretrainingSettings
+from .batches import resized
+from .laboratories import Specimens, draw_laboratory
+from .loop import Average
+from .set_encoder import SetEncoder, encoder_loss
 
-SHARES = {
-    "noise": 8,
-    "axial": 4,
-    "lowres": 4,
-    "haze": 1,
-    "noise+axial": 2,
-    "noise+lowres": 2,
-    "noise+haze": 1,
-    "none": 1,
-}  # how often a sample has which defects
-_PHOTONS = Range(2.0, 1000.0, "log")  # from some photons to what the eye calls clean
-_BACKGROUND = Range(0.0, 0.4)
-_SOFTNESS = Range(0.4, 2.5, "log")  # blur of what is clean but for noise, σ in pixels
-
-
-def broad_split(clean: Sequence[np.ndarray], seed: int, settings: PretrainingSettings) -> Split:
-    """Return the images of a pre-training.
-
-    Parameters
-    ----------
-    clean
-        Clean planes (Y, X) in any units; those smaller than a field, and noisy parts of the
-        others, are left out. Half of the rest get another contrast, and some an uneven light.
-    seed
-        Of all draws.
-    settings
-        How many specimens to simulate; two thirds as many fields of two structures are added.
-
-    Returns
-    -------
-    Split
-        Its defects are the names of `SHARES`, each as often as its share. No real defective
-        image and no pair is in it.
-    """
-    rng, side, count = np.random.default_rng([seed, 5]), settings.field, settings.specimens
-    planes = [_lit(field, rng) for plane in clean for field in quiet_fields(plane, settings)]
-    planes += [_specimen(side, rng) for _ in range(count)]
-    planes += [_overlaid(planes, side, rng) for _ in range(2 * count // 3)]
-    soft = [_softer(plane, rng) for plane in planes]
-    split = with_broad_physics(planes, rng, settings)
-    return replace(split, own_clean=split.own_clean | {"noise": soft})
-
-
-def with_broad_physics(
-    planes: list[np.ndarray], rng: np.random.Generator, settings: PretrainingSettings
-) -> Split:
-    """Return a split of clean planes and the physics of any microscope."""
-    names = tuple(name for name, share in SHARES.items() for _ in range(share))
-    drawn = {name: [draw(rng) for _ in range(settings.draws)] for name, draw in _DRAW.items()}
-    images: dict[str, list[np.ndarray]] = {name: [] for name in SHARES}
-    pairs: dict[str, list[Pair]] = {name: [] for name in SHARES}
-    return Split(names, planes, images, images, pairs, pairs, physics=drawn)
-
-
-def defect_split(split: Split, rng: np.random.Generator, settings: PretrainingSettings) -> Split:
-    """Return the images of CIN-GAN's pre-training, from those of the restorer's.
-
-    Its defective images have what plain physics lacks: background light, smooth noise, other
-    interpolations.
-    """
-    side, count, sampling = settings.field, settings.defective, SamplingSettings(zoomed=0.0)
-    fields = {
-        name: [draw_field(split, name, side, rng, sampling)[0] for _ in range(count)]
-        for name in HINTS
-    }
-    plain = {name: [all_defects()[name].draw(rng) for _ in range(settings.draws)] for name in HINTS}
-    pairs: dict[str, list[Pair]] = {name: [] for name in HINTS}
-    images: dict[str, list[np.ndarray]] = {name: [] for name in HINTS}
-    return Split(HINTS, split.clean, images, fields, pairs, pairs, physics=plain)
-
-
-def pretrain(
-    clean: Sequence[np.ndarray],
-    held_out: Sequence[np.ndarray],
-    run: Path,
-    settings: Settings,
-    pretraining: PretrainingSettings | None = None,
-    *,
-    start: Path | None = None,
-    about: Mapping[str, object] | None = None,
-    quiet: bool = False,
-) -> Trained:
-    """Train the restorer, then CIN-GAN, that any adaptation starts from; or go on with it.
-
-    Parameters
-    ----------
-    clean
-        Clean planes (Y, X) to train on.
-    held_out
-        Clean planes whose fields validate the restorer.
-    run
-        Run folder: ``restorer/``, ``restorer.safetensors``, ``restorer.onnx``, ``defects/`` and
-        ``defects.safetensors``.
-    settings
-        Of both stages.
-    pretraining
-        Of the images.
-    start
-        Weights of an earlier restorer to go on from.
-    about
-        What ``run.json`` is to say of the images; the same each time that the run goes on.
-    quiet
-        Show no progress.
-
-    Raises
-    ------
-    ValueError
-        The run was begun with other settings, or other images.
-    """
-    pretraining = pretraining or PretrainingSettings()
-    seconds, begun_at = {}, time.perf_counter()
-    images = held_out_images(held_out, pretraining)
-    training = begin(run, settings, "restorer", resume=run.exists(), quiet=quiet)
-    training = replace(training, resume=True)
-    if training.main:
-        _keep(run / "run.json", dict(about or {}))
-    training.accelerator.wait_for_everyone()
-    split = broad_split(clean, settings.seed, pretraining)
-    validation = Validation(images, run / "restorer", pretraining.validate_every)
-    network = load_restorer(start) if start else None
-    restorer = run_restorer(training, PairBatches(split, settings), None, network, validation)
-    if training.main:
-        save_restorer(run / "restorer.safetensors", restorer)
-        card = model_card(replace(split, defects=HINTS), settings, settings.restorer.steps)
-        export_restorer(restorer, run / "restorer.onnx", card)
-    seconds["restorer"] = time.perf_counter() - begun_at
-    begun_at = time.perf_counter()
-    of_defects = defect_split(split, np.random.default_rng([settings.seed, 7]), pretraining)
-    generator = train_defects(of_defects, training)
-    seconds["defects"] = time.perf_counter() - begun_at
-    if training.main:
-        write_json(run / "run.json", {**(about or {}), "seconds": _seconds(run)})
-    return Trained(run, settings, split, generator, restorer, None, seconds)
-
-
-def _keep(path: Path, about: dict[str, object]) -> None:
-    """Keep what a run is made of before it starts, or check that it goes on with the same."""
-    before = json.loads(path.read_text()) if path.exists() else about
-    for name in ("started_from", "specimens", "clean", "held_out"):
-        if before.get(name) != about.get(name):
-            raise ValueError(f"{path.parent}: cannot go on with other {name}; give another -o")
-    write_json(path, about)
-
-
-def _seconds(run: Path) -> int:
-    """Return the seconds of training of both stages, interrupted or not."""
-    total = 0.0
-    for name in ("restorer", "defects"):
-        with (run / name / "log.csv").open(newline="") as file:
-            total += float(list(csv.DictReader(file))[-1]["seconds"])
-    return round(total)
-
-
-def held_out_images(
-    clean: Sequence[np.ndarray], settings: PretrainingSettings
-) -> dict[str, ValidationImages]:
-    """Return fields of clean planes with each defect, always the same ones."""
-    rng = np.random.default_rng(99)
-    fields = [field for plane in clean for field in quiet_fields(plane, settings)]
-    split = with_broad_physics(fields, rng, settings)
-    side, count = settings.field, settings.validation_fields
-    sampling = SamplingSettings(zoomed=0.0)
-    return {
-        name: stack_pairs(draw_field(split, name, side, rng, sampling) for _ in range(count))
-        for name in SHARES
-        if name != "none"
-    }
+Tensors = dict[str, Tensor]
 
 
 def quiet_fields(
@@ -219,81 +47,258 @@ def quiet_fields(
     side, plane = settings.field, percentile_map(plane).apply(plane)
     fields = []
     for scale in settings.scales:
-        scaled = resized(plane, scale)
-        starts = (range(0, length - side + 1, side * 3 // 4) for length in scaled.shape)
+        smaller = resized(plane, scale)
+        starts = (range(0, length - side + 1, side * 3 // 4) for length in smaller.shape)
         for y, x in itertools.product(*starts):
-            field = scaled[y : y + side, x : x + side]
+            field = smaller[y : y + side, x : x + side]
             if noisiness(field) < settings.noisiest:
-                fields.append(field)
+                fields.append(np.asarray(field, np.float32))
     return fields
 
 
-def _specimen(size: int, rng: np.random.Generator) -> np.ndarray:
-    """Simulate a specimen at a scale of its own."""
-    scale = rng.uniform(0.5, 1.0)
-    side = int(np.ceil(size / scale)) + 1
-    return _lit(resized(draw_specimen((side, side), rng), scale), rng)
+def sorts_of(
+    planes: Sequence[np.ndarray], settings: PretrainingSettings | None = None
+) -> list[list[np.ndarray]]:
+    """Return the quiet fields of each clean image, for `Specimens`; images without are left out."""
+    return [fields for plane in planes if (fields := quiet_fields(plane, settings))]
 
 
-def _overlaid(planes: list[np.ndarray], side: int, rng: np.random.Generator) -> np.ndarray:
-    """Add the light of two structures."""
-    one, other = (crop([planes[rng.integers(len(planes))]], side, rng)[0] for _ in range(2))
-    return np.asarray(one + rng.uniform(0.2, 1.0) * other.T, np.float32)
+class LaboratoryBatches(IterableDataset):  # type: ignore[type-arg]
+    """Laboratories without end for a `DataLoader`, whose workers draw different ones."""
+
+    def __init__(
+        self, specimens: Specimens, settings: LaboratorySettings, seed: int, first: int = 0
+    ) -> None:
+        self.specimens, self.settings, self.seed, self.first = specimens, settings, seed, first
+
+    def __iter__(self) -> Iterator[dict[str, np.ndarray]]:
+        """Yield the arrays of a `Laboratory` by name."""
+        info = get_worker_info()
+        torch.set_num_threads(1)
+        start, step = (0, 1) if info is None else (info.id, info.num_workers)
+        for index in itertools.count(self.first + start, step):
+            rng = np.random.default_rng([self.seed, index])
+            yield draw_laboratory(self.specimens, self.settings, rng)._asdict()
 
 
-def _softer(plane: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Blur a plane as a wide-field microscope or fine sampling does: below noise no defect."""
-    return np.asarray(ndimage.gaussian_filter(plane, _SOFTNESS.value(rng.random())), np.float32)
+def loader(
+    specimens: Specimens,
+    settings: PretrainingSettings,
+    laboratory: LaboratorySettings,
+    seed: int,
+    first: int = 0,
+) -> DataLoader:  # type: ignore[type-arg]
+    """Return batches of laboratories, (L, …) tensors by name, drawn by several processes."""
+    return DataLoader(
+        LaboratoryBatches(specimens, laboratory, seed, first),
+        batch_size=settings.laboratories,
+        num_workers=settings.workers,
+        prefetch_factor=4 if settings.workers else None,
+        pin_memory=torch.cuda.is_available(),
+    )
 
 
-def _lit(plane: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Give half of the planes another contrast, and some an uneven light."""
-    if rng.random() < 0.5:
-        plane = np.clip(plane, 0, None) ** rng.uniform(0.6, 1.6)
-    if rng.random() < 0.25:
-        plane = UnevenIllumination.draw(rng).apply(plane, rng)
-    return plane.astype(np.float32)
+class Pupil:
+    """A network in pre-training: its weights, their average, its optimiser and its loss."""
+
+    def __init__(
+        self,
+        network: nn.Module,
+        loss: Callable[[nn.Module, Tensors], Tensor],
+        rate: float,
+        settings: PretrainingSettings,
+    ) -> None:
+        self.network, self.loss, self.rate, self.settings = network, loss, rate, settings
+        self.optimizer = torch.optim.AdamW(
+            network.parameters(), lr=rate, betas=(0.9, 0.99), weight_decay=1e-4
+        )
+        self.average = Average(network, settings.ema)
+
+    def step(self, batch: Tensors, progress: float, step: int) -> float:
+        """Update once at `progress`, 0 to 1, of the time; return the loss."""
+        rising = min(1, (step + 1) / self.settings.warm_up)
+        falling = max(0.5 * (1 + math.cos(math.pi * progress)), self.settings.last_rate)
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.rate * rising * falling
+        device = next(self.network.parameters()).device
+        with fast_arithmetic(device):
+            loss = self.loss(self.network, batch)
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
+        self.optimizer.step()
+        self.average.update(self.network, step)
+        return float(loss.detach())
+
+    def averaged(self) -> nn.Module:
+        """Return a copy with the averaged weights, on the processor."""
+        return copy.deepcopy(self.average.network).cpu().eval()
+
+    def state(self) -> dict[str, object]:
+        """Return all that going on needs."""
+        return {
+            "network": self.network.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "average": self.average.network.state_dict(),
+        }
+
+    def load(self, state: dict[str, object]) -> None:
+        """Go on from a `state`."""
+        self.network.load_state_dict(cast(dict[str, Tensor], state["network"]))
+        self.optimizer.load_state_dict(cast(dict[str, object], state["optimizer"]))
+        self.average.network.load_state_dict(cast(dict[str, Tensor], state["average"]))
 
 
-def _noise(rng: np.random.Generator) -> Defect:
-    """Draw noise; one time in six a little smooth, as after a resampling."""
-    background = _BACKGROUND.value(rng.random()) if rng.random() < 0.5 else 0.0
-    photons = _PHOTONS.value(rng.random() ** 1.5)
-    noise = Noise.draw(rng, photons=photons, background=background)
-    if rng.random() > 1 / 6:
-        return noise
-    return Composition(steps=(noise, LowResolution(sigma=rng.uniform(0.4, 0.8), photons=None)))
+def restorer_loss(floor: float, faint: float, hinted: float) -> Callable[..., Tensor]:
+    """Return the loss of a restorer: the log RMSE of each image, see `gan.losses.log_error`.
+
+    Laboratories with a stage that shows only in a whole image are left out.
+
+    Parameters
+    ----------
+    floor
+        RMSE below which errors lose weight.
+    faint
+        PSNR in dB of the stages that are no longer hinted at.
+    hinted
+        Share of the images with a hint.
+    """
+    local = torch.tensor([all_defects()[name].local for name in STAGES])
+
+    def loss(network: nn.Module, batch: Tensors) -> Tensor:
+        planes = torch.stack((batch["before"], batch["defective"], batch["after"]), 2)
+        count = planes.shape[1]
+        x, y = planes.flatten(0, 1), batch["clean"].flatten(0, 1)[:, None]  # (B, 3, Y, X)
+        there = (batch["strength"] < faint).float()  # (L, S)
+        weight = 1 - (there * (~local).to(there)).amax(1)
+        hint = there.repeat_interleave(count, 0)
+        hint = hint * (torch.rand(len(x), 1, device=x.device) < hinted)
+        gain = torch.exp(0.2 * torch.randn(len(x), 1, 1, 1, device=x.device))
+        offset = 0.03 * torch.randn(len(x), 1, 1, 1, device=x.device)
+        x, y = gain * x + offset, gain * y + offset
+        x, y = x.contiguous(memory_format=torch.channels_last), y
+        restored = network(x, hint).float()
+        errors = 0.5 * (restored - y).pow(2).mean((1, 2, 3)).add(floor**2).log()
+        weight = weight.repeat_interleave(count, 0)
+        mean: Tensor = (errors * weight).sum() / weight.sum().clamp(min=1)
+        return mean
+
+    return loss
 
 
-def _axial(rng: np.random.Generator) -> Defect:
-    return Axial.draw(rng, order=1 if rng.random() < 0.7 else 3)
+def diagnosis_loss(faint: float) -> Callable[..., Tensor]:
+    """Return the loss of a set encoder on sets of one to all images, see `encoder_loss`."""
+
+    def loss(network: nn.Module, batch: Tensors) -> Tensor:
+        images = batch["defective"]
+        count = int(torch.randint(1, images.shape[1] + 1, ()))
+        logits = network(
+            images[:, :count].clamp(-2, 6),
+            batch["numbers"][:, :count],
+            batch["alike"],
+            batch["alike_numbers"],
+        )
+        return encoder_loss(logits, batch["strength"], batch["position"], faint)
+
+    return loss
 
 
-def _lowres(rng: np.random.Generator) -> Defect:
-    return LowResolution.draw(rng)
+def pretrain(
+    specimens: Specimens,
+    pupils: dict[str, Pupil],
+    run: Path,
+    settings: PretrainingSettings,
+    laboratory: LaboratorySettings,
+    *,
+    seconds: float,
+    seed: int = 0,
+    device: torch.device | None = None,
+    say: Callable[[str], None] = print,
+) -> dict[str, Pupil]:
+    """Train all pupils on the same laboratories, or go on with it.
+
+    Parameters
+    ----------
+    specimens
+        Clean planes.
+    pupils
+        By name.
+    run
+        Gets ``log.csv`` and ``state.pt``.
+    settings, laboratory
+        Numbers and shares.
+    seconds
+        Of training in all, those before an interruption included.
+    seed
+        Of all draws.
+    device
+        To train on.
+    say
+        Gets a line now and then.
+
+    Returns
+    -------
+    dict
+        The pupils.
+    """
+    device = device or torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    run.mkdir(parents=True, exist_ok=True)
+    for pupil in pupils.values():
+        place(pupil.network, device)
+        place(pupil.average.network, device)
+    step, spent = _resume(pupils, run / "state.pt")
+    batches = iter(loader(specimens, settings, laboratory, seed, step * settings.laboratories))
+    rows: list[dict[str, float]] = []
+    began = saved = time.perf_counter()
+    while True:
+        batch = {name: t.to(device, non_blocking=True) for name, t in next(batches).items()}
+        now = time.perf_counter()
+        progress = min(1.0, (spent + now - began) / seconds)
+        losses = {name: pupil.step(batch, progress, step) for name, pupil in pupils.items()}
+        step += 1
+        rows.append({"step": step, "seconds": spent + now - began, **losses})
+        if step % settings.log_every == 0:
+            recent = rows[-settings.log_every :]
+            means = {name: np.mean([row[name] for row in recent]) for name in rows[-1]}
+            said = ", ".join(f"{name} {value:.3f}" for name, value in means.items())
+            say(said)
+        over = progress >= 1
+        if over or now - saved > settings.save_seconds:
+            _save(pupils, run, step, spent + now - began, rows)
+            saved, rows = time.perf_counter(), []
+        if over:
+            return pupils
 
 
-def _haze(rng: np.random.Generator) -> Defect:
-    return Haze.draw(rng)
+def _resume(pupils: dict[str, Pupil], path: Path) -> tuple[int, float]:
+    if not path.exists():
+        return 0, 0.0
+    state = torch.load(path, map_location="cpu", weights_only=True)
+    for name, pupil in pupils.items():
+        pupil.load(state[name])
+    return int(state["step"]), float(state["seconds"])
 
 
-def _noise_last(first: Callable[[np.random.Generator], Defect], swap: float = 0.0) -> _Draw:
-    """Return what draws a defect and noise, which comes first in a share `swap` of the draws."""
+def _save(
+    pupils: dict[str, Pupil], run: Path, step: int, seconds: float, rows: list[dict[str, float]]
+) -> None:
+    states = {name: copy.deepcopy(pupil.state()) for name, pupil in pupils.items()}
+    with whole(run / "state.pt") as part:
+        torch.save({**states, "step": step, "seconds": seconds}, part)
+    new = not (run / "log.csv").exists()
+    with (run / "log.csv").open("a", newline="") as file:
+        writer = csv.DictWriter(file, rows[0] if rows else ["step"])
+        if new:
+            writer.writeheader()
+        writer.writerows(rows)
 
-    def draw(rng: np.random.Generator) -> Defect:
-        steps = (first(rng), _noise(rng))
-        return Composition(steps=steps[::-1] if rng.random() < swap else steps)
 
-    return draw
+def restorer_pupil(network: UNetRestorer, settings: PretrainingSettings) -> Pupil:
+    """Return a restorer to pre-train."""
+    loss = restorer_loss(settings.error_floor, settings.faint, settings.hinted)
+    return Pupil(network, loss, settings.restorer_rate, settings)
 
 
-_Draw = Callable[[np.random.Generator], Defect]
-_DRAW: dict[str, _Draw] = {
-    "noise": _noise,
-    "axial": _axial,
-    "lowres": _lowres,
-    "haze": _haze,
-    "noise+axial": _noise_last(_axial, swap=0.5),  # planes may be interpolated after noise
-    "noise+lowres": _noise_last(_lowres),
-    "noise+haze": _noise_last(_haze),
-}
+def encoder_pupil(settings: PretrainingSettings) -> Pupil:
+    """Return a set encoder to pre-train."""
+    return Pupil(SetEncoder(), diagnosis_loss(settings.faint), settings.encoder_rate, settings)

@@ -95,8 +95,7 @@ class LocalFolder:
 
     def resumes(self) -> bool:
         """Tell whether an unfinished output can be gone on with."""
-        own = not self.part.is_symlink()
-        return own and any((self.part / "0" / name).exists() for name in ZARR_METADATA)
+        return any((self.part / "0" / name).exists() for name in ZARR_METADATA)
 
     def clear(self) -> None:
         """Remove what is unfinished."""

@@ -1,0 +1,143 @@
+"""Waves of one frequency in images: how they look, and how they are found.
+
+The frequency looked for is that whose power stands out most from that of its neighbours, in the
+mean spectrum of the defective planes and not in that of the clean ones.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import fft, ndimage
+
+from microscopygan.defects.statistics import (
+    Floats,
+    Plane,
+    Planes,
+    check_planes,
+    frequency_radius,
+    normalised,
+    power_spectrum,
+)
+
+SLOWEST = 0.03  # cycles per pixel; slower waves are the specimen's, or uneven light
+AROUND, CORE = 9, 5  # frequencies a side that a peak is compared with, and that it fills
+STANDS_OUT = 10.0  # times the highest of them, to count as a wave
+ZOOM = np.linspace(-1, 1, 17)  # places around a peak, in steps of the spectrum
+LARGEST = 512  # pixels; side of the part that is looked at
+_RING = np.pad(np.zeros((CORE, CORE), bool), (AROUND - CORE) // 2, constant_values=True)
+
+
+def wave(shape: tuple[int, ...], down: float, right: float, phase: float = 0.0) -> Floats:
+    """A wave of amplitude 1 over a plane (Y, X); frequencies in cycles per pixel, phase in radians.
+
+    Examples
+    --------
+    >>> wave((1, 4), down=0.0, right=0.25).round(6).tolist()
+    [[1.0, 0.0, -1.0, -0.0]]
+    """
+    y, x = np.arange(shape[0])[:, None], np.arange(shape[1])[None, :]
+    return np.asarray(np.cos(2 * np.pi * (down * y + right * x) + phase))
+
+
+def find_wave(clean: Planes, defective: Planes) -> tuple[float, float, list[float]]:
+    """Find the wave that all defective planes have.
+
+    Parameters
+    ----------
+    clean, defective : sequences of arrays, each (Y, X)
+        Unpaired planes in any units; they may differ in size, the smallest decides how sharply
+        frequencies are told apart.
+
+    Returns
+    -------
+    down, right : float
+        Frequency along each axis, cycles per pixel.
+    heights : list of float
+        Amplitude in each defective plane, in its range.
+    """
+    check_planes("clean", clean, 32)
+    check_planes("defective", defective, 32)
+    sides = [side for plane in [*clean, *defective] for side in np.shape(plane)]
+    side = min(LARGEST, *sides)
+    planes = [_crop(plane, side) for plane in defective]
+    plain = _prominence([_crop(plane, side) for plane in clean])
+    excess = _prominence(planes) / np.maximum(plain, 1)
+    down, right = _sharpened(planes, excess)
+    return down, right, [_height(plane, down, right) for plane in planes]
+
+
+def strongest_wave(plane: Plane) -> tuple[float, float, float, float]:
+    """Look for the wave that stands out most.
+
+    Parameters
+    ----------
+    plane : array, shape (Y, X)
+        Any scale.
+
+    Returns
+    -------
+    prominence : float
+        Its power over the highest of the frequencies around it.
+    down, right : float
+        Its frequency along each axis, cycles per pixel, to the next place of the spectrum.
+    height : float
+        Its amplitude, in the plane's units.
+    """
+    crop = np.asarray(plane, np.float64) - plane.mean()
+    prominence = _prominence([crop])
+    row, column = np.unravel_index(int(np.argmax(prominence)), prominence.shape)
+    down, right = float(fft.fftfreq(len(crop))[row]), float(fft.rfftfreq(crop.shape[1])[column])
+    return float(prominence.max()), down, right, _height(crop, down, right)
+
+
+def outstanding(plane: Plane) -> tuple[float, float] | None:
+    """Return the frequency along each axis that stands out in a plane (Y, X); None if none does.
+
+    Examples
+    --------
+    >>> outstanding(np.zeros((64, 64), np.float32)) is None
+    True
+    """
+    crop = np.asarray(plane, np.float64) - plane.mean()
+    prominence = _prominence([crop])
+    return None if prominence.max() < STANDS_OUT else _sharpened([crop], prominence)
+
+
+def _crop(plane: NDArray[np.generic], side: int) -> Floats:
+    """The middle of a plane on its percentile scale, less its mean."""
+    scaled = normalised(plane).astype(np.float64)
+    y, x = ((length - side) // 2 for length in scaled.shape)
+    crop = scaled[y : y + side, x : x + side]
+    return np.asarray(crop - crop.mean())
+
+
+def _prominence(planes: list[Floats]) -> Floats:
+    """Mean power over the highest of the frequencies around it; 0 where waves are slow."""
+    power = np.mean([power_spectrum(plane, half=True) for plane in planes], axis=0)
+    around = ndimage.maximum_filter(power, footprint=_RING, mode="wrap")
+    ratio = power / (around + 1e-6 * around.mean() + 1e-12)
+    shape = (planes[0].shape[0], planes[0].shape[1])
+    return np.where(frequency_radius(shape, half=True) > SLOWEST, ratio, 0.0)
+
+
+def _sharpened(planes: list[Floats], prominence: Floats) -> tuple[float, float]:
+    """Frequency of the highest peak, between the places of the spectrum."""
+    rows, columns = planes[0].shape
+    row, column = np.unravel_index(int(np.argmax(prominence)), prominence.shape)
+    down, right = float(fft.fftfreq(rows)[row]), float(fft.rfftfreq(columns)[column])
+    trials = [(down + y / rows, right + x / columns) for y in ZOOM for x in ZOOM]
+    total = [sum(_height(plane, *trial) ** 2 for plane in planes[:16]) for trial in trials]
+    best = trials[int(np.argmax(total))]
+    return float(np.clip(best[0], -0.5, 0.5)), float(np.clip(best[1], -0.5, 0.5))
+
+
+def _height(plane: Floats, down: float, right: float) -> float:
+    """Amplitude of a wave, under a Hann window."""
+    windows = [np.hanning(side) for side in plane.shape]
+    waves = [
+        window * np.exp(-2j * np.pi * frequency * np.arange(window.size))
+        for window, frequency in zip(windows, (down, right), strict=True)
+    ]
+    total = windows[0].sum() * windows[1].sum()
+    return float(2 * np.abs(waves[0] @ plane @ waves[1]) / total)

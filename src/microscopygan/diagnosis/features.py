@@ -1,0 +1,112 @@
+"""What is measured on a square of an image before the set encoder sees it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from ..defects import all_defects
+from ..defects.statistics import Floats, MeanSpectrum, Medians, outliers
+from ..defects.waves import strongest_wave
+from ..image.intensity import percentile_map
+
+SIDE = 128  # pixels of a square
+QUANTILES = (0, 0.1, 1, 5, 10, 25, 50, 75, 90, 95, 99, 99.5, 99.9, 100)  # per cent
+LINES = (1, 2, 4)  # apart, of the lines whose gain and offset are compared
+_AROUND = 4.0  # pixels (σ) of the light that fringes are looked for in
+
+Plane = NDArray[np.float32]
+
+
+def scaled(square: NDArray[np.generic]) -> Plane:
+    """Bring a square to its own percentile scale, as the encoder sees it, within -2 to 6."""
+    array = np.asarray(square, np.float32)
+    return np.asarray(np.clip(percentile_map(array).apply(array), -2, 6), np.float32)
+
+
+@cache
+def _traces() -> tuple[Callable[[Plane], Floats], ...]:
+    """Every statistic in which some defect shows in unpaired images, each once."""
+    found: dict[Callable[[Plane], Floats], None] = {}
+    for kind in all_defects().values():
+        if isinstance(kind.trace, Medians):
+            found |= dict.fromkeys(feature.measure for feature in kind.trace.features)
+        elif isinstance(kind.trace, MeanSpectrum):
+            found[kind.trace.measure] = None
+    return tuple(found)
+
+
+def _grey_values(square: Plane) -> Floats:
+    """Quantiles; shares of the least and the greatest value, and of values, in decades."""
+    ends = [np.count_nonzero(square == end) for end in (square.min(), square.max())]
+    counts = np.log10(np.array([*ends, np.unique(square).size]) / square.size)
+    return np.concatenate([np.percentile(square, QUANTILES), counts])
+
+
+def _lines(square: Plane) -> Floats:
+    """Log spreads of gain and offset between lines some way apart, of rows and of columns."""
+    found = []
+    for lines in (square, square.T):
+        for apart in LINES:
+            x, y = lines[:-apart].astype(np.float64), lines[apart:].astype(np.float64)
+            x_mean, y_mean = x.mean(1, keepdims=True), y.mean(1, keepdims=True)
+            both = ((x - x_mean) * (y - y_mean)).mean(1)
+            gain = both / (x.var(1) + 1e-3)
+            offset = (y_mean - x_mean)[:, 0]
+            left = ((y - y_mean) - gain[:, None] * (x - x_mean)).std(1)
+            found += [np.median(np.abs(gain - np.median(gain))), np.median(np.abs(offset))]
+            found += [np.median(left), offset.std()]
+    return np.asarray(np.log(np.array(found) + 1e-4) / 4)
+
+
+def _waves(square: Plane) -> Floats:
+    """How far the strongest wave stands out, its frequency and height: added, and multiplied."""
+    around = ndimage.gaussian_filter(square, _AROUND)
+    relative = np.clip(around / 0.1, 0, 1) * (square / np.maximum(around, 0.05) - 1)
+    found = []
+    for plane in (square, np.clip(relative, -1, 1)):
+        prominence, down, right, height = strongest_wave(plane)
+        found += [np.log(prominence + 1e-3) / 4, 2 * down, 2 * right, np.log(height + 1e-3) / 4]
+    return np.array(found)
+
+
+def _outliers(square: Plane) -> Floats:
+    """Shares of bright and of dark outliers in decades, and how bright the former are."""
+    apart, out = outliers(square)
+    bright, dark = apart[out & (apart > 0)], np.count_nonzero(out & (apart < 0))
+    shares = np.log10(np.array([bright.size, dark]) / square.size + 1e-5)
+    return np.array([*shares, float(bright.mean()) if bright.size else 0.0])
+
+
+def features(square: Plane) -> NDArray[np.float32]:
+    """Measure all in which some defect shows.
+
+    Parameters
+    ----------
+    square : array, shape (128, 128)
+        As :func:`scaled` gives it.
+
+    Returns
+    -------
+    array, shape (count(),), float32
+        Grey values, differences between lines, waves, outliers, and the statistics of all traces.
+        0 where a value is not known.
+
+    Examples
+    --------
+    >>> features(np.zeros((SIDE, SIDE), np.float32)).shape == (count(),)
+    True
+    """
+    measures = (_grey_values, _lines, _waves, _outliers, *_traces())
+    measured = np.concatenate([measure(square) for measure in measures])
+    return np.asarray(np.nan_to_num(np.clip(measured, -20, 20)), np.float32)
+
+
+@cache
+def count() -> int:
+    """Return how many numbers :func:`features` gives."""
+    return len(features(np.zeros((SIDE, SIDE), np.float32)))
