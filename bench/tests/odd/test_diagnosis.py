@@ -16,8 +16,11 @@ from microscopygan_bench.odd import diagnosis
 def diagnose(defective: Sequence[np.ndarray], clean: Sequence[np.ndarray] = ()) -> SimpleNamespace:
     """Say stripes where clean images are given, else hum."""
     stage = "stripes" if clean else "hum"
-    finding = SimpleNamespace(stage=stage, probability=0.9, describe=lambda: f"{len(defective)} of")
-    return SimpleNamespace(present=(finding,))
+    finding, other = (
+        SimpleNamespace(stage=name, probability=p, describe=lambda: f"{len(defective)} of")
+        for name, p in ((stage, 0.9), ("hum" if clean else "stripes", 0.25))
+    )
+    return SimpleNamespace(present=(finding,), findings=(finding, other))
 
 
 def test_every_kind_of_clean_images_is_tried(data: Path) -> None:
@@ -25,6 +28,7 @@ def test_every_kind_of_clean_images_is_tried(data: Path) -> None:
     assert printed[0] == "rows: stripes"
     assert [line.split()[0] for line in printed[1:4]] == ["like", "unlike", "none"]
     assert printed[1].startswith("    like   90% 10 of  (")
+    assert printed[3].startswith("    none   90% 10 of; missed: stripes 25%  (")
     totals = [line.split() for line in printed[-3:]]
     assert totals == [["like", *"111"], ["unlike", *"111"], ["none", *"111"]]
 

@@ -33,7 +33,7 @@ _ITERATIONS = (5, 10, 20, 40)
 _WEIGHTS = (0.03, 0.06, 0.12)
 _OUTLIER = 6.0  # robust standard deviations from its neighbours' median
 _SMOOTH = 2.0  # pixels; σ of what counts as light where a fixed pattern is measured
-_LIMIT = 900.0  # seconds that a peer may take
+_LIMIT = 3600.0  # seconds that a peer may take
 
 
 def methods(family: Family, images: FamilyImages, kernel: Plane | None) -> dict[str, Restore]:

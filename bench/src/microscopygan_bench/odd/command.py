@@ -36,7 +36,7 @@ from microscopygan_bench.odd.tables import Results, conditions, gains, shares, s
 from microscopygan_bench.restoration_speed import install_peer
 
 DIAGNOSIS = "diagnosis"  # a row that is printed, not kept
-OVERHEAD = 25.0  # seconds that a cell takes besides its training, about
+OVERHEAD = 20.0  # seconds that a cell takes besides its training, about
 _FIGURES = re.compile(r"(<!-- figures -->\n).*?(<!-- /figures -->)", re.DOTALL)
 
 

@@ -53,7 +53,9 @@ def lines(data: Path, families: Iterable[str], diagnose: Diagnose) -> Iterator[s
             for k, some in enumerate((present & there, present - there, there - present)):
                 hits[name][k] += len(some)
             said = "; ".join(f"{f.probability:.0%} {f.describe()}" for f in found.present)
-            yield f"    {name:7}{said or 'nothing'}  ({seconds:.1f} s)"
+            missed = [f for f in found.findings if f.stage in there - present]
+            lacks = "".join(f"; missed: {f.stage} {f.probability:.0%}" for f in missed)
+            yield f"    {name:7}{said or 'nothing'}{lacks}  ({seconds:.1f} s)"
     yield "stages     right  besides  missed"
     yield from (f"    {name:7}{a:5}{b:9}{c:8}" for name, (a, b, c) in hits.items())
 

@@ -71,7 +71,7 @@ ROWS: dict[str, Row] = {
         unpaired=100,
         clean="like",
         times=2,
-        only=("scmos", "rows", "jitter", "motion", "hot"),
+        only=("rows", "jitter", "motion"),
     ),
 }
 OURS = tuple(n for n, row in ROWS.items() if row.kind == "trained" and not row.draws)
