@@ -246,3 +246,12 @@ def test_the_picture_is_what_its_script_makes(tmp_path: Path) -> None:
 def test_the_first_page_shows_the_three_commands_first() -> None:
     first = blocks(REPOSITORY / "README.md")[0]
     assert [parse(words[1:]) for words in lines(first.text)] == ["restore", "train", "restore"]
+
+
+def test_the_tests_that_a_page_names_exist() -> None:
+    named = re.findall(
+        r"`(tests/[\w/]+\.py)::(\w+)`", (REPOSITORY / "docs" / "files.md").read_text("utf-8")
+    )
+    assert len(named) > 50
+    for file, name in named:
+        assert f"def {name}(" in (REPOSITORY / file).read_text("utf-8"), (file, name)

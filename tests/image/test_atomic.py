@@ -5,6 +5,7 @@ import pickle
 import re
 import socket
 import subprocess
+import time
 from itertools import product
 from pathlib import Path
 
@@ -172,6 +173,18 @@ def test_the_lock_of_a_process_that_ended_is_taken_over(tmp_path, owner, runs):
         assert json.loads(lock.read_text()) == owner
     else:
         write(tmp_path / "a.npy", Image(PLANE, "YX"))
+        assert [p.name for p in tmp_path.iterdir()] == ["a.npy"]
+
+
+def test_an_empty_lock_is_taken_over(tmp_path):
+    """One that stays so: its process ended between making and writing it."""
+    lock = tmp_path / ".a.npy.lock"
+    for content in (b"", b"\0" * 40):
+        lock.write_bytes(content)
+        with pytest.raises(FileExistsError, match="the only run that writes it"):
+            write(tmp_path / "a.npy", Image(PLANE, "YX"), overwrite=True)
+        os.utime(lock, (time.time() - 60,) * 2)
+        write(tmp_path / "a.npy", Image(PLANE, "YX"), overwrite=True)
         assert [p.name for p in tmp_path.iterdir()] == ["a.npy"]
 
 
