@@ -10,6 +10,7 @@ FOLDER = Path(__file__).resolve().parents[1] / "examples"
 # script: its arguments, and what it writes
 SCRIPTS = {
     "restore.py": ([], ["restored.ome.tif", "careful.ome.tif"]),
+    "diagnose.py": ([], ["diagnosis.json"]),
     "folder.py": ([], ["restored_folder/neubias_bacteria_thin.tif"]),
     "huge_zarr.py": ([], ["huge_restored.ome.zarr/zarr.json"]),
     "ten_pairs.py": (["0.1"], ["ten_pairs_run/restorer.onnx"]),

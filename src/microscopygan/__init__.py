@@ -1,8 +1,9 @@
 """MicroscopyGAN: restore microscopy images when there is hardly any training data.
 
 Importing this package loads neither PyTorch nor ONNX Runtime; `restore` and `load` do the
-restoring, `train` and `load_dataset` the training, everything else is in the rooms (see
-ARCHITECTURE.md). The one thing that importing does is to switch ONNX Runtime's telemetry off.
+restoring, `diagnose` says what is wrong, `train` and `load_dataset` do the training, everything
+else is in the rooms (see ARCHITECTURE.md). The one thing that importing does is to switch ONNX
+Runtime's telemetry off.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from .restoration.api import load as load
     from .restoration.api import restore as restore
     from .restoration.api import restore_file as restore_file
+    from .restoration.diagnosed import diagnose as diagnose
     from .restoration.model import Restorer as Restorer
     from .settings import Settings as Settings
     from .settings import make_settings as make_settings
@@ -52,6 +54,7 @@ _ROOMS = {
     "Image": "image.formats",
     "Restorer": "restoration.model",
     "Settings": "settings",
+    "diagnose": "restoration.diagnosed",
     "load": "restoration.api",
     "load_dataset": "datasets.folder",
     "make_settings": "settings",
@@ -69,6 +72,7 @@ __all__ = [
     "Restorer",
     "Settings",
     "__version__",
+    "diagnose",
     "load",
     "load_dataset",
     "make_settings",

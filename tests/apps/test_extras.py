@@ -39,6 +39,7 @@ COMMANDS = {
     "demo": (["-o", "FOLDER/demo"], "train"),
     "train": (["FOLDER", "-o", "FOLDER/run"], "train"),
     "synthesize": (["FOLDER", "IMAGE", "--defect", "noise", "-o", "FOLDER/made"], "train"),
+    "diagnose": (["IMAGE"], "evaluate"),
     "restore": (["IMAGE", "-o", "FOLDER/restored.npy"], None),
     "export": (["generalist", "-o", "FOLDER/model.zip"], "export"),
     "evaluate": (["IMAGE", "IMAGE"], "evaluate"),
@@ -113,6 +114,7 @@ def test_a_base_installation_works_or_says_what_to_install(call, name: str) -> N
         (["IMAGE", "-o", "FOLDER/out.zarr", "--scheduler", "tcp://localhost:1"], "cluster"),
         (["https://localhost:1/image.zarr", "-o", "FOLDER/out"], "remote"),
         (["FOLDER/image.czi", "-o", "FOLDER/out"], "vendor"),
+        (["IMAGE", "-o", "FOLDER/out.npy", "--defect", "auto"], "evaluate"),
     ],
 )
 def test_what_an_option_or_a_format_needs_is_said(tmp_path: Path, arguments, extra: str) -> None:
@@ -120,7 +122,7 @@ def test_what_an_option_or_a_format_needs_is_said(tmp_path: Path, arguments, ext
     (tmp_path / "image.czi").write_bytes(b"ZISRAWFILE")
     words = [w.replace("IMAGE", "FOLDER/image.npy") for w in arguments]
     words = [w.replace("FOLDER", str(tmp_path)) for w in words]
-    hidden = {"dask", "distributed", "fsspec", "aiohttp", "s3fs", "bioio", "bioio_czi"}
+    hidden = {"dask", "distributed", "fsspec", "aiohttp", "s3fs", "bioio", "bioio_czi", "scipy"}
     done = run_without(hidden, ["restore", *words, "--quiet"])
     assert done.returncode == 2
     (line,) = done.stderr.splitlines()

@@ -1,6 +1,11 @@
-import numpy as np
+import json
+from types import SimpleNamespace
 
-from microscopygan.diagnosis.encoder import read_set
+import numpy as np
+import pytest
+
+from microscopygan.diagnosis import encoder
+from microscopygan.diagnosis.encoder import KEY, read_set
 from microscopygan.diagnosis.parameters import parameters
 
 
@@ -21,3 +26,32 @@ def test_clean_images_are_looked_at() -> None:
     alone = read_set(images, [], np.random.default_rng(1)).stages
     beside = read_set(images, clean, np.random.default_rng(1)).stages
     assert not np.allclose(alone, beside)
+
+
+@pytest.mark.parametrize(
+    ("images", "squares", "largest"),
+    [(1, 6, 1), (3, 18, 3), (10, 20, 5), (24, 24, 8), (100, 24, 8)],
+)
+def test_the_more_images_the_fewer_squares_of_each(
+    monkeypatch, images: int, squares: int, largest: int
+) -> None:
+    """At most 24 squares in all, so that a diagnosis takes as long for ten images as for a folder.
+
+    Sets are of one size, or differ by one.
+    """
+    shapes = []
+
+    class Session:
+        def get_modelmeta(self) -> SimpleNamespace:
+            about = json.dumps([{"name": "noise", "parameters": {}}])
+            return SimpleNamespace(custom_metadata_map={KEY: about})
+
+        def run(self, wanted: None, feed: dict[str, np.ndarray]) -> list[np.ndarray]:
+            shapes.append(feed["images"].shape)
+            return [np.zeros((len(feed["images"]), 1), np.float32)]
+
+    monkeypatch.setattr(encoder, "_session", Session)
+    planes = [np.random.default_rng(k).random((400, 300)) for k in range(images)]
+    encoder.read_set(planes, [], np.random.default_rng(0))
+    assert sum(places * number for places, number, *_ in shapes) == squares
+    assert {number for _, number, *_ in shapes} == {largest}

@@ -3,7 +3,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from microscopygan.image.intensity import AffineMap, fit_affine, percentile_map, to_dtype
+from microscopygan.image.intensity import (
+    AffineMap,
+    cut_off,
+    find_hot_pixels,
+    fit_affine,
+    percentile_map,
+    to_dtype,
+)
 
 DTYPES = ["uint8", "int8", "uint16", "int32", "uint32", "int64", "float16", "float32", "float64"]
 
@@ -112,3 +119,40 @@ def test_a_flat_image_has_no_gain_to_fit() -> None:
     flat, y = np.full(9, 3.0), np.arange(9.0)
     assert fit_affine(flat, y).apply(flat) == pytest.approx(np.full(9, 4.0))
     assert fit_affine(flat, y, flat=1.0).gain == 1
+
+
+@given(st.integers(0, 99), st.sampled_from([np.uint8, np.uint16, np.float32]))
+def test_pixels_pile_up_where_they_are_cut_off(seed: int, dtype: type) -> None:
+    """Noise about structures, cut off at its 97th percentile, or not at all."""
+    rng = np.random.default_rng(seed)
+    light = 40 + 60 * rng.random((64, 64)) ** 2
+    plane = np.clip(rng.normal(light, 9), 0, 255).astype(dtype)
+    assert cut_off(plane, "highest") == 0
+    top = np.percentile(plane, 97).astype(dtype)
+    share = cut_off(np.minimum(plane, top), "highest")
+    assert share == np.mean(plane >= top)
+    assert cut_off(-np.minimum(plane, top).astype(np.float64), "lowest") == share
+
+
+@pytest.mark.parametrize("mean", [0.2, 1, 4, 30, 300])
+def test_photon_counts_are_not_cut_off_at_the_brightest(mean: float) -> None:
+    counts = np.random.default_rng(0).poisson(mean, (256, 256))
+    assert cut_off(counts, "highest") == 0
+    assert cut_off(100 * counts, "highest") == 0
+
+
+def test_a_constant_image_is_not_cut_off() -> None:
+    assert cut_off(np.full((8, 8), 3), "highest") == 0
+
+
+def test_hot_pixels_are_clear_where_a_few_stand_alone() -> None:
+    plane = np.random.default_rng(0).poisson(200, (128, 128)).astype(np.uint16)
+    assert not find_hot_pixels([plane]).clear
+    plane[::20, ::20] = 5000
+    found = find_hot_pixels([plane, plane])
+    assert found.clear
+    assert (found.number, found.size) == (98, 2 * 128 * 128)
+    spots = plane.copy()
+    for axis in (0, 1):  # two pixels a side, as optics leave them
+        spots = np.maximum(spots, np.roll(spots, 1, axis))
+    assert not find_hot_pixels([spots]).few

@@ -10,7 +10,7 @@ from hypothesis.extra.numpy import arrays
 from scipy import ndimage
 
 from microscopygan.image.formats import Image, read, write
-from microscopygan.image.intensity import percentile_map
+from microscopygan.image.intensity import cut_off, percentile_map
 from microscopygan.restoration import intensity_maps
 from microscopygan.restoration.api import restore, restore_file
 from microscopygan.restoration.intensity_maps import (
@@ -320,3 +320,15 @@ def test_correlation_reads_a_few_fields() -> None:
     endless = Endless()
     plane_correlation(Image(endless, "ZYX"), "Z")
     assert endless.read == 6 * 2 * 512 * 512
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int16", "uint16", "float32"])
+@pytest.mark.parametrize("top", [90, 180, 1000])
+def test_the_part_that_is_cut_off_is_that_of_the_pixels(dtype: str, top: int) -> None:
+    """Counted from histograms, from sorted pixels, and by `cut_off` from the array."""
+    light = np.random.default_rng(0).gamma(3, 20, (3, 64, 70))
+    array = np.clip(light, 0, min(top, np.iinfo(dtype).max if dtype != "float32" else top))
+    stack = Image(array.astype(dtype), "ZYX")
+    scale = Scales(stack, "volume", 1, 99.8)[()]
+    assert scale.cut_off == cut_off(stack.array, "highest")
+    assert (scale.cut_off > 0) == (top < 1000)

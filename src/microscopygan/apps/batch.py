@@ -33,7 +33,12 @@ from .extras import one_line
 if TYPE_CHECKING:
     from ..restoration.model import Restorer
 
-_FAILURES = (ValueError, OSError, MemoryError, ModuleNotFoundError)  # of an image or its output
+FAILURES = (
+    ValueError,
+    OSError,
+    MemoryError,
+    ModuleNotFoundError,
+)  # what an image or its output may raise
 _OF_MODEL = {"device", "defect", "strength"}
 _TILE = 256  # pixels; side of the plane by which the speed of a model is measured
 
@@ -103,7 +108,7 @@ def restore_batch(
         try:
             with _progress(_shown(source), quiet or as_json) as bar, _how_to_go_on(path, console):
                 done = restore_file(source, path, progress=bar, **options)
-        except _FAILURES as error:
+        except FAILURES as error:
             failures[source] = error
             about["error"] = one_line(error)
         else:
@@ -119,15 +124,15 @@ def restore_batch(
             break
     if failures and len(pairs) == 1:
         raise failures[source]
-    _list(failures, len(waiting))
+    list_failures(failures, len(waiting), "restored")
     return failures
 
 
-def _list(failures: dict[Path | str, Exception], number: int) -> None:
-    """Print to the error stream which of so many images could not be restored, and why."""
+def list_failures(failures: dict[Path | str, Exception], number: int, done: str) -> None:
+    """Print to the error stream which of so many images could not be ``done``, and why."""
     if not failures:
         return
-    print(f"microscopygan: {len(failures)} of {number} images not restored:", file=sys.stderr)
+    print(f"microscopygan: {len(failures)} of {number} images not {done}:", file=sys.stderr)
     for source, error in failures.items():
         line = one_line(error)
         named = line if _shown(source) in line else f"{_shown(source)}: {line}"

@@ -186,7 +186,7 @@ Images = Annotated[
 ]
 Hint = Annotated[
     str | None,
-    typer.Option("--defect", help=f"What they have, by commas: {', '.join(HINTS)}."),
+    typer.Option("--defect", help=f"What they have, by commas: {', '.join(HINTS)}; or auto."),
 ]
 Strength = Annotated[float, typer.Option(help="0 (the input) to 1 (restored).")]
 Task = Annotated[TaskName, typer.Option(help="Plane by plane, or stacks become isotropic.")]
@@ -318,6 +318,53 @@ def _given(context: typer.Context) -> tuple[dict[str, Any], dict[str, Any]]:
         if source is not None and name in RestoreOptions.model_fields:
             by_source.setdefault(source.name, {})[name] = value
     return by_source["COMMANDLINE"], by_source["ENVIRONMENT"]
+
+
+@app.command()
+def diagnose(
+    images: Images,
+    clean: Annotated[
+        str | None, typer.Option(help="Clean images, a folder: best of the same specimen.")
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", help="HTML file to make, with pictures.")
+    ] = None,
+    each: Annotated[
+        bool, typer.Option("--each", help="Judge each image by itself, not all together.")
+    ] = False,
+    axes: Axes = None,
+    model: Model = GENERALIST,
+    seed: Seed = 0,
+    this_file: ThisFile = False,
+    overwrite: Overwrite = False,
+    quiet: Quiet = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="One JSON object a line for each diagnosis.")
+    ] = False,
+) -> None:
+    """Say what is wrong with images of one laboratory, and what undoes it.
+
+    Exit code 0: all are read. 1: some of several are not. 2: wrong usage, or the
+    only one is not.
+    """
+    need("evaluate", "a diagnosis")
+    from .diagnosis import diagnose_batch
+
+    failures = diagnose_batch(
+        images,
+        clean,
+        output,
+        each=each,
+        axes=axes,
+        model=model,
+        seed=seed,
+        this_file=this_file,
+        overwrite=overwrite,
+        quiet=quiet,
+        as_json=as_json,
+    )
+    if failures:
+        raise typer.Exit(1)
 
 
 @app.command()

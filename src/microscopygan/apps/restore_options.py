@@ -51,7 +51,7 @@ class RestoreOptions(BaseModel):
     model: str = Field(
         GENERALIST, description="one that ships, restorer.onnx of a run, or a package"
     )
-    defect: str | None = Field(None, description="what the images have: noise,axial")
+    defect: str | None = Field(None, description="what the images have: noise,axial; or auto")
     strength: float = Field(1.0, ge=0, le=1, description="0 (the input) to 1 (restored)")
     task: TaskName = Field("plane", description="plane by plane, or stacks become isotropic")
     axes: str | None = Field(None, description="letters of TCZYX")

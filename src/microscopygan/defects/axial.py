@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 from scipy import ndimage
-from scipy.interpolate import make_interp_spline
 
 from microscopygan.defects.base import (
     Defect,
@@ -74,6 +73,8 @@ def axial_subsampling(
     >>> axial_subsampling(ramp, sigma_z=0, step=4)[:, 0].tolist()
     [0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0]
     """
+    from scipy.interpolate import make_interp_spline  # which takes long to import
+
     array = as_plane(plane)
     require("sigma_z", sigma_z, 0.0)
     require("step", step, 1, array.shape[0])

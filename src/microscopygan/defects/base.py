@@ -14,6 +14,8 @@ A defect is one module of this package, and its class there tells all that the p
 ``usual``          whether nearly every image has some of it
 ``visible``        whether a single image shows it
 ``local``          whether a small part of an image shows it
+``remedy``         what undoes it, where that is not a restorer
+``seen``           what a closed form sees of it in images
 ``apply``          puts it into a clean plane
 ``target``         what is left once it is undone
 ``calibrate``      parameters from unpaired images; ``calibrate_pairs`` from pairs
@@ -199,6 +201,7 @@ class Defect(BaseModel):
     usual: ClassVar[bool] = False  # nearly every image has some of it
     visible: ClassVar[bool] = True  # a single image shows it
     local: ClassVar[bool] = True  # a small part of an image shows it
+    remedy: ClassVar[str] = ""  # what undoes it, where that is not a restorer
 
     @classmethod
     def draw(cls, rng: np.random.Generator, **fixed: Any) -> Self:
@@ -324,6 +327,22 @@ class Defect(BaseModel):
             Lower case, without a full stop.
         """
         raise NotImplementedError(f"{type(self).__name__} defines no describe()")
+
+    @classmethod
+    def seen(cls, planes: Planes) -> str | None:
+        """Say what a closed form sees of it for certain, as :meth:`describe` does.
+
+        Parameters
+        ----------
+        planes : sequence of arrays, each (Y, X)
+            Finite planes of one detector, in any units.
+
+        Returns
+        -------
+        str or None
+            None where it sees nothing, or where there is no closed form.
+        """
+        return None
 
     @classmethod
     def calibrate(cls, clean: Planes, defective: Planes, rng: np.random.Generator) -> list[Self]:

@@ -10,6 +10,7 @@ from pydantic import Field
 
 from microscopygan.defects.base import Defect, Place, Plane, Planes, Range, as_plane
 from microscopygan.defects.statistics import check_planes, normalised, outliers
+from microscopygan.image.intensity import find_hot_pixels
 
 LEAST = 0.1  # of the range, that an outlier is apart at least
 
@@ -19,6 +20,9 @@ class HotPixels(Defect):
 
     name: ClassVar[str] = "hotpixels"
     place: ClassVar[Place] = Place.SENSOR
+    remedy: ClassVar[str] = (
+        "restore takes single bright ones out before the network, and mends them (--hot-pixels)"
+    )
     ranges: ClassVar[dict[str, Range]] = {
         "hot": Range(1e-4, 0.03, "log"),
         "dead": Range(1e-5, 0.01, "log"),
@@ -60,6 +64,23 @@ class HotPixels(Defect):
         """
         bright = f"{100 * self.brightness:.2g} % of the range too bright"
         return f"hot pixels: {100 * self.hot:.2g} % of them, {bright}, {100 * self.dead:.2g} % dead"
+
+    @classmethod
+    def seen(cls, planes: Planes) -> str | None:
+        """Count the bright ones that restoring mends: see :meth:`Defect.seen`.
+
+        Examples
+        --------
+        >>> plane = np.random.default_rng(0).normal(100, 5, (100, 100))
+        >>> plane[::20, ::20] = 900
+        >>> HotPixels.seen([plane])
+        'hot pixels: 0.25 % of them, single and far brighter than all around them'
+        """
+        found = find_hot_pixels([np.asarray(plane) for plane in planes])
+        if not found.clear:
+            return None
+        share = 100 * found.number / found.size
+        return f"hot pixels: {share:.2g} % of them, single and far brighter than all around them"
 
     @classmethod
     def calibrate(cls, clean: Planes, defective: Planes, rng: np.random.Generator) -> list[Self]:

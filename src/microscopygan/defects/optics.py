@@ -7,7 +7,6 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import signal
 
 from microscopygan.defects.base import Plane, as_plane, require
 
@@ -97,6 +96,8 @@ def convolve(plane: NDArray[np.generic], kernel: NDArray[np.float64]) -> Plane:
     >>> convolve(np.ones((8, 8)), np.ones((3, 3))).round(5).mean()
     np.float32(1.0)
     """
+    from scipy import signal  # which takes long to import
+
     array = as_plane(plane)
     border = [(side // 2, side // 2) for side in kernel.shape]
     padded = np.pad(array.astype(np.float64), border, mode="symmetric")

@@ -10,6 +10,7 @@ from pydantic import Field
 
 from microscopygan.defects.base import Defect, Place, Plane, Planes, Range, as_plane
 from microscopygan.defects.statistics import check_planes
+from microscopygan.image.intensity import cut_off
 
 FEWEST = 1e-4  # share of pixels at the highest value below which an image is not saturated
 
@@ -19,6 +20,7 @@ class Saturation(Defect):
 
     name: ClassVar[str] = "saturation"
     place: ClassVar[Place] = Place.DIGITAL
+    remedy: ClassVar[str] = "nothing brings back what was not counted; expose for less time"
     ranges: ClassVar[dict[str, Range]] = {"level": Range(0.3, 0.95)}
     level: float = Field(gt=0, le=100, description="highest intensity counted, intensity units")
 
@@ -35,6 +37,24 @@ class Saturation(Defect):
         'saturation: cut off at 70 % of the brightest'
         """
         return f"saturation: cut off at {100 * self.level:.3g} % of the brightest"
+
+    @classmethod
+    def seen(cls, planes: Planes) -> str | None:
+        """Say how many pixels are cut off: see :meth:`Defect.seen`.
+
+        Examples
+        --------
+        >>> Saturation.seen([np.minimum(np.linspace(0, 1000, 10_000).reshape(100, 100), 800)])
+        'saturation: 20 % of the pixels have the highest value, 800'
+        """
+        shares = [cut_off(np.asarray(plane), "highest") for plane in planes]
+        if not any(shares):
+            return None
+        values = sorted({f"{np.max(p):.6g}" for p, n in zip(planes, shares, strict=True) if n})
+        which = f", {values[0]}" if len(values) == 1 else " of their image"
+        return (
+            f"saturation: {100 * np.mean(shares):.2g} % of the pixels have the highest value{which}"
+        )
 
     @classmethod
     def calibrate(cls, clean: Planes, defective: Planes, rng: np.random.Generator) -> list[Self]:

@@ -7,7 +7,6 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
-from scipy.spatial import cKDTree
 
 from microscopygan.defects.base import Plane
 
@@ -196,6 +195,8 @@ def membranes(shape: tuple[int, int], rng: np.random.Generator) -> Plane:
     """
     _check_shape(shape)
     size = rng.uniform(0.12, 0.3) * min(200, *shape)
+    from scipy.spatial import cKDTree  # which takes long to import
+
     rows, columns = (np.arange(-2 * size, side + 2 * size, size) for side in shape)
     seeds = np.stack(np.meshgrid(rows, columns, indexing="ij"), axis=-1).astype(np.float64)
     seeds[::2, :, 1] += size / 2

@@ -18,7 +18,6 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 from scipy import ndimage
-from scipy.optimize import nnls
 
 from microscopygan.defects.base import (
     Defect,
@@ -262,6 +261,8 @@ def _excess(contrast: Floats, plain: Floats, axis: int) -> Floats:
 
 def _spreads(excess: Floats, length: float) -> tuple[Floats, float]:
     """Gain and offset that explain the excess best, and what they leave of it."""
+    from scipy.optimize import nnls  # which takes long to import
+
     levels = np.clip([(low + high) / 2 for low, high in pairwise(LEVELS)], 0, None)
     lags = np.array(APART, np.float64)
     alike = np.exp(-((lags / length) ** 2) / 4) if length else np.zeros(lags.size)

@@ -64,6 +64,9 @@ class UnevenIllumination(Defect):
     name: ClassVar[str] = "uneven"
     place: ClassVar[Place] = Place.GAIN
     local: ClassVar[bool] = False
+    remedy: ClassVar[str] = (
+        "restore keeps it: divide by an image of an even field, or train on ten such images"
+    )
     ranges: ClassVar[dict[str, Range]] = {"strength": Range(0.2, 0.9)}
     strength: float = Field(ge=0, le=0.99, description="loss of light at the dimmest point")
 

@@ -17,7 +17,9 @@ KEY = "stages"  # of the file's metadata: the stages and parameters that it was 
 _AT_ONCE = 2  # places of the field of view that go through the network at a time
 _SETS = 3  # of images, where there are more than go into one
 _LARGEST = 8  # images of a set
-_PLACES = 4  # of the field of view looked at
+_SQUARES = 24  # looked at, of all images; one of each at least
+_PLACES = 6  # of the field of view looked at, at most
+_TRIED = 16  # places of which the liveliest are looked at
 _ALIKE = 6  # squares of clean images
 
 Plane = NDArray[np.generic]
@@ -48,6 +50,7 @@ def _session():  # type: ignore[no-untyped-def]
 
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # it costs others
     path = files("microscopygan") / "weights" / "encoder.onnx"
     return onnxruntime.InferenceSession(path.read_bytes(), options, ["CPUExecutionProvider"])
 
@@ -72,8 +75,10 @@ def read_set(
     alike = np.stack(theirs) if theirs else np.zeros((1, SIDE, SIDE), np.float32)
     alike_numbers = np.stack([features(square) for square in alike])
     logits = []
-    for images in _sets(defective, rng):
-        squares = np.stack([_squares(images, place) for place in _places(images, rng)])
+    sets = _sets(defective, rng)
+    count = min(_PLACES, max(1, _SQUARES // sum(map(len, sets))))
+    for images in sets:
+        squares = np.stack([_squares(images, place) for place in _places(images, count, rng)])
         numbers = np.stack([[features(square) for square in some] for some in squares])
         for first in range(0, len(squares), _AT_ONCE):
             part = slice(first, first + _AT_ONCE)
@@ -114,25 +119,25 @@ def _sets(planes: Sequence[Plane], rng: np.random.Generator) -> list[list[Plane]
         shapes.setdefault(np.shape(plane), []).append(plane)
     sets = []
     for same in sorted(shapes.values(), key=len, reverse=True):
-        order = rng.permutation(len(same))
-        for first in range(0, len(same), _LARGEST):
-            sets.append([same[int(k)] for k in order[first : first + _LARGEST]])
+        order = rng.permutation(len(same))[: _SETS * _LARGEST]
+        for part in np.array_split(order, -(-len(order) // _LARGEST)):
+            sets.append([same[int(k)] for k in part])
     return sets[:_SETS]
 
 
-def _places(images: Sequence[Plane], rng: np.random.Generator) -> list[tuple[int, int]]:
+def _places(images: Sequence[Plane], count: int, rng: np.random.Generator) -> list[tuple[int, int]]:
     """Choose corners of squares: on a grid, the liveliest ones."""
     height, width = images[0].shape
     rows, columns = (_corners(length) for length in (height, width))
     corners = [(y, x) for y in rows for x in columns]
-    corners = [corners[int(k)] for k in rng.permutation(len(corners))[: 4 * _PLACES]]
+    corners = [corners[int(k)] for k in rng.permutation(len(corners))[:_TRIED]]
 
     def light(corner: tuple[int, int]) -> float:
         y, x = corner
         squares = [np.asarray(i[y : y + SIDE, x : x + SIDE], np.float32) for i in images[:4]]
         return float(np.mean([square.std() for square in squares]))
 
-    return sorted(corners, key=light, reverse=True)[:_PLACES]
+    return sorted(corners, key=light, reverse=True)[:count]
 
 
 def _corners(length: int) -> list[int]:
@@ -154,4 +159,4 @@ def _cut(image: Plane, place: tuple[int, int]) -> NDArray[np.float32]:
 
 
 def _liveliest(plane: Plane, rng: np.random.Generator) -> NDArray[np.float32]:
-    return scaled(_cut(plane, _places([plane], rng)[0]))
+    return scaled(_cut(plane, _places([plane], 1, rng)[0]))

@@ -1,12 +1,24 @@
-"""Intensity scales: to about 0..1 and back, and into the dtype of a file."""
+"""Intensity scales: to about 0..1 and back, and into the dtype of a file; what cannot be light.
 
-from collections.abc import Callable
+Pixels that pile up at one end of the grey values were cut off there; single ones that stand out
+from all around them, as optics never leave them so, are hot.
+"""
+
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 _PART = 2**15  # pixels that are computed at a time: what fits a processor's cache
+_COUNTED = 2**18  # pixels that are counted at a time
+NEAR = 0.02  # of the range of grey values: what lies next to its end
+_PILED = 1e-4  # part of the pixels, at the end, that is a pile
+_CHANCE = 8  # pixels there that are none yet
+_FAR = 3.1  # times the 99th percentile of the differences to the neighbours: 8 sd of normal noise
+_FEWEST, _RAREST, _MOST = 4, 2e-5, 0.02  # number and parts of the pixels that are a diagnosis
+_ALONE = 0.2  # of the difference: what its neighbours may differ; optics spread more
 
 
 @dataclass(frozen=True)
@@ -173,6 +185,168 @@ def to_dtype(array: np.ndarray, dtype: DTypeLike) -> np.ndarray:
     if int(high) > info.max:  # 64-bit limits are no float64; the next one below fits
         high = np.nextafter(high, 0)
     return _by_parts(array, wanted, lambda part: np.clip(np.rint(part), low, high))
+
+
+def piled_up(count: int, near: int, size: int) -> float:
+    """Return the part of the pixels that are cut off at an end of the grey values, 0 to 1.
+
+    Parameters
+    ----------
+    count
+        Pixels of the highest (or of the lowest) value.
+    near
+        Other pixels within 2 % of the range from it, or of the next value; what is not cut off
+        thins out there.
+    size
+        All pixels.
+
+    Returns
+    -------
+    float
+        ``count / size``; 0 where these are no more than thinning out leaves.
+
+    Examples
+    --------
+    >>> piled_up(count=5_000, near=900, size=1_000_000), piled_up(3, 20, 1_000_000)
+    (0.005, 0.0)
+    """
+    return count / size if count > max(_PILED * size, near + _CHANCE) else 0.0
+
+
+def cut_off(array: np.ndarray, end: Literal["highest", "lowest"]) -> float:
+    """Return the part of the pixels that are cut off at the highest or at the lowest value.
+
+    Parameters
+    ----------
+    array
+        Any shape, units and real dtype, finite; constant arrays are not cut off.
+    end
+        Which.
+
+    Examples
+    --------
+    >>> ramp = np.linspace(0, 1, 10_000)
+    >>> cut_off(ramp, "highest"), round(cut_off(np.minimum(ramp, 0.9), "highest"), 3)
+    (0.0, 0.1)
+    """
+    low, high = float(array.min()), float(array.max())
+    if low == high:
+        return 0.0
+    flat = array.reshape(-1)
+    parts = [flat[start : start + _COUNTED] for start in range(0, flat.size, _COUNTED)]
+    outermost, reach = (np.max, np.greater_equal) if end == "highest" else (np.min, np.less_equal)
+    last, other = (high, low) if end == "highest" else (low, high)
+
+    def number(edge: float) -> int:
+        return sum(int(np.count_nonzero(reach(part, edge))) for part in parts)
+
+    count, within = number(last), number(last + NEAR * (other - last))
+    if within == count:
+        others = (part[part != last] for part in parts)
+        within = number(float(outermost([outermost(part) for part in others if part.size])))
+    return piled_up(count, within - count, array.size)
+
+
+def isolation(padded: np.ndarray) -> tuple[NDArray[np.float32], ...]:
+    """Compare the pixels of a plane, given with a margin of 1, with their eight neighbours.
+
+    Returns
+    -------
+    difference
+        Of the pixel to the median of its neighbours.
+    spread
+        Of the second brightest of these to the second darkest.
+    median
+        Of the neighbours.
+    """
+    height, width = padded.shape[0] - 2, padded.shape[1] - 2
+    around = np.stack(
+        [
+            padded[i : i + height, j : j + width].astype(np.float32)
+            for i in range(3)
+            for j in range(3)
+            if (i, j) != (1, 1)
+        ]
+    )
+    around.sort(axis=0)
+    median = (around[3] + around[4]) / 2
+    return padded[1:-1, 1:-1].astype(np.float32) - median, around[6] - around[1], median
+
+
+def alone(
+    difference: NDArray[np.float32], spread: NDArray[np.float32], threshold: float
+) -> NDArray[np.bool_]:
+    """Return which pixels are hot: far brighter than their neighbours, which do not differ so.
+
+    Parameters
+    ----------
+    difference, spread
+        As `isolation` gives them.
+    threshold
+        See `find_hot_pixels`.
+    """
+    return np.asarray((difference > threshold) & (spread < _ALONE * difference))
+
+
+class HotPixelCount(NamedTuple):
+    """What `find_hot_pixels` finds.
+
+    Attributes
+    ----------
+    threshold
+        How much brighter than the median of its neighbours a hot pixel is, in grey values.
+    number, size
+        Of hot pixels, and of all.
+    """
+
+    threshold: float
+    number: int
+    size: int
+
+    @property
+    def clear(self) -> bool:
+        """Whether they are hot pixels beyond doubt: more than chance leaves, and still few."""
+        return bool(max(_FEWEST, _RAREST * self.size) <= self.number <= _MOST * self.size)
+
+    @property
+    def few(self) -> bool:
+        """Whether there are some, but no more than are mended."""
+        return bool(0 < self.number <= _MOST * self.size)
+
+
+def find_hot_pixels(planes: Sequence[np.ndarray]) -> HotPixelCount:
+    """Count the hot pixels of planes of one detector.
+
+    Parameters
+    ----------
+    planes
+        (Y, X), any real dtype and units; NaN and infinite pixels are none.
+
+    Returns
+    -------
+    HotPixelCount
+
+    Examples
+    --------
+    >>> plane = np.random.default_rng(0).normal(100, 5, (64, 64))
+    >>> plane[7, 8] = 900
+    >>> find_hot_pixels([plane]).number
+    1
+    """
+    margins: list[Literal["reflect", "edge"]] = [
+        "reflect" if min(plane.shape) > 1 else "edge" for plane in planes
+    ]
+    padded = [np.pad(p, 1, mode=margin) for p, margin in zip(planes, margins, strict=True)]
+    compared = [isolation(plane) for plane in padded]
+    differences = np.concatenate([difference.ravel() for difference, _, _ in compared])
+    spreads = np.concatenate([spread.ravel() for _, spread, _ in compared])
+    finite = np.isfinite(differences)
+    if not finite.any():
+        return HotPixelCount(np.inf, 0, max(differences.size, 1))
+    usual = float(np.percentile(np.abs(differences[finite]), 99))
+    threshold = _FAR * max(usual, 1e-12 if planes[0].dtype.kind == "f" else 1.0)
+    hot = finite & alone(differences, spreads, threshold)
+    return HotPixelCount(threshold, int(hot.sum()), differences.size)
 
 
 def _by_parts(

@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -39,6 +39,9 @@ from .model import Restorer
 from .models import GENERALIST
 from .plan import free_memory, plan, processors
 from .tasks import Options, Task, choose_task, few_levels, output_pixel_size
+
+if TYPE_CHECKING:
+    from ..diagnosis import Diagnosis
 
 _CLUSTER_MEMORY = 2 * 10**9  # bytes for each thread of a cluster
 _MOST_PLANES = 50  # times as many as the input; more are questioned
@@ -187,11 +190,13 @@ def restore(
     if task == "axial" and pixel_size is None:
         _question_planes(opened)
     restorer = load(model, device=device, threads=threads, defect=defect, strength=strength)
+    restorer, found = _with_hint(opened, restorer, options.channels)
     restored, notes = _restored(opened, restorer, options, memory, progress)
     if not isinstance(image, Image):
         return restored
     size = output_pixel_size(opened, options)
-    return replace(opened, array=restored, pixel_size=size, notes=(*opened.notes, *notes))
+    notes = (*opened.notes, *notes, *_found_note(found, restorer))
+    return replace(opened, array=restored, pixel_size=size, notes=notes)
 
 
 def restore_file(
@@ -299,7 +304,7 @@ def restore_file(
     use: dict[str, Any] = {"defect": defect, "strength": strength, "timeout": timeout}
     restorer = load(model, device=device, threads=share, **use)
     if restorer is model and share < restorer.threads:
-        same = (restorer.hint, restorer.strength, restorer.timeout)
+        same = (restorer.defect, restorer.strength, restorer.timeout)
         restorer = Restorer(restorer.path, restorer.device, share, *same)
     options = Options(
         task,
@@ -310,11 +315,12 @@ def restore_file(
         hot_pixels,
         neighbours,
     )
+    restorer, found = _with_hint(image, restorer, options.channels)
     job_task = choose_task(image, restorer, options)
     job_task.scales.measure()  # once, for all workers and for the provenance
     if memory is None:
         memory = free_memory() // 2 if scheduler is None else _CLUSTER_MEMORY
-    header = _header(image, job_task, restorer, options)
+    header = _header(image, job_task, restorer, options, found)
     about = _fingerprint(image, job_task, restorer, options)
     if resume:
         check_resumed(output, about, timeout)
@@ -323,7 +329,8 @@ def restore_file(
         job = _job(image, job_task, restorer, about, target, memory // workers)
         _run(job, workers, scheduler, counting(job, progress), timeout)
     seconds = time.perf_counter() - start
-    notes = (*image.notes, *_notes(image, restorer, job_task), *_not_kept(image, output))
+    notes = (*image.notes, *_found_note(found, restorer), *_notes(image, restorer, job_task))
+    notes += _not_kept(image, output)
     return Restored(output, math.prod(job_task.shape), seconds, notes)
 
 
@@ -461,7 +468,9 @@ def _share(threads: int | None, workers: int, scheduler: str | None) -> int:
     return threads or (1 if scheduler is not None else max(1, processors() // workers))
 
 
-def _header(image: Image, task: Task, restorer: Restorer, options: Options) -> Header:
+def _header(
+    image: Image, task: Task, restorer: Restorer, options: Options, found: Diagnosis | None
+) -> Header:
     """Describe the output, and how it came about."""
     card = restorer.card
     provenance = {
@@ -479,6 +488,7 @@ def _header(image: Image, task: Task, restorer: Restorer, options: Options) -> H
         "input": Path(str(image.source)).name,
         "settings": asdict(options),
         "intensity": _maps(task.scales),
+        "found": _provenance(found, task.scales),
     }
     if task.neighbours is not None:
         provenance["neighbours"] = task.neighbours.stated()
@@ -489,6 +499,49 @@ def _header(image: Image, task: Task, restorer: Restorer, options: Options) -> H
         pixel_size=output_pixel_size(image, options),
         provenance=image.provenance | {"restoration": provenance},
     )
+
+
+def _with_hint(
+    image: Image, restorer: Restorer, channels: tuple[int, ...] | None
+) -> tuple[Restorer, Diagnosis | None]:
+    """Find out what an image has, where that is wanted, and tell the network."""
+    if not restorer.finds_hint:
+        return restorer, None
+    if isinstance(image.array, DaskSource):
+        raise ValueError(
+            "defect: expected names for a Dask array, of which nothing is computed yet, got "
+            f"'auto'; give some of {', '.join(restorer.card.hints)}, or none"
+        )
+    try:
+        from .diagnosed import found_in  # which needs SciPy, and takes long to import
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError(
+            f"defect: auto needs {error.name}, which is not installed; try: pip install "
+            "'microscopygan[evaluate]'"
+        ) from error
+    found = found_in(image, channels)
+    named = [one.stage for one in found.present if one.stage in restorer.card.hints]
+    return restorer.with_hint(named, restorer.strength), found
+
+
+def _found_note(found: Diagnosis | None, restorer: Restorer) -> tuple[str, ...]:
+    """Say what was found, and what of it the network was told."""
+    if found is None:
+        return ()
+    shares = {one.stage: f"{one.stage} ({100 * one.probability:.0f} %)" for one in found.present}
+    told = ", ".join(shares[name] for name in restorer.hint) or "nothing"
+    others = ", ".join(shares[name] for name in shares if name not in restorer.hint)
+    more = f" Found, but not known to the model: {others}." if others else ""
+    return (f"Found and told to the network: {told}.{more}",)
+
+
+def _provenance(found: Diagnosis | None, scales: Scales) -> dict[str, object]:
+    """State what was found in the input."""
+    cut_off = max((scale.cut_off for scale in scales.values()), default=0.0)
+    about: dict[str, object] = {"part at the highest value": round(cut_off, 6)} if cut_off else {}
+    if found is not None:
+        about["defects"] = {one.stage: round(one.probability, 3) for one in found.findings}
+    return about
 
 
 def _maps(scales: Scales) -> dict[str, object]:
@@ -602,6 +655,12 @@ def _notes(image: Image, restorer: Restorer, task: Task) -> tuple[str, ...]:
         notes.append(
             "NaN or infinite pixels were left out of statistics and network, and are the same in "
             "the output."
+        )
+    cut = max((scale.cut_off for scale in scales.values()), default=0.0)
+    if cut:
+        notes.append(
+            f"{100 * cut:.2g} % of the pixels have the highest grey value: light beyond it was not "
+            "counted, and is not brought back."
         )
     constant = sum(scale.constant for scale in scales.values())
     if constant:

@@ -17,7 +17,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..image.image import Image, Lazy
-from ..image.intensity import AffineMap
+from ..image.intensity import (
+    NEAR,
+    AffineMap,
+    HotPixelCount,
+    alone,
+    cut_off,
+    find_hot_pixels,
+    isolation,
+    piled_up,
+)
 from ..image.lazy import plain_region, region_shape
 from ..image.tiles import Region, region_size
 from . import HotPixels, Neighbours, Scope
@@ -29,9 +38,6 @@ STREAMED = 2**31  # pixels of 8- or 16-bit integers that are counted at most
 _PIECE = 2**22  # pixels read at once
 _STRIP = 2**20  # pixels read at once for a sample of an array without chunks
 _PLANES, _PIXELS = 8, 2**22  # that the diagnosis looks at
-_FAR = 3.1  # times the 99th percentile of the differences to the neighbours: 8 sd of normal noise
-_ALONE = 0.2  # of the difference: what its neighbours may differ; optics spread more
-_FEWEST, _RAREST, _MOST = 4, 2e-5, 0.02  # number and parts of the pixels that are a diagnosis
 _ROWS = 128  # rows that are looked at together
 _PAIRS, _FIELD = 6, 512  # pairs of planes that are compared, and the side of what is read of them
 _CELL = 32  # pixels; wider structures, such as uneven light, do not count
@@ -53,12 +59,15 @@ class Scale:
         All pixels (or all that were sampled) are the same, so that there is nothing to restore.
     masked
         Some are NaN or infinite, and left out.
+    cut_off
+        The part of the pixels (or of the sample) that is cut off at the highest value, 0 to 1.
     """
 
     map: AffineMap
     sampled: bool = False
     constant: bool = False
     masked: bool = False
+    cut_off: float = 0.0
 
 
 class Scales(Mapping[Key, Scale]):
@@ -216,7 +225,17 @@ class _Counted:
 
     def scale(self, low: float, high: float, *, sampled: bool) -> Scale:
         count = int(self._below[-1])
-        return _scale(self._value, count, low, high, sampled, np.dtype(np.float32))
+        scale = _scale(self._value, count, low, high, sampled, np.dtype(np.float32))
+        return replace(scale, cut_off=0.0 if scale.constant else self._cut_off(count))
+
+    def _cut_off(self, count: int) -> float:
+        """Return what `intensity.cut_off` gives of the highest value, from the counts."""
+        first, last = (int(self._value(rank) - self._lowest) for rank in (0, count - 1))
+        below = int(self._below[last - 1])
+        second = int(self._value(below - 1) - self._lowest)
+        near = min(math.ceil(last - NEAR * (last - first)), second)
+        farther = int(self._below[near - 1]) if near else 0
+        return piled_up(count - below, below - farther, count)
 
     def _value(self, rank: int) -> float:
         return float(np.searchsorted(self._below, rank, side="right") + self._lowest)
@@ -248,7 +267,8 @@ class _Sorted:
         small = self._values.dtype.itemsize <= 2
         exact = np.dtype(np.float32 if small else np.float64)
         scale = _scale(lambda rank: float(self._values[rank]), count, low, high, sampled, exact)
-        return replace(scale, masked=self._masked)
+        top = 0.0 if scale.constant else cut_off(self._values, "highest")
+        return replace(scale, masked=self._masked, cut_off=top)
 
 
 def _scale(
@@ -378,37 +398,10 @@ class Mended:
             for first in range(0, hot_planes.shape[-2], _ROWS):
                 rows = slice(first, min(first + _ROWS, hot_planes.shape[-2]))
                 part = padded[place][rows.start : rows.stop + 2]
-                difference, spread, median = _differences(part)
-                alone = spread < _ALONE * difference
-                hot_planes[place][rows] = (difference > self._threshold) & alone
+                difference, spread, median = isolation(part)
+                hot_planes[place][rows] = alone(difference, spread, self._threshold)
                 median_planes[place][rows] = median
         return pixels, hot, medians
-
-
-def _differences(padded: np.ndarray) -> tuple[NDArray[np.float32], ...]:
-    """Compare the pixels of a plane, given with a margin of 1, with their eight neighbours.
-
-    Returns
-    -------
-    difference
-        Of the pixel to the median of its neighbours.
-    spread
-        Of the second brightest of these to the second darkest.
-    median
-        Of the neighbours.
-    """
-    height, width = padded.shape[0] - 2, padded.shape[1] - 2
-    around = np.stack(
-        [
-            padded[i : i + height, j : j + width].astype(np.float32)
-            for i in range(3)
-            for j in range(3)
-            if (i, j) != (1, 1)
-        ]
-    )
-    around.sort(axis=0)
-    median = (around[3] + around[4]) / 2
-    return padded[1:-1, 1:-1].astype(np.float32) - median, around[6] - around[1], median
 
 
 def without_hot_pixels(image: Image, wanted: HotPixels) -> Image:
@@ -423,20 +416,19 @@ def without_hot_pixels(image: Image, wanted: HotPixels) -> Image:
         noise does, and none of their neighbours does, which optics would not leave so; ``mend``
         and ``keep`` find them in any case, ``keep`` puts them back into the output.
     """
-    threshold, number, size = _diagnosis(image)
-    clear = number >= max(_FEWEST, _RAREST * size) and number <= _MOST * size
-    if not (clear if wanted == "auto" else number and number <= _MOST * size):
+    found = _hot_pixels(image)
+    if not (found.clear if wanted == "auto" else found.few):
         return image
-    array = Mended(image.array, image.axes, threshold, wanted == "keep")
-    line = (
-        f"Hot pixels, {100 * number / size:.2g} % of all, were taken out before the network and "
-        + ("put back (--hot-pixels keep)." if array.keep else "mended (--hot-pixels keep: not).")
+    array = Mended(image.array, image.axes, found.threshold, wanted == "keep")
+    share = 100 * found.number / found.size
+    line = f"Hot pixels, {share:.2g} % of all, were taken out before the network and " + (
+        "put back (--hot-pixels keep)." if array.keep else "mended (--hot-pixels keep: not)."
     )
     return replace(image, array=array, notes=(*image.notes, line))
 
 
-def _diagnosis(image: Image) -> tuple[float, int, int]:
-    """Threshold, number of hot pixels and of all pixels, of planes all over an image."""
+def _hot_pixels(image: Image) -> HotPixelCount:
+    """Count the hot pixels of planes all over an image."""
     y, x = image.axes.index("Y"), image.axes.index("X")
     shape = image.array.shape
     height = min(shape[y], max(_PIXELS // (_PLANES * shape[x]), 3))
@@ -456,17 +448,7 @@ def _diagnosis(image: Image) -> tuple[float, int, int]:
         )
         plane = np.asarray(image.array[key])
         planes.append(plane if y < x else plane.T)
-    margin: Any = "reflect" if min(height, width) > 1 else "edge"
-    found = [_differences(np.pad(plane, 1, mode=margin)) for plane in planes]
-    differences = np.concatenate([difference.ravel() for difference, _, _ in found])
-    spreads = np.concatenate([spread.ravel() for _, spread, _ in found])
-    finite = np.isfinite(differences)
-    if not finite.any():
-        return np.inf, 0, max(differences.size, 1)
-    usual = float(np.percentile(np.abs(differences[finite]), 99))
-    threshold = _FAR * max(usual, 1e-12 if image.array.dtype.kind == "f" else 1.0)
-    hot = finite & (differences > threshold) & (spreads < _ALONE * differences)
-    return threshold, int(hot.sum()), differences.size
+    return find_hot_pixels(planes)
 
 
 class NeighbourAxis:

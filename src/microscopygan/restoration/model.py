@@ -47,6 +47,9 @@ _BATCH_MEMORY = 280 * _BATCH  # bytes that they take at most, whatever the netwo
 _NO_MEMORY = ("alloc", "out of memory", "outofmemory", "not enough memory", "available memory")
 
 
+AUTO = "auto"  # as a hint: it is to be found out
+
+
 class Restorer:
     """A trained restorer, ready to run. One may be used by several threads at a time.
 
@@ -65,7 +68,8 @@ class Restorer:
         depend on it.
     defect
         A hint: which of the defects ``card.hints`` the images have, one name or several; where not
-        given, the network looks for itself.
+        given, the network looks for itself. ``auto``: `restore` and `restore_file` find out
+        for each image.
     strength
         0 gives the input back, 1 the network's result; between them, a mixture of both.
     timeout
@@ -81,6 +85,8 @@ class Restorer:
         The file.
     hint
         The defects that the images are said to have.
+    finds_hint
+        They are to be found out for each image; `hint` is empty.
     smallest
         Side of the smallest plane that the network takes, in pixels.
     own
@@ -128,7 +134,8 @@ class Restorer:
         self._use(defect, strength)
 
     def _use(self, defect: str | Iterable[str], strength: float) -> None:
-        self.hint = _hint(defect, self.card.hints, self.path.name)
+        self.finds_hint = defect in (AUTO, (AUTO,), [AUTO]) and bool(self.card.hints)
+        self.hint = () if self.finds_hint else _hint(defect, self.card.hints, self.path.name)
         if not 0 <= strength <= 1:
             raise ValueError(f"strength: expected 0 (the input) to 1 (restored), got {strength}")
         self.strength = float(strength)
@@ -147,8 +154,13 @@ class Restorer:
         return other
 
     def __reduce__(self) -> tuple[type[Restorer], tuple[object, ...]]:
-        how = (self.device, self.threads, self.hint, self.strength, self.timeout)
+        how = (self.device, self.threads, self.defect, self.strength, self.timeout)
         return Restorer, (self.path, *how)
+
+    @property
+    def defect(self) -> str | tuple[str, ...]:
+        """What `Restorer` takes as `defect`."""
+        return AUTO if self.finds_hint else self.hint
 
     def content(self) -> bytes:
         """Return the ``.onnx`` file, taken out of its package where it lies in one."""

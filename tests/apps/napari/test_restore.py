@@ -102,6 +102,28 @@ def test_hot_pixels_are_mended_and_told(viewer, widget, restored) -> None:
 
 
 @pytest.mark.slow
+def test_what_is_wrong_is_said(viewer, widget, until) -> None:
+    """Slow (about 5 s): a window opens; the encoder reads two layers."""
+    from microscopygan import diagnose
+    from microscopygan.apps.restore_options import in_window
+
+    cut = np.minimum(stack((64, 80)), 600)
+    layers = [viewer.add_image(cut, name="one"), viewer.add_image(stack((64, 80)), name="two")]
+    widget.tick(*layers)
+    assert widget.diagnose_button.isEnabled()
+    widget.diagnose()
+    assert not widget.restore_button.isEnabled()
+    until(lambda: widget._work is None, must=True)
+    said = widget.message.text()
+    assert said.startswith("2 images of one laboratory")
+    assert "saturation: " in said
+    listed = in_window(str(diagnose([image.data for image in reversed(layers)])))
+    assert said.splitlines()[1:] == listed.splitlines()[1:]
+    assert widget.restore_button.isEnabled()
+    assert len(viewer.layers) == 2
+
+
+@pytest.mark.slow
 def test_the_result_lies_where_the_input_does(viewer, widget, restored) -> None:
     """Slow (about 4 s): a window opens."""
     layer = viewer.add_image(

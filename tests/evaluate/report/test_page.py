@@ -1,46 +1,10 @@
 import json
 import re
-from html.parser import HTMLParser
 
 import numpy as np
 import pytest
 
 from microscopygan.evaluate.report.page import write_report
-
-
-class Checker(HTMLParser):
-    """Every element is closed in order; images have texts; nothing points outside."""
-
-    def __init__(self):
-        super().__init__()
-        self.open = []
-        self.images = 0
-
-    def handle_starttag(self, tag, attrs):
-        values = dict(attrs)
-        if tag == "img":
-            self.images += 1
-            assert values["alt"]
-            assert values["src"].startswith("data:image/png;base64,")
-        assert "href" not in values
-        if tag not in ("img", "meta"):
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag, attrs):
-        pass
-
-    def handle_endtag(self, tag):
-        assert self.open.pop() == tag
-
-
-def checked(path):
-    text = path.read_text(encoding="utf-8")
-    checker = Checker()
-    checker.feed(text)
-    assert checker.open == []
-    assert "http" not in text
-    assert "<script" not in text
-    return text, checker.images
 
 
 @pytest.fixture
@@ -72,7 +36,7 @@ def run(tmp_path):
     return folder
 
 
-def test_whole_run_makes_one_self_contained_page(run, tmp_path):
+def test_whole_run_makes_one_self_contained_page(run, tmp_path, checked):
     text, images = checked(write_report(run, tmp_path / "report.html"))
     assert images == 4 + 5 + 4
     assert 'class="best">30.00 ± 1.00' in text
@@ -83,7 +47,7 @@ def test_whole_run_makes_one_self_contained_page(run, tmp_path):
     assert "no example" not in text
 
 
-def test_a_detail_is_enlarged_first_and_framed_in_its_image(run, tmp_path):
+def test_a_detail_is_enlarged_first_and_framed_in_its_image(run, tmp_path, checked):
     text, _ = checked(write_report(run, tmp_path / "report.html"))
     detail, image = re.findall(r'<div class="row n\d">.*?</p></div>', text)[:2]
     titles = [re.findall(r"<figcaption>([^<]+)<", part) for part in (detail, image)]
@@ -95,7 +59,7 @@ def test_a_detail_is_enlarged_first_and_framed_in_its_image(run, tmp_path):
     assert "percentiles 1 and 99 of the clean image" in image
 
 
-def test_an_adapted_network_is_called_so(run, tmp_path):
+def test_an_adapted_network_is_called_so(run, tmp_path, checked):
     record = json.loads((run / "run.json").read_text())
     record["adaptation"] = {"kept_after_steps": 3, "judged_on": {"noise": "pairs"}}
     (run / "run.json").write_text(json.dumps(record))
@@ -104,7 +68,7 @@ def test_an_adapted_network_is_called_so(run, tmp_path):
     assert "|Adapted − clean|" in text
 
 
-def test_further_images_are_folded_away(run, tmp_path):
+def test_further_images_are_folded_away(run, tmp_path, checked):
     rng = np.random.default_rng(1)
     kinds = ("input", "restored", "clean")
     planes = {f"noise/{n}/{k}": rng.random((16, 16), np.float32) for n in range(4) for k in kinds}
@@ -114,7 +78,7 @@ def test_further_images_are_folded_away(run, tmp_path):
     assert folded.count('class="row') == 2
 
 
-def test_a_term_that_was_switched_off_has_no_chart(run, tmp_path):
+def test_a_term_that_was_switched_off_has_no_chart(run, tmp_path, checked):
     log = run / "restorer" / "log.csv"
     head, *rows = log.read_text().splitlines()
     log.write_text("\n".join([f"{head},adversarial", *(f"{row},0" for row in rows)]))
@@ -122,7 +86,7 @@ def test_a_term_that_was_switched_off_has_no_chart(run, tmp_path):
     assert text.count("<svg") == 4
 
 
-def test_absent_parts_are_said(run, tmp_path):
+def test_absent_parts_are_said(run, tmp_path, checked):
     for part in ("run.json", "defects/log.csv", "restorer/log.csv"):
         (run / part).unlink()
     for path in (run / "evaluation").iterdir():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,7 +28,7 @@ from qtpy.QtWidgets import (
 from ... import __version__
 from ...image.atomic import Cancelled, write_text
 from ...image.image import Image
-from ..extras import one_line
+from ..extras import need, one_line
 from ..restore_options import RestoreOptions, in_window
 from .background import Work
 from .layers import command_for, image_of, pixels_of, placed, refusal, result_settings
@@ -37,6 +37,7 @@ from .options_form import OptionsForm
 if TYPE_CHECKING:
     import napari
 
+    from ...diagnosis.words import ImageDiagnosis
     from ...restoration.model import Restorer
     from ..preview import Preview
 
@@ -75,11 +76,13 @@ class RestoreWidget(QWidget):
         self._work: Work | None = None
         self._previewing: Work | None = None
         self._notes: list[str] = []  # what the results' users should know
+        self._diagnosis = ""
         self._previews: dict[Any, Preview] = {}
         self._shown: tuple[Preview, Any] | None = None  # whose field the preview layer shows
         self._list, self.form = QListWidget(), OptionsForm()
         self._preview_box = QCheckBox("Preview the plane that is shown")
         self.restore_button, self.stop_button = QPushButton("Restore"), QPushButton("Stop")
+        self.diagnose_button = QPushButton("What is wrong?")
         self._bar, self.message = QProgressBar(), QLabel()
         self.command = QPlainTextEdit()
         self._copy, self._save = QPushButton("Copy command"), QPushButton("Save options…")
@@ -99,7 +102,8 @@ class RestoreWidget(QWidget):
         self.message.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
         self._bar.setRange(0, 1000)
         self.stop_button.setEnabled(False)
-        for button in (self.restore_button, self.stop_button):
+        self.diagnose_button.setToolTip("Look at the layers that are ticked, as one laboratory's")
+        for button in (self.diagnose_button, self.restore_button, self.stop_button):
             buttons.addWidget(button)
         for button in (self._copy, self._save):
             last.addWidget(button)
@@ -123,6 +127,7 @@ class RestoreWidget(QWidget):
         self.form.changed.connect(self._update)
         self.form.model_changed.connect(self._show_card)
         self._preview_box.toggled.connect(self._toggle_preview)
+        self.diagnose_button.clicked.connect(self.diagnose)
         self.restore_button.clicked.connect(self.restore)
         self.stop_button.clicked.connect(self.stop)
         self._copy.clicked.connect(self._copy_command)
@@ -227,12 +232,16 @@ class RestoreWidget(QWidget):
         except (ValueError, OSError) as error:
             self.command.setPlainText("")
             self._say(error)
-            self.restore_button.setEnabled(False)
+            self._let_work(False)
             return
         self.command.setPlainText("\n".join(order.command for order in orders))
         self._say(_to_save(orders))
-        self.restore_button.setEnabled(self._work is None)
+        self._let_work(self._work is None)
         self._look_again()
+
+    def _let_work(self, possible: bool) -> None:
+        for button in (self.diagnose_button, self.restore_button):
+            button.setEnabled(possible)
 
     def _say(self, said: str | BaseException) -> None:
         self.message.setText(in_window(one_line(said)) if not isinstance(said, str) else said)
@@ -263,6 +272,39 @@ class RestoreWidget(QWidget):
         work.ended.connect(lambda error: self._say(error) if error else None)
         work.start()
 
+    # what is wrong
+
+    def diagnose(self) -> None:
+        """Say what is wrong with the layers that are ticked, and what undoes it."""
+        try:
+            orders = self.orders()
+        except (ValueError, OSError) as error:
+            self._say(error)
+            return
+        self._work = Work(partial(self._looks, orders), self)
+        self._work.yielded.connect(self._show_diagnosis)
+        self._work.ended.connect(self._end_diagnosis)
+        self._let_work(False)
+        self._say("Looking …")
+        self._work.start()
+
+    def _looks(
+        self, orders: list[Order], progress: Callable[[float], None]
+    ) -> Iterator[ImageDiagnosis]:
+        need("evaluate", "What is wrong")
+        from ...restoration.diagnosed import diagnose
+
+        images = [replace(order.image, source=order.layer.name) for order in orders]
+        yield diagnose(images, model=self.open_model(orders[0].options))
+
+    def _show_diagnosis(self, diagnosis: ImageDiagnosis) -> None:
+        self._diagnosis = in_window(str(diagnosis))
+
+    def _end_diagnosis(self, error: BaseException | None) -> None:
+        self._work = None
+        self._update()
+        self._say(error if error is not None else self._diagnosis)
+
     # restoring
 
     def restore(self) -> None:
@@ -279,7 +321,7 @@ class RestoreWidget(QWidget):
         self._preview_box.setChecked(False)
         self._bar.setValue(0)
         self._notes = []
-        self.restore_button.setEnabled(False)
+        self._let_work(False)
         self.stop_button.setEnabled(True)
         self._say("Restoring …")
         self._work.start()

@@ -59,7 +59,13 @@ def _ticks(low: float, high: float, log: bool) -> list[float]:
 
 
 def line_chart(
-    steps: Sequence[float], values: Sequence[float], name: str, weight: float = 0.95
+    steps: Sequence[float],
+    values: Sequence[float],
+    name: str,
+    weight: float = 0.95,
+    *,
+    axis: str = "step",
+    log: bool = True,
 ) -> str:
     """Curve over training steps: raw pale, smoothed strong; logarithmic where all are positive.
 
@@ -71,6 +77,10 @@ def line_chart(
         What the values are.
     weight
         Of the past in the smoothed curve, see `smooth`; 0 draws the values alone.
+    axis
+        What one of the steps is.
+    log
+        False: never logarithmic.
 
     Returns
     -------
@@ -81,7 +91,7 @@ def line_chart(
     x, y = x[good], y[good]
     if len(x) < 2:
         return ""
-    log = bool(y.min() > 0)
+    log = log and bool(y.min() > 0)
     raw, mean = (np.log10(v) if log else v for v in (y, smooth(y, weight)))
     low, high = float(raw.min()), float(raw.max())
     if high - low < 1e-9:
@@ -94,10 +104,10 @@ def line_chart(
     last = float(10 ** mean[-1] if log else mean[-1])
     return _svg(
         name,
-        _grid(low, high, log) + _steps_axis(x),
+        _grid(low, high, log) + _steps_axis(x, axis),
         _path(across, down(raw)),
         _path(across, down(mean)),
-        f"{name} from {_number(y[0])} to {_number(last)} over {int(x.max())} steps",
+        f"{name} from {_number(y[0])} to {_number(last)} over {_number(float(x.max()))} {axis}s",
     )
 
 
@@ -113,13 +123,19 @@ def _grid(low: float, high: float, log: bool) -> str:
     return "".join(lines)
 
 
-def _steps_axis(x: NDArray[np.float64]) -> str:
+def _steps_axis(x: NDArray[np.float64], axis: str) -> str:
     y = HEIGHT - 8
+    least, most = (f"{end:,.0f}" if float(end).is_integer() else _number(end) for end in _ends(x))
+    middle = (LEFT + WIDTH - RIGHT) / 2
     return (
-        f'<text x="{LEFT}" y="{y}">{x.min():,.0f}</text>'
-        f'<text x="{(LEFT + WIDTH - RIGHT) / 2}" y="{y}" text-anchor="middle">step</text>'
-        f'<text x="{WIDTH - RIGHT}" y="{y}" text-anchor="end">{x.max():,.0f}</text>'
+        f'<text x="{LEFT}" y="{y}">{least}</text>'
+        f'<text x="{middle}" y="{y}" text-anchor="middle">{html.escape(axis)}</text>'
+        f'<text x="{WIDTH - RIGHT}" y="{y}" text-anchor="end">{most}</text>'
     )
+
+
+def _ends(x: NDArray[np.float64]) -> tuple[float, float]:
+    return float(x.min()), float(x.max())
 
 
 def _svg(name: str, axes: str, raw: str, mean: str, label: str) -> str:

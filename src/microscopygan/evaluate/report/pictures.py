@@ -186,13 +186,13 @@ def find_detail(planes: Planes, size: int = DETAIL) -> tuple[float, Detail] | No
         return None
     shown = np.stack([grey(plane, low, high) for plane in same]).astype(np.float32) / 255
     height, width = (min(size, length) for length in clean.shape)
-    mean = _box_mean(shown.var(axis=0, dtype=np.float64), height, width)
+    mean = box_mean(shown.var(axis=0, dtype=np.float64), height, width)
     y, x = (int(k) for k in np.unravel_index(int(mean.argmax()), mean.shape))
     square = Detail(slice(y, y + height), slice(x, x + width), (clean.shape[0], clean.shape[1]))
     return float(mean[y, x]), square
 
 
-def _box_mean(values: NDArray[np.float64], height: int, width: int) -> NDArray[np.float64]:
+def box_mean(values: NDArray[np.float64], height: int, width: int) -> NDArray[np.float64]:
     """Mean over each rectangle that fits in, at the place of its first row and column."""
     total = np.pad(values.cumsum(axis=0).cumsum(axis=1), ((1, 0), (1, 0)))
     strips = total[height:] - total[:-height]
