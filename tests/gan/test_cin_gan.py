@@ -15,8 +15,8 @@ from microscopygan.defects.specimens import nuclei
 from microscopygan.gan.checkpoints import read_tensors
 from microscopygan.gan.cin_gan import CinGan, load_defects, save_defects
 from microscopygan.gan.losses import GENERATOR_TERMS, Generated, measure, weight_of
-from microscopygan.gan.networks import build_generator, defect_rows
-from microscopygan.settings import HINTS, DefectSettings, GeneratorArchitecture, make_settings
+from microscopygan.gan.networks import Corrector, build_generator, defect_rows
+from microscopygan.settings import DefectSettings, GeneratorArchitecture, make_settings
 from microscopygan.training.loop import set_rates
 
 EARLIER = Path(__file__).parents[1] / "earlier_run"  # written by version 0.1.0
@@ -38,12 +38,18 @@ def test_a_generator_comes_back_with_its_architecture_and_names(
 
 
 def test_generators_of_earlier_versions_are_read() -> None:
-    weights = Path(str(files("microscopygan") / "weights"))
-    shipped, names = load_defects(weights / "generalist_defects.safetensors")
-    assert (shipped.architecture, names) == (GeneratorArchitecture(), HINTS)
     older, names = load_defects(EARLIER / "defects.safetensors")
     assert older.architecture == GeneratorArchitecture(channels=4, blocks=1)
     assert names == ("dust", "lowres", "noise")
+
+
+def test_what_ships_is_shared_weights_and_the_codes_of_laboratories() -> None:
+    path = Path(str(files("microscopygan") / "weights")) / "generalist_defects.safetensors"
+    shipped, names = load_defects(path)
+    assert isinstance(shipped, Corrector)
+    assert (shipped.architecture, names) == (DEFAULT.architecture, ())
+    assert shipped.laboratories.any(1).all()
+    assert path.stat().st_size < 4_000_000
 
 
 def narrow(chosen: DefectSettings) -> CinGan:

@@ -98,8 +98,8 @@ def test_a_defect_starts_from_the_laboratory_that_is_most_like_it(settings: Sett
     generator = Corrector(settings.defects.architecture, 1)
     first = generator.rows.shape[1] - 3 * 24 - 5 * 8  # light's mixture of noise maps
     generator.map.data.zero_()
-    for code, noise in enumerate((2, 0, 4, 6)):  # by row; by pixel, by column, coarse
-        generator.map.data[code, first + noise] = 0.1
+    for code, (noise, size) in enumerate(((2, 0.05), (0, 0.3), (4, 0.3), (6, 0.3))):
+        generator.map.data[code, first + noise] = size  # by row; by pixel, by column, coarse
         generator.laboratories[code, code] = 1.0
     choose_rows(generator, [None])
     start_codes(generator, split, settings)

@@ -21,7 +21,8 @@ from .batches import DefectBatches, crop, draw_simulated
 from .split import Split, to_judge
 
 _TRIED = 48  # codes of virtual laboratories that a defect may start from
-_FIELDS = 4  # images that each is tried on
+_FIELDS = 6  # images that each is tried on
+_NEARER = 0.75  # of the distance of what is simulated, at most, to start from a code
 _COMPARED = 24  # synthetic images that a correction is judged by
 _RESAMPLED = 200  # times that the real and the synthetic images are drawn anew
 _SURE = 0.9  # share of those in which the corrected images have to be nearer
@@ -30,6 +31,8 @@ _SURE = 0.9  # share of those in which the corrected images have to be nearer
 @torch.no_grad()
 def start_codes(generator: Corrector, split: Split, settings: Settings, first: int = 0) -> None:
     """Start each defect of a split from the virtual laboratory that is most like it, or from none.
+
+    None is better unless it is clearly nearer: few images tell by chance as well.
 
     Parameters
     ----------
@@ -55,7 +58,9 @@ def start_codes(generator: Corrector, split: Split, settings: Settings, first: i
             with fast_arithmetic(simulated.device):
                 image = generator.correct(simulated, noise, code.expand(_FIELDS, -1), rows)
             apart.append(unpaired_distance(image.float(), real))
-        generator.code[first + number] = codes[torch.stack(apart).argmin()]
+        nearest = int(torch.stack(apart).argmin())
+        if apart[nearest] < _NEARER * apart[0]:
+            generator.code[first + number] = codes[nearest]
 
 
 @dataclass(frozen=True)

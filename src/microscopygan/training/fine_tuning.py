@@ -9,12 +9,10 @@ import numpy as np
 import torch
 
 from ..datasets.folder import Pair
-from ..defects import parts_of
 from ..defects.specimens import draw_specimen
 from ..gan.cgan import load_restorer
 from ..gan.cin_gan import load_defects, synthesize
 from ..gan.networks import (
-    Corrector,
     DefectGenerator,
     ResNetRestorer,
     UNetRestorer,
@@ -50,27 +48,13 @@ def as_generalist(settings: Settings) -> Settings:
 
 
 def generator_for(split: Split) -> DefectGenerator:
-    """Return the CIN-GAN that ships with a row for each defect of the split.
+    """Return the CIN-GAN that ships with rows for each defect of the split, the only ones to train.
 
-    A defect that it knows starts from its own γ and β, another one from the mean of all. Where
-    physics simulates every defect, only the rows are to train, from a gain of 0: each starts as
-    it is simulated. Rows alone cannot make a defect out of clean images: where one has no
-    physics, all weights are to train, and its gain is 1.
+    All are 0 at first: each defect starts as it is simulated.
     """
-    generator, shipped = load_defects(DEFECTS)
-    names = split.defects
-    if isinstance(generator, Corrector):
-        choose_rows(generator, [None for _ in names])
-        train_rows(generator)
-        return generator
-    rows = {name: row for row, name in enumerate(shipped)}
-    choose_rows(generator, [rows.get("+".join(parts_of(name))) for name in names])
-    unknown = torch.tensor([name not in split.physics for name in names])
-    generator.gain.data[:] = unknown[:, None]
-    if unknown.any():
-        generator.requires_grad_(True)
-    else:
-        train_rows(generator)
+    generator, _ = load_defects(DEFECTS)
+    choose_rows(generator, [None for _ in split.defects])
+    train_rows(generator)
     return generator
 
 
