@@ -249,9 +249,8 @@ def test_the_first_page_shows_the_three_commands_first() -> None:
 
 
 def test_the_tests_that_a_page_names_exist() -> None:
-    named = re.findall(
-        r"`(tests/[\w/]+\.py)::(\w+)`", (REPOSITORY / "docs" / "files.md").read_text("utf-8")
-    )
+    page = (REPOSITORY / "docs" / "files.md").read_text("utf-8")
+    named = re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", page)
     assert len(named) > 50
     for file, name in named:
         assert f"def {name}(" in (REPOSITORY / file).read_text("utf-8"), (file, name)

@@ -201,6 +201,7 @@ def _open_array(location: str, timeout: float) -> Any:
     node = _node(location, timeout)
     if not hasattr(node, "chunks"):
         raise ValueError(f"{location}: expected a Zarr array, got a group; copy it again")
+    node.store.limit = math.prod(node.chunks) * node.dtype.itemsize
     return node
 
 
@@ -208,7 +209,7 @@ def _node(location: str, timeout: float) -> Any:
     """Open the Zarr array or group at a path or URL for reading."""
     import zarr
 
-    store: Any = location if as_url(location) is None else _remote(location, timeout)
+    store = _store(location, timeout)
     try:
         return zarr.open(store, mode="r")
     except FileNotFoundError:
@@ -229,10 +230,14 @@ def _node(location: str, timeout: float) -> Any:
         ) from None
 
 
-def _remote(url: str, timeout: float) -> Any:
+def _store(location: str, timeout: float) -> Any:
+    if as_url(location) is None:
+        from .bounded import BoundedStore
+
+        return BoundedStore(location)
     from .remote import PatientStore
 
-    return PatientStore(url, timeout)
+    return PatientStore(location, timeout)
 
 
 def _level(location: str, timeout: float) -> _Level:

@@ -17,6 +17,7 @@ from zarr.storage import WrapperStore
 from ..atomic import Target, another_run, may_run, owner_of, this_process
 from ..lazy import one_line
 from . import ZARR_METADATA, without_secrets
+from .bounded import check_size
 
 if TYPE_CHECKING:
     from zarr.abc.store import ByteRequest
@@ -58,6 +59,8 @@ class PatientStore(WrapperStore[Any]):
     ----------
     asked, missing
         The keys that were read, and those of them that are not there.
+    limit
+        As of `BoundedStore`.
 
     Raises
     ------
@@ -70,6 +73,7 @@ class PatientStore(WrapperStore[Any]):
     def __init__(self, url: str, timeout: float, read_only: bool = True) -> None:
         super().__init__(_opened(url, timeout, read_only))
         self.url, self.timeout = url, timeout
+        self.limit: int | None = None
         self.asked: set[str] = set()
         self.missing: set[str] = set()
 
@@ -87,6 +91,7 @@ class PatientStore(WrapperStore[Any]):
             partial(self._store.get, key, prototype, byte_range)
         )
         self.asked.add(key)
+        check_size(found, self.limit)
         if found is None:
             self.missing.add(key)
         return found
