@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -170,3 +171,44 @@ def test_a_model_is_named_or_a_file(run_command, plate: Path, tmp_path: Path) ->
 )
 def test_sizes_of_memory(text: str, number: int) -> None:
     assert parse_bytes(text) == number
+
+
+@pytest.mark.skipif(os.name == "nt", reason="names of POSIX")
+def test_names_do_not_steer_the_terminal(run_command, plate: Path, tmp_path: Path) -> None:
+    for number in (0, 1):
+        (plate / f"{number}.tif").rename(plate / f"\x1b[31m{number}\n.tif")
+    for arguments in ((plate, "-o", tmp_path / "\x1b]0;out"), (plate / "\x1b.tif", "-o", "x")):
+        code, shown, error = run_command("restore", *arguments)
+        assert code > 0
+        assert "\x1b" not in shown + error
+        assert "\\x1b" in error
+
+
+def test_a_closed_output_does_not_end_a_batch(plate: Path, tmp_path: Path) -> None:
+    (plate / "1.tif").unlink()
+    command = [sys.executable, "-m", "microscopygan", "restore", str(plate), "-o", str(tmp_path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as run:
+        run.stdout.close()
+        assert run.stderr.read() == b""
+        assert run.wait() == 0
+    assert {path.name for path in tmp_path.glob("*.tif")} == {"0.tif", "2.tif"}
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
+def test_a_terminated_run_ends_as_an_interrupted_one(tmp_path: Path) -> None:
+    """Slow (several seconds): starts a process and waits for it."""
+    array = np.random.default_rng(0).integers(0, 999, (60, 256, 256), np.uint16)
+    source, out = write(tmp_path / "a.tif", Image(array, "ZYX")), tmp_path / "out.zarr"
+    command = [sys.executable, "-m", "microscopygan", "restore", str(source), "-o", str(out)]
+    run = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 60
+    while not (tmp_path / "out.zarr.part" / "0").exists():
+        assert run.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    run.terminate()
+    shown, error = run.communicate(timeout=60)
+    assert (run.returncode, error) == (130, "")
+    assert "--resume goes on" in shown
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.tif", "out.zarr.part"]

@@ -28,7 +28,7 @@ from ..image.formats import (
     without_secrets,
 )
 from ..restoration.models import GENERALIST, MODELS
-from .extras import one_line
+from .extras import one_line, printable, say
 
 if TYPE_CHECKING:
     from ..restoration.model import Restorer
@@ -91,13 +91,13 @@ def restore_batch(
     """
     from ..restoration.api import load, restore_file
 
-    console = Console(quiet=quiet or as_json, soft_wrap=True, markup=False, emoji=False)
+    tell: Callable[[str], None] = (lambda line: None) if quiet or as_json else say
     alone = bool(options.get("this_file"))
     pairs = outputs_of(images, output, overwrite=overwrite or resume, this_file=alone)
     keep = resume and not overwrite
     waiting = [(source, path) for source, path in pairs if not (keep and _is_done(path))]
     if kept := len(pairs) - len(waiting):
-        console.print(f"{kept} of {len(pairs)} outputs were finished before and are kept.")
+        tell(f"{kept} of {len(pairs)} outputs were finished before and are kept.")
     how = {name: options.pop(name) for name in _OF_MODEL & set(options)}
     limit = {"timeout": options["timeout"]} if "timeout" in options else {}
     restorer = load(model, threads=options.get("threads"), **how, **limit)
@@ -106,7 +106,7 @@ def restore_batch(
     for source, path in waiting:
         about: dict[str, Any] = {"input": _shown(source), "output": _shown(path)}
         try:
-            with _progress(_shown(source), quiet or as_json) as bar, _how_to_go_on(path, console):
+            with _progress(_shown(source), quiet or as_json) as bar, _how_to_go_on(path, tell):
                 done = restore_file(source, path, progress=bar, **options)
         except FAILURES as error:
             failures[source] = error
@@ -115,11 +115,11 @@ def restore_batch(
             speed = done.pixels / 1e6 / max(done.seconds, 1e-9)
             about |= {"pixels": done.pixels, "seconds": done.seconds}
             about |= {"megapixels_per_second": speed, "notes": done.notes}
-            console.print(f"{_shown(path)}  ({speed:.1f} megapixels/s)", highlight=False)
+            tell(f"{_shown(path)}  ({speed:.1f} megapixels/s)")
             for note in done.notes:
-                console.print(f"  {note}", highlight=False)
+                tell(f"  {note}")
         if as_json:
-            print(json.dumps(about), flush=True)
+            say(json.dumps(about))
         if failures and (strict or len(pairs) == 1):
             break
     if failures and len(pairs) == 1:
@@ -135,7 +135,8 @@ def list_failures(failures: dict[Path | str, Exception], number: int, done: str)
     print(f"microscopygan: {len(failures)} of {number} images not {done}:", file=sys.stderr)
     for source, error in failures.items():
         line = one_line(error)
-        named = line if _shown(source) in line else f"{_shown(source)}: {line}"
+        name = printable(_shown(source))
+        named = line if name in line else f"{name}: {line}"
         print(f"  {named}", file=sys.stderr)
 
 
@@ -271,7 +272,7 @@ def _progress(name: str, hidden: bool) -> Iterator[Callable[[int, int], None]]:
     console = Console(stderr=True, markup=False, emoji=False)
     hidden = hidden or not console.is_terminal
     with Progress(*columns, console=console, transient=True, disable=hidden) as bar:
-        shown = bar.add_task(Path(name).name, total=None, speed="")
+        shown = bar.add_task(printable(Path(name).name), total=None, speed="")
 
         def move(done: int, total: int) -> None:
             speed = bar.tasks[0].speed
@@ -282,7 +283,7 @@ def _progress(name: str, hidden: bool) -> Iterator[Callable[[int, int], None]]:
 
 
 @contextmanager
-def _how_to_go_on(path: Path | str, console: Console) -> Iterator[None]:
+def _how_to_go_on(path: Path | str, tell: Callable[[str], None]) -> Iterator[None]:
     """Say, where an output is interrupted, that it can be resumed."""
     try:
         yield
@@ -290,7 +291,7 @@ def _how_to_go_on(path: Path | str, console: Console) -> Iterator[None]:
         stopped = isinstance(error, KeyboardInterrupt)
         if format_of(Path(path)).resumes and (stopped or _is_begun(path)):
             how = "Interrupted." if stopped else "What is finished was kept."
-            console.print(f"{how} The same command with --resume goes on with {_shown(path)}.")
+            tell(f"{how} The same command with --resume goes on with {_shown(path)}.")
         raise
 
 

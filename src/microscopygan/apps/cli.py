@@ -5,7 +5,11 @@ from __future__ import annotations
 import io
 import logging
 import os
+import signal
 import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -18,7 +22,7 @@ from ..image.formats import TIMEOUT, as_url
 from ..restoration import Device, DtypeName, HotPixels, Neighbours, Scope, TaskName
 from ..restoration.models import GENERALIST
 from ..settings import HINTS, Preset, Stage, Start
-from .extras import need, one_line
+from .extras import need, one_line, printable, say
 from .restore_options import RestoreOptions, combine_options
 
 app = typer.Typer(
@@ -150,11 +154,11 @@ def train(
         quiet=quiet,
     )
     if add_to is not None:
-        console.print(f"Run written to {run}. Next: microscopygan synthesize {run} ...")
+        say(f"Run written to {run}. Next: microscopygan synthesize {run} ...")
         return
     for line in evaluate_run(trained):
-        console.print(line)
-    console.print(f"Run written to {run}. Next: microscopygan report {run}")
+        say(line)
+    say(f"Run written to {run}. Next: microscopygan report {run}")
 
 
 @app.command()
@@ -178,7 +182,7 @@ def synthesize(
     outputs = [(source, Path(path)) for source, path in pairs]
     written = synthesize_files(run, outputs, defect, seed=seed, draws=draws, overwrite=overwrite)
     for path in written:
-        console.print(str(path))
+        say(str(path))
 
 
 Images = Annotated[
@@ -442,7 +446,7 @@ def evaluate(
         table.add_row(name, f"{spread.mean:.4g}", f"{spread.sd:.3g}")
     console.print(table)
     if lonely := left_out(restored, target):
-        console.print(f"Left out, without an image of the same name: {', '.join(lonely)}")
+        say(f"Left out, without an image of the same name: {', '.join(lonely)}")
 
 
 @app.command()
@@ -456,7 +460,7 @@ def report(
     from ..evaluate.report.page import write_report
 
     path = write_report(run, output or run / "report.html", overwrite=overwrite)
-    console.print(f"Report written to {path}")
+    say(f"Report written to {path}")
 
 
 @app.command()
@@ -486,7 +490,8 @@ def main(arguments: list[str] | None = None) -> Any:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     try:
-        sys.exit(app(args=arguments, standalone_mode=False))
+        with _terminated_as_interrupted():
+            sys.exit(app(args=arguments, standalone_mode=False))
     except _USAGE as error:
         if message := error.format_message():  # none where the help has been shown
             _complain(message)
@@ -501,8 +506,21 @@ def main(arguments: list[str] | None = None) -> Any:
         sys.exit(2)
 
 
+@contextmanager
+def _terminated_as_interrupted() -> Iterator[None]:
+    """End on SIGTERM as on Ctrl-C: outputs are whole or not there, or can be gone on with."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
 _USAGE: Any = typer.BadParameter.__base__  # what all errors in the use of a command are
 
 
 def _complain(line: str) -> None:
-    print(f"microscopygan: {line}", file=sys.stderr)
+    print(f"microscopygan: {printable(line)}", file=sys.stderr)

@@ -3,8 +3,10 @@ import logging
 import math
 import os
 import re
+import struct
 import subprocess
 import sys
+import zlib
 from importlib import import_module
 from pathlib import Path
 
@@ -435,3 +437,38 @@ def test_listing_patterns_and_urls(tmp_path):
     assert list_images([*urls, tmp_path / "p/b.tif"]) == [tmp_path / "p/b.tif", *urls]
     with pytest.raises(FileNotFoundError, match=r"match .*\*\.txt, got none"):
         list_images([f"{tmp_path}/p/*.txt"])
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="pipes of POSIX")
+@pytest.mark.parametrize("suffix", [".tif", ".ome", ".npy", ".png", ".czi"])
+def test_pipes_and_devices_are_refused(tmp_path, suffix):
+    pipe, device = tmp_path / f"a{suffix}", tmp_path / f"b{suffix}"
+    os.mkfifo(pipe)
+    device.symlink_to("/dev/zero")
+    for path in (pipe, device):
+        assert list_images([path]) == [path]
+        with pytest.raises(ValueError, match=r"expected an image file, got a pipe or a device"):
+            open_image(path)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="sparse files of POSIX")
+def test_a_size_that_is_not_on_the_disk_is_refused(tmp_path):
+    path = tmp_path / "a.npy"
+    with path.open("wb") as file:
+        header = {"descr": "<u2", "fortran_order": False, "shape": (1_000_000, 1_000_000)}
+        np.lib.format.write_array_header_1_0(file, header)
+        file.truncate(file.tell() + 2 * 10**12)
+    with pytest.raises(ValueError, match=r"a\.npy: expected pixels of 2000000000128 bytes, got"):
+        open_image(path)
+
+
+def test_a_png_that_would_fill_the_memory_is_refused(tmp_path):
+    size, body = struct.pack(">II", 40_000, 40_000), os.urandom(200_000)
+    parts = {b"IHDR": size + bytes([8, 0, 0, 0, 0]), b"IDAT": body, b"IEND": b""}
+    content = b"\x89PNG\r\n\x1a\n"
+    for kind, part in parts.items():
+        checksum = struct.pack(">I", zlib.crc32(kind + part))
+        content += struct.pack(">I", len(part)) + kind + part + checksum
+    (tmp_path / "a.png").write_bytes(content)
+    with pytest.raises(ValueError, match="40000×40000 pixels would be decoded at once"):
+        open_image(tmp_path / "a.png")

@@ -494,7 +494,7 @@ def contents(path: Path) -> Contents:
     try:
         form = _zarr() if is_zarr(file) else format_of(file)
         about = file.stat()
-        if form.lists is None:
+        if form.lists is None or not (file.is_file() or file.is_dir()):
             return alone
         return _contents(form.lists, file, about.st_mtime_ns, about.st_size)
     except Exception:  # damaged ones speak for themselves when they are opened
@@ -732,10 +732,24 @@ def _input_format(location: Path | str) -> Format:
         )
     if form.folder:
         raise ValueError(f"{location}: expected a Zarr folder, got a file; unpack it")
+    if not location.is_file():
+        raise ValueError(f"{location}: expected an image file, got a pipe or a device; copy it")
+    _check_stored(location)
     with location.open("rb") as opened:  # raises where reading is not allowed
         if not opened.read(1):
             raise ValueError(f"{location}: expected an image, got an empty file; copy it again")
     return form
+
+
+def _check_stored(path: Path) -> None:
+    """Refuse a large file that holds next to nothing on the disk: its size is damaged."""
+    about = path.stat()
+    stored = 512 * getattr(about, "st_blocks", 0)  # 0 where the system does not tell
+    if about.st_size > 2**28 and 0 < stored * _PLAUSIBLE < about.st_size:
+        raise ValueError(
+            f"{path}: expected pixels of {about.st_size} bytes, got {stored} on the disk; copy it "
+            "again"
+        )
 
 
 def _function(name: str | None) -> Callable[..., Any]:

@@ -95,7 +95,8 @@ class LocalFolder:
 
     def resumes(self) -> bool:
         """Tell whether an unfinished output can be gone on with."""
-        return any((self.part / "0" / name).exists() for name in ZARR_METADATA)
+        own = not self.part.is_symlink()
+        return own and any((self.part / "0" / name).exists() for name in ZARR_METADATA)
 
     def clear(self) -> None:
         """Remove what is unfinished."""

@@ -14,6 +14,7 @@ from ..image import Header, Image
 from ..lazy import LazyArray, MappedArray
 from . import Request
 
+_MOST = 2**30  # pixels of a PNG, which is decoded as a whole
 _DEFLATE = 1_100  # the most that PNG's compression can shrink
 
 
@@ -99,6 +100,8 @@ def open_png(path: Path, request: Request) -> Image:
     width, height = (int.from_bytes(content[i : i + 4], "big") for i in (16, 20))
     if width * height > _DEFLATE * len(content) * 8:
         raise ValueError(f"{width}×{height} pixels do not fit into {len(content)} bytes")
+    if width * height > _MOST:
+        raise ValueError(f"{width}×{height} pixels would be decoded at once, which takes too much")
     array = np.asarray(imagecodecs.png_decode(content))
     if array.ndim != 2:
         raise ValueError(
