@@ -117,3 +117,13 @@ def test_a_diagnosis_loads_no_torch(folder: Path) -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def test_names_do_not_steer_the_terminal(run_command, folder: Path) -> None:
+    name = folder / "\x1b[31mred.tif"
+    (folder / "0.tif").rename(name)
+    code, shown, _ = run_command("diagnose", name)
+    assert code == 0
+    assert "\x1b" not in shown
+    assert shown.startswith(r"\x1b[31mred.tif")
+    assert len(shown.splitlines()) > 1

@@ -6,15 +6,13 @@ import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from rich.console import Console
-
 from ..diagnosis.planes import Looked, look, planes_each
 from ..diagnosis.words import ImageDiagnosis
 from ..image.formats import list_images
 from ..restoration.diagnosed import conclude, hints_of, spread
 from ..restoration.models import GENERALIST
 from .batch import FAILURES, list_failures
-from .extras import one_line
+from .extras import one_line, say
 
 Failures = dict[Path | str, Exception]
 
@@ -73,7 +71,6 @@ def diagnose_batch(
     sources = list_images(images, sets=not this_file)
     if not sources:
         raise ValueError(f"{', '.join(map(str, images))}: expected images, found none")
-    console = Console(quiet=quiet or as_json, soft_wrap=True, markup=False, emoji=False)
     hints = hints_of(model)
     shown = [] if clean is None else _clean(clean, axes)
     groups = [[source] for source in sources] if each else [spread(sources)]
@@ -83,18 +80,22 @@ def diagnose_batch(
         before = len(failures)
         looked = _look(group, axes, this_file, failures)
         for source in list(failures)[before:] if as_json else ():
-            print(json.dumps({"input": str(source), "error": one_line(failures[source])}))
+            say(json.dumps({"input": str(source), "error": one_line(failures[source])}))
         if not looked:
             continue
         diagnoses.append(conclude(looked, shown, hints=hints, seed=seed))
-        _show(diagnoses[-1], console, as_json)
+        if as_json:
+            say(json.dumps(diagnoses[-1].as_dict()))
+        elif not quiet:
+            _show(diagnoses[-1])
     if failures and len(sources) == 1:
         raise failures[sources[0]]
     if output is not None and diagnoses:
         from ..evaluate.report.diagnosis_page import write_diagnosis
 
         write_diagnosis(diagnoses, output, overwrite=overwrite)
-        console.print(f"Page written to {output}", highlight=False)
+        if not (quiet or as_json):
+            say(f"Page written to {output}")
     list_failures(failures, len(sources), "diagnosed")
     return failures
 
@@ -120,7 +121,6 @@ def _clean(folder: Path | str, axes: str | None) -> list[Looked]:
     return [look(source, axes=axes, count=planes_each(len(sources))) for source in sources]
 
 
-def _show(diagnosis: ImageDiagnosis, console: Console, as_json: bool) -> None:
-    if as_json:
-        print(json.dumps(diagnosis.as_dict(), ensure_ascii=False), flush=True)
-    console.print(str(diagnosis), highlight=False)
+def _show(diagnosis: ImageDiagnosis) -> None:
+    for line in str(diagnosis).split("\n"):
+        say(line)
