@@ -223,6 +223,19 @@ def test_results_are_not_lost_by_a_click(visit, client, noisy: Path):
     assert len(asked) == 2
 
 
+def test_what_is_wrong_is_said_and_ticked(visit, client):
+    page = visit(client)
+    page.locator("#sample").click()
+    page.locator("#diagnose:enabled").click()
+    page.locator("#diagnosis li", has_text="photon").first.wait_for()
+    assert page.evaluate(CONTRAST) == []
+    page.get_by_role("button", name="Tick what was found").click()
+    page.locator("#command", has_text="--defect noise").wait_for()
+    name, content = downloaded(page, "#diagnosis button:has-text('Save the report')")
+    assert name == "dsb2018_095_noise_diagnosis.html"
+    assert b"<html" in content
+
+
 def test_images_of_the_folder_are_opened_where_they_are(visit, serve, tmp_path, write_noisy):
     (tmp_path / "data" / "day 1").mkdir(parents=True)
     write_noisy(tmp_path / "data" / "day 1" / "a.ome.zarr", (3, 60, 70), "ZYX")

@@ -25,13 +25,16 @@ class Ticket:
     ----------
     name
         Of the file.
+    files
+        What it holds: names in a zip, and where they are.
     images
-        Whose results it holds.
+        Whose results these are.
     until
         On the clock of `time.monotonic`.
     """
 
     name: str
+    files: tuple[tuple[str, Path], ...]
     images: tuple[PageImage, ...]
     until: float
 
@@ -53,9 +56,33 @@ class Tickets:
         done = tuple(image for image in images if image.result is not None)
         if not done:
             raise ValueError("expected restored images, got none; restore them first")
-        key, until = secrets.token_urlsafe(24), time.monotonic() + _SECONDS
-        self._open = {k: one for k, one in self._open.items() if one.until > time.monotonic()}
-        self._open[key] = Ticket(_name(done), done, until)
+        return self._add(_name(done), _results(done), done)
+
+    def make_for(self, name: str, path: Path) -> str:
+        """Return the last part of an address for a file.
+
+        Parameters
+        ----------
+        name
+            What the browser calls it.
+        path
+            Where it is.
+
+        Raises
+        ------
+        ValueError
+            There is no such file.
+        """
+        if not path.is_file():
+            raise ValueError(f"expected {name}, which is not there; make it first")
+        return self._add(name, [(name, path)], ())
+
+    def _add(
+        self, name: str, files: Sequence[tuple[str, Path]], images: tuple[PageImage, ...]
+    ) -> str:
+        key, now = secrets.token_urlsafe(24), time.monotonic()
+        self._open = {k: one for k, one in self._open.items() if one.until > now}
+        self._open[key] = Ticket(name, tuple(files), images, now + _SECONDS)
         return key
 
     def take(self, key: str) -> Ticket:
@@ -74,9 +101,8 @@ class Tickets:
 
 def content(ticket: Ticket) -> Iterator[bytes]:
     """Yield what is downloaded, in parts; the images count as fetched at the end."""
-    results = _results(ticket.images)
-    single = len(results) == 1 and not results[0][1].is_dir()
-    yield from _parts(results[0][1]) if single else zipped(results)
+    single = len(ticket.files) == 1 and not ticket.files[0][1].is_dir()
+    yield from _parts(ticket.files[0][1]) if single else zipped(ticket.files)
     for image in ticket.images:
         image.fetched = True
 

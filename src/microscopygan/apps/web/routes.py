@@ -74,6 +74,8 @@ def make_app(session: Session, host: str = "127.0.0.1") -> ASGIApp:
         Route("/api/images/{id}", answers.remove, methods=["DELETE"]),
         Route("/api/images/{id}/pixels", answers.pixels),
         Route("/api/images/{id}/preview", answers.preview, methods=["POST"]),
+        Route("/api/images/{id}/diagnosis", answers.diagnose, methods=["POST"]),
+        Route("/api/images/{id}/report", answers.make_report, methods=["POST"]),
         Route("/api/command", answers.command, methods=["POST"]),
         Route("/api/restore", answers.restore, methods=["POST"]),
         Route("/api/stop", answers.stop, methods=["POST"]),
@@ -228,6 +230,15 @@ class _Answers:
             self._session.queue.preview, image, self._session.runs(options), index
         )
         return _pixels(pixels, place)
+
+    # what is wrong
+
+    async def diagnose(self, request: Request) -> Response:
+        options, image = self._options(await _json(request)), self._image(request)
+        return JSONResponse(await run_in_threadpool(self._session.diagnose, image, options))
+
+    async def make_report(self, request: Request) -> Response:
+        return JSONResponse({"url": f"/download/{self._session.report(self._image(request))}"})
 
     # restoring
 

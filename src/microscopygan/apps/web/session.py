@@ -18,6 +18,7 @@ from ...image.formats import FORMATS, contents, list_images, write
 from ...image.image import Image
 from ...restoration.models import MODELS
 from ..restore_options import RestoreOptions
+from .diagnosis import described, diagnose_image
 from .downloads import Tickets
 from .form import fields, read_options
 from .images import PageImage, look, output_base
@@ -63,7 +64,7 @@ class Session:
         self._opened: OrderedDict[tuple[Any, ...], Pyramid] = OrderedDict()
         self._written: set[Path] = set()  # results below the root that this session has made
         self._version = 0
-        self._lock = threading.Lock()
+        self._lock, self._looking = threading.Lock(), threading.Lock()
         self.queue = Queue(self.changed, self.plain)
 
     def close(self) -> None:
@@ -238,6 +239,7 @@ class Session:
         self.queue.wait_for(image)
         self._images.pop(image.identity, None)
         folder, result = image.folder, image.result
+        remove(self._report(image))
         if result is not None and self._is_temporary(result):
             remove(result)
         if folder and not any(other.folder == folder for other in self._images.values()):
@@ -376,6 +378,35 @@ class Session:
             stem, dot, suffixes = path.name.partition(".")
             free, number = path.with_name(f"{stem}_{number}{dot}{suffixes}"), number + 1
         return free
+
+    # what is wrong
+
+    def diagnose(self, image: PageImage, options: RestoreOptions) -> dict[str, Any]:
+        """Find out what is wrong with an image; see `diagnosis`.
+
+        Raises
+        ------
+        ValueError, OSError, ModuleNotFoundError
+            As for `options_for` and `diagnose_image`.
+        """
+        restorer = self.queue.open_model(self.runs(self.options_for(image, options)))
+        with self._looking:
+            found = diagnose_image(image, restorer, self._report(image))
+        return described(found, self.queue.told)
+
+    def report(self, image: PageImage) -> str:
+        """Return the last part of an address for the report of a diagnosis.
+
+        Raises
+        ------
+        ValueError
+            There is none.
+        """
+        stem = PurePosixPath(image.name).name.partition(".")[0]
+        return self.tickets.make_for(f"{stem}_diagnosis.html", self._report(image))
+
+    def _report(self, image: PageImage) -> Path:
+        return self.work.path / f"{image.identity}.html"
 
     # events
 

@@ -1,6 +1,7 @@
 // The page: a list of images, one of them in view, the options, and what becomes of them.
 
 import { Chooser } from "./chooser.js";
+import { Diagnosis } from "./diagnosis.js";
 import { make, Options } from "./options.js";
 import { ask, askPixels, download, enter, follow } from "./server.js";
 import { Uploads } from "./uploads.js";
@@ -157,6 +158,7 @@ function showImage() {
   byId("empty").hidden = Boolean(one);
   byId("shown").hidden = !one;
   byId("restore").disabled = !one || isBusy(one) || one.state === "asks";
+  diagnosis.show(one);
   if (!one) {
     shown = "";
     showProgress(null);
@@ -469,9 +471,10 @@ const pressed = {
   "restore-all": () => restore(ready().map((one) => one.id)),
   stop: () => tried(() => ask("POST", "/api/stop", { image: selected })),
   "stop-all": () => tried(() => ask("POST", "/api/stop", {})),
-  download: () => tried(() => download([selected])),
+  download: () => tried(() => downloadResults([image()])),
   "download-all": () =>
-    tried(() => download(state.images.filter((one) => one.result).map((one) => one.id))),
+    tried(() => downloadResults(state.images.filter((one) => one.result))),
+  diagnose: () => diagnosis.look(image(), options.values()),
   copy: copyCommand,
   save: saveOptions,
   quit: () => mayLose(state.images) && tried(() => ask("POST", "/api/quit")),
@@ -485,6 +488,10 @@ function mayLose(images) {
   const lost = images.filter((one) => isBusy(one) || (one.result && !one.saved && !one.fetched));
   const names = lost.map((one) => one.name).join(", ");
   return !lost.length || confirm(`Not downloaded yet, and gone then: ${names}. Go on?`);
+}
+
+function downloadResults(images) {
+  return download("/api/downloads", { images: images.map((one) => one.id) });
 }
 
 function openFirst({ images }) {
@@ -540,6 +547,7 @@ function listenToDrops() {
 
 const viewer = new Viewer(byId("canvas"), fetchPixels, moved);
 const options = new Options(showCommand);
+const diagnosis = new Diagnosis((hints) => options.tickHints(hints));
 const uploads = new Uploads((sending) => {
   state.sending = sending;
   listImages();

@@ -98,9 +98,9 @@ async function readEvents(reader, changed) {
   }
 }
 
-/** Let the browser download the results of some images. */
-export async function download(images) {
-  const { url } = await ask("POST", "/api/downloads", { images });
+/** Let the browser download what the server gives an address for. */
+export async function download(path, content) {
+  const { url } = await ask("POST", path, content);
   const link = document.createElement("a");
   link.href = url;
   link.download = "";
