@@ -197,7 +197,7 @@ def test_several_images_are_restored_in_turn_stopped_and_zipped(
     names = zipfile.ZipFile(io.BytesIO(content)).namelist()
     assert sorted(names) == ["0.tif", "1.tif", "2.tif"]
     drop(page, write_noisy(tmp_path / "large.tif", (2000, 2000)))
-    page.locator("#list button.open", has_text="large.tif").click()
+    page.locator("#list button.open[aria-current]", has_text="large.tif").wait_for()
     page.locator("#restore:enabled").click()
     page.locator("#stop").click()
     page.get_by_text("Stopped. Nothing half done is left.").wait_for()

@@ -31,6 +31,7 @@ const STATES = {
 const byId = (name) => document.getElementById(name);
 const state = { images: [], sending: [], root: null };
 let selected = null; // identity of the image in view
+let awaited = null; // of one that was opened just now, and is to come into view once it is listed
 let shown = ""; // what the viewer shows of it
 let key = ""; // of the options that are chosen
 let toml = "";
@@ -135,6 +136,7 @@ function changed(latest) {
     if (one.state === "restoring" && !begun.has(one.id)) begun.set(one.id, performance.now());
     if (one.state !== "restoring") begun.delete(one.id);
   }
+  takeAwaited();
   if (!image()) selected = state.images.at(-1)?.id ?? null;
   byId("choose-root").hidden = state.root === null;
   byId("root-name").textContent = state.root ?? "";
@@ -494,8 +496,16 @@ function downloadResults(images) {
   return download("/api/downloads", { images: images.map((one) => one.id) });
 }
 
+/** Show the first of some images that were opened just now. */
 function openFirst({ images }) {
-  if (images.length) select(images[0].id);
+  awaited = images[0]?.id ?? null;
+  if (takeAwaited()) select(selected);
+}
+
+function takeAwaited() {
+  if (!state.images.some((one) => one.id === awaited)) return false;
+  [selected, awaited, place] = [awaited, null, {}];
+  return true;
 }
 
 function listen() {
@@ -548,10 +558,14 @@ function listenToDrops() {
 const viewer = new Viewer(byId("canvas"), fetchPixels, moved);
 const options = new Options(showCommand);
 const diagnosis = new Diagnosis((hints) => options.tickHints(hints));
-const uploads = new Uploads((sending) => {
-  state.sending = sending;
-  listImages();
-}, notice);
+const uploads = new Uploads(
+  (sending) => {
+    state.sending = sending;
+    listImages();
+  },
+  openFirst,
+  notice,
+);
 let chooser;
 
 async function begin() {

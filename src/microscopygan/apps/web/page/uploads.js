@@ -7,9 +7,9 @@ const INSIDE = 4; // files of a Zarr at once
 const ZARR = /\.zarr$/i;
 
 export class Uploads {
-  /** `changed` is called with what is on its way, `failed` with a line. */
-  constructor(changed, failed) {
-    Object.assign(this, { changed, failed, waiting: [], running: [], suffixes: [] });
+  /** `changed` is called with what is on its way, `opened` with the first images, `failed` with a line. */
+  constructor(changed, opened, failed) {
+    Object.assign(this, { changed, opened, failed, waiting: [], running: [], suffixes: [] });
   }
 
   /** Send what was dropped: files, Zarr folders, and the images of other folders. */
@@ -61,6 +61,7 @@ export class Uploads {
   }
 
   enqueue(job) {
+    job.first = !this.running.length && !this.waiting.length;
     this.waiting.push(job);
     this.tell();
     this.next();
@@ -71,7 +72,8 @@ export class Uploads {
     const job = this.waiting.shift();
     this.running.push(job);
     try {
-      await job.work(job);
+      const answer = await job.work(job);
+      if (job.first) this.opened(answer);
     } catch (error) {
       this.failed(`${job.name} was not opened. ${error.message}`);
     }
@@ -85,7 +87,7 @@ export class Uploads {
   }
 
   async sendFile(job, file) {
-    await send("POST", `/api/images?name=${encodeURIComponent(file.name)}`, file, (share) => {
+    return send("POST", `/api/images?name=${encodeURIComponent(file.name)}`, file, (share) => {
       job.share = share;
       this.tell();
     });
@@ -103,7 +105,7 @@ export class Uploads {
       }
     };
     await Promise.all(Array.from({ length: INSIDE }, sendSome));
-    await ask("POST", `/api/folders/${id}`);
+    return ask("POST", `/api/folders/${id}`);
   }
 }
 
