@@ -20,8 +20,8 @@ from ..settings import Settings
 from .batches import DefectBatches, crop, draw_simulated
 from .split import Split, to_judge
 
-_TRIED = 48  # codes of virtual laboratories that a defect may start from
-_FIELDS = 6  # images that each is tried on
+_TRIED = 32  # codes of virtual laboratories that a defect may start from
+_FIELDS, _SIDE = 6, 64  # images that each is tried on, and their side in pixels
 _NEARER = 0.75  # of the distance of what is simulated, at most, to start from a code
 _COMPARED = 24  # synthetic images that a correction is judged by
 _RESAMPLED = 200  # times that the real and the synthetic images are drawn anew
@@ -44,7 +44,8 @@ def start_codes(generator: Corrector, split: Split, settings: Settings, first: i
         Sizes and seed.
     """
     codes = torch.cat((torch.zeros_like(generator.code[:1]), generator.laboratories[:_TRIED]))
-    few = settings.changed({"defects.batch": _FIELDS})
+    side = min(_SIDE, settings.defects.patch)
+    few = settings.changed({"defects.batch": _FIELDS, "defects.patch": side})
     for number, name in enumerate(split.defects):
         batch = DefectBatches(split, few).of(
             name, np.random.default_rng([settings.seed, 8, number])
