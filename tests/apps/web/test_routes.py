@@ -2,6 +2,7 @@
 
 import http.client
 import json
+from contextlib import closing
 
 import pytest
 
@@ -9,25 +10,26 @@ from microscopygan.apps.restore_options import RestoreOptions
 from microscopygan.apps.web.guard import TOKEN
 
 
-def test_events_tell_each_change(client, noisy):
+def test_events_tell_each_change(client, tmp_path, write_noisy):
     connection = http.client.HTTPConnection("127.0.0.1", client.port, timeout=30)
-    connection.request("GET", "/api/events", headers={TOKEN: client.session.token})
-    stream = connection.getresponse()
-    assert stream.getheader("content-type").startswith("text/event-stream")
+    with closing(connection):
+        connection.request("GET", "/api/events", headers={TOKEN: client.session.token})
+        stream = connection.getresponse()
+        assert stream.getheader("content-type").startswith("text/event-stream")
 
-    def following() -> dict:
-        while not (line := stream.readline()).startswith(b"data: "):
-            assert line, "the stream ended"
-        return json.loads(line[6:])
+        def following() -> dict:
+            while not (line := stream.readline()).startswith(b"data: "):
+                assert line, "the stream ended"
+            return json.loads(line[6:])
 
-    assert following()["images"] == []
-    (image,) = client.upload(noisy)
-    client.post("/api/restore", {"images": [image["id"]], "options": {}})
-    seen = []
-    while "done" not in seen:
-        seen += [one["state"] for one in following()["images"]]
-    assert "restoring" in seen or "waiting" in seen
-    connection.close()
+        assert following()["images"] == []
+        (image,) = client.upload(write_noisy(tmp_path / "a.tif", (1500, 1500)))
+        client.post("/api/restore", {"images": [image["id"]], "options": {}})
+        seen = []
+        while "done" not in seen:
+            seen += [one["state"] for one in following()["images"]]
+        assert "restoring" in seen
+        stream.close()
 
 
 @pytest.mark.parametrize("body", [b"[]", b"{", b"\xff", b"[" * 100_000, b'{"images": 3}'])
