@@ -4,6 +4,7 @@ import http.client
 import struct
 import tempfile
 import threading
+import time
 import zlib
 from pathlib import Path
 
@@ -101,17 +102,20 @@ def test_a_full_disk_is_said(client, noisy, monkeypatch):
 
 
 def test_an_upload_that_breaks_off_leaves_nothing(client):
+    def until(there: bool) -> None:
+        end = time.monotonic() + 20
+        while bool(list(client.session.work.path.glob("*/"))) != there:
+            assert time.monotonic() < end
+            time.sleep(0.005)
+
     connection = http.client.HTTPConnection("127.0.0.1", client.port)
     connection.putrequest("POST", "/api/images?name=a.tif")
     connection.putheader(TOKEN, client.session.token)
     connection.putheader("Content-Length", "1000000")
     connection.endheaders(b"only the beginning")
+    until(there=True)
     connection.close()
-    for _ in range(200):
-        if not list(client.session.work.path.glob("*/")):
-            break
-        client.get("/api/state")
-    assert list(client.session.work.path.glob("*/")) == []
+    until(there=False)
 
 
 def test_many_at_once_are_all_there(client, tmp_path, write_noisy):
