@@ -20,7 +20,7 @@ from microscopygan.gan.cin_gan import load_defects, synthesize
 from microscopygan.gan.networks import defect_rows
 from microscopygan.restoration.model import Restorer
 from microscopygan.settings import HINTS, Settings, make_settings
-from microscopygan.training import validation
+from microscopygan.training import identification, validation
 from microscopygan.training.fine_tuning import (
     DEFECTS,
     FEW,
@@ -129,11 +129,22 @@ def test_a_defect_without_physics_is_validated_on_cin_gans_images(brief: Setting
     assert validation_images(some, brief, generator) == {}
 
 
+class SeesFaintNoise:
+    """Stands in for a diagnosis."""
+
+    def __init__(self, *planes: object) -> None:
+        pass
+
+    def draw(self, rng: np.random.Generator, temper: float = 1.0) -> Noise:
+        return Noise(photons=300)
+
+
 @pytest.mark.slow
 def test_a_defect_that_nothing_makes_is_left_to_what_ships(
-    tmp_path: Path, brief: Settings, dataset: Path
+    tmp_path: Path, brief: Settings, dataset: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Slow (about 10 s): both stages. The other defect is learned beside it."""
+    monkeypatch.setattr(identification, "diagnose", SeesFaintNoise)
     data, run, rng = load_dataset(dataset), tmp_path / "run", np.random.default_rng(0)
     rows = [Stripes(gain=0.2, offset=0.1).apply(plane, rng) for plane in planes(4, 7)]
     unpaired = {"odd": [Sample(p, f"{k}", f"{k}") for k, p in enumerate(rows)]}
@@ -148,8 +159,11 @@ def test_a_defect_that_nothing_makes_is_left_to_what_ships(
 
 
 @pytest.mark.slow
-def test_a_name_without_physics_does_not_end_in_a_refusal(tmp_path: Path, brief: Settings) -> None:
+def test_a_name_without_physics_does_not_end_in_a_refusal(
+    tmp_path: Path, brief: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Slow (about 5 s): CIN-GAN. Nothing is better, so what ships is kept, and it is said."""
+    monkeypatch.setattr(identification, "diagnose", SeesFaintNoise)
     run, rng = tmp_path / "run", np.random.default_rng(0)
     bad = [Stripes(gain=0.2, offset=0.1).apply(plane, rng) for plane in planes(4, 7)]
     clean = [Sample(p, f"c{k}", f"c{k}") for k, p in enumerate(planes(4))]

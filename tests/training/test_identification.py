@@ -1,19 +1,58 @@
-"""The physics of a dataset: what a name says is used where the images agree."""
+"""The physics of a dataset: what names say and what images show, where the images agree."""
 
 from collections.abc import Sequence
 
 import numpy as np
+import pytest
 
 from microscopygan.defects import Defect
+from microscopygan.defects.base import Composition
 from microscopygan.defects.noise import Noise
 from microscopygan.defects.specimens import nuclei
 from microscopygan.defects.statistics import normalised
 from microscopygan.defects.stripes import Stripes
 from microscopygan.settings import make_settings
-from microscopygan.training.identification import physics_of
+from microscopygan.training import identification
+from microscopygan.training.fine_tuning import generalist
+from microscopygan.training.identification import (
+    MAIN,
+    find_physics,
+    mixed,
+    nearest_draws,
+)
+from microscopygan.training.likeness import RESEMBLES, Likeness
 from microscopygan.training.split import Split
 
 SETTINGS = make_settings()
+STRIPES = Stripes(gain=0.2, offset=0.1)
+NOISE = Noise(photons=10)
+
+
+class Sees:
+    """Stands in for a diagnosis that sees one defect, more or less of it."""
+
+    def __init__(self, *defects: Defect) -> None:
+        self.defects = defects
+
+    def __call__(self, defective: Sequence[np.ndarray], clean: Sequence[np.ndarray]) -> "Sees":
+        assert len(defective) > 0
+        return self
+
+    def draw(self, rng: np.random.Generator, temper: float = 1.0) -> Defect:
+        return Composition(steps=(self.defects[rng.integers(len(self.defects))],))
+
+
+@pytest.fixture(autouse=True)
+def sees(monkeypatch: pytest.MonkeyPatch) -> object:
+    """Set what a diagnosis sees; stripes where the test does not say."""
+
+    def that(*defects: Defect) -> None:
+        monkeypatch.setattr(identification, "diagnose", Sees(*defects))
+
+    that(STRIPES)
+    for name, few in (("DRAWS", 24), ("NEAREST", 9), ("WIDE", 3), ("_FIELDS", 12)):
+        monkeypatch.setattr(identification, name, few)
+    return that
 
 
 def planes(count: int, seed: int) -> list[np.ndarray]:
@@ -32,22 +71,66 @@ def split(name: str, defective: Sequence[np.ndarray], clean: int = 8) -> Split:
     return Split((name,), planes(clean, 5), none, bad, none, none)  # type: ignore[arg-type]
 
 
-def test_a_name_that_the_images_agree_with_is_believed() -> None:
-    some = split("noise", spoiled(Noise(photons=10)))
-    physics, unlikeness = physics_of(some, SETTINGS)
-    assert all(isinstance(each, Noise) for each in physics["noise"])
-    assert unlikeness["noise"] < 0.3
+def stages(sets: Sequence[Defect]) -> set[str]:
+    return {step.name for each in sets for step in getattr(each, "steps", (each,))}
+
+
+def test_any_name_gets_the_physics_that_its_images_show() -> None:
+    found = find_physics(split("odd", spoiled(STRIPES)), SETTINGS)["odd"]
+    assert stages(found.sets) == {"stripes"}
+    assert len(found.sets) == 12
+    assert found.unlikeness.keys() == {"images"}
+    assert found.unlikeness["images"] < RESEMBLES
+
+
+def test_what_images_do_not_agree_with_is_not_used(sees) -> None:
+    sees(NOISE)
+    found = find_physics(split("odd", spoiled(STRIPES)), SETTINGS)["odd"]
+    assert found.sets == []
+    assert found.unlikeness["images"] > RESEMBLES
+
+
+def test_a_name_that_the_images_agree_with_is_the_main_part(sees) -> None:
+    sees(Noise(photons=9.0))
+    sets = find_physics(split("noise", spoiled(NOISE)), SETTINGS)["noise"].sets
+    named = [each for each in sets if not isinstance(each, Composition)]
+    assert len(named) == MAIN * (len(sets) - len(named))
+    sees(STRIPES)
+    found = find_physics(split("noise", spoiled(NOISE)), SETTINGS)["noise"]
+    assert stages(found.sets) == {"noise"}
+    assert found.unlikeness["name"] + 0.15 < found.unlikeness["images"]
 
 
 def test_a_name_that_the_images_do_not_agree_with_is_a_label() -> None:
-    some = split("noise", spoiled(Stripes(gain=0.3, offset=0.15)))
-    physics, unlikeness = physics_of(some, SETTINGS)
-    assert physics == {}
-    assert unlikeness["noise"] > 0.42
+    found = find_physics(split("noise", spoiled(STRIPES)), SETTINGS)["noise"]
+    assert stages(found.sets) == {"stripes"}
+    assert found.unlikeness["name"] > RESEMBLES > found.unlikeness["images"]
 
 
 def test_a_training_from_scratch_believes_the_name() -> None:
-    some = split("noise", spoiled(Noise(photons=10)))
-    physics, unlikeness = physics_of(some, make_settings("default", "scratch"))
-    assert physics["noise"]
-    assert unlikeness == {}
+    scratch = make_settings("default", "scratch")
+    found = find_physics(split("noise", spoiled(NOISE)), scratch)
+    assert stages(found["noise"].sets) == {"noise"}
+    assert find_physics(split("odd", spoiled(NOISE)), scratch) == {}
+
+
+def test_no_clean_image_but_specimens_is_enough() -> None:
+    found = find_physics(split("odd", spoiled(STRIPES), clean=0), SETTINGS)["odd"]
+    assert stages(found.sets) == {"stripes"}
+
+
+def test_draws_that_come_nearest_are_kept_and_some_others(sees) -> None:
+    weak = [Noise(photons=p) for p in (300.0, 10.0, 280.0, 290.0)]
+    sees(*weak)
+    real, rng = spoiled(NOISE), np.random.default_rng(0)
+    likeness = Likeness(real, planes(8, 5), generalist(), rng)
+    kept = nearest_draws(real, planes(8, 5), likeness, rng)
+    near = [each for each in kept if each.steps[0].photons == 10]  # type: ignore[attr-defined]
+    assert len(kept) == 12
+    assert len(near) >= 4  # of about six of the 24
+
+
+def test_mixed_sets_keep_their_shares() -> None:
+    both = mixed([*range(7)], [10])
+    assert sum(each == 10 for each in both) / len(both) == 1 / (MAIN + 1)
+    assert set(both) == {*range(7), 10}

@@ -2,12 +2,14 @@
 
 import csv
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from microscopygan.datasets.folder import Pair
+from microscopygan.defects.noise import Noise
 from microscopygan.settings import make_settings
 from microscopygan.training.gate import Interval
 from microscopygan.training.outcome import listed, outcome
@@ -97,9 +99,15 @@ def test_what_was_not_learned_is_said_with_what_to_do(tmp_path: Path) -> None:
         "Kept: the network that ships: nothing could say whether an adapted one is better."
     )
     assert "add pairs/lowlight/input/" in about["said"][1]
-    assert "If it is one of" in about["said"][1]
-    assert "does not come to look like yours" in about["said"][2]
+    assert "noise: not learned" in about["said"][2]
     assert "generalist_gain_db" not in about
+
+
+def test_what_images_show_is_said(tmp_path: Path) -> None:
+    some = replace(split(["odd", "noise"]), physics={"odd": [Noise(photons=9)]})
+    assert "odd: physics of noise, which its images show, made its pairs." in str(
+        outcome(tmp_path, some, SETTINGS)["said"]
+    )
 
 
 def test_noisy_images_rank_and_give_no_gain(tmp_path: Path) -> None:

@@ -1,11 +1,15 @@
 """Which images of a dataset serve which part of a training."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from microscopygan.datasets.folder import Dataset, Pair, Sample
+from microscopygan.defects.base import Composition
 from microscopygan.defects.noise import Noise
 from microscopygan.defects.specimens import nuclei
+from microscopygan.defects.stripes import Stripes
 from microscopygan.settings import Settings, make_settings
 from microscopygan.training.split import calibrate_physics, split_dataset
 
@@ -204,3 +208,13 @@ def test_without_pairs_no_image_is_seen_in_both_states(tiny: Settings) -> None:
     assert not seen & hidden
     assert [len(split.defective[name]) for name in "abc"] == [10, 4, 1]
     assert [len(split.own_clean[name]) for name in "abc"] == [10, 4, 1]
+
+
+def test_a_label_stands_for_most_of_its_physics() -> None:
+    some = split_dataset(
+        Dataset(samples(12), {"odd": samples(2), "Noise_2": samples(2)}, {}, {}), ADAPT
+    )
+    assert some.meaning == {"Noise_2": "Noise_2", "odd": "odd"}
+    both = Composition(steps=(Stripes(gain=0.1), Noise(photons=9)))
+    physics = {"odd": [both, both, Composition(steps=(Noise(photons=9),))]}
+    assert replace(some, physics=physics).meaning["odd"] == "stripes+noise"

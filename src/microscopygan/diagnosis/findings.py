@@ -179,21 +179,24 @@ class Diagnosis:
         """
         return next((f.probability for f in self.findings if f.stage == stage), 0.0)
 
-    def draw(self, rng: np.random.Generator) -> Defect:
+    def draw(self, rng: np.random.Generator, temper: float = 1.0) -> Defect:
         """Draw what may be wrong: each stage by its probability, the likeliest at least.
 
         Parameters
         ----------
         rng
             Source of randomness.
+        temper
+            Exponent of the probabilities: below 1, unlikely stages are drawn more often.
 
         Returns
         -------
         Defect
             A composition in the order of the light path.
         """
-        likely = [f for f in self.findings if f.probability > _POSSIBLE]
-        chosen = [f for f in likely if rng.random() < f.probability] or [self.findings[0]]
+        likely = [f for f in self.findings if f.probability**temper > _POSSIBLE]
+        chosen = [f for f in likely if rng.random() < f.probability**temper]
+        chosen = chosen or [self.findings[0]]
         steps = {f.kind: f.draw(rng) for f in chosen}
         return Composition(steps=tuple(steps[kind] for kind in light_path(list(steps))))
 

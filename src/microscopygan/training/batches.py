@@ -51,7 +51,7 @@ class DefectBatches:
             planes = split.defective[split.defects[index]]
             planes = to_fit(planes) if stage.statistics_weight > 0 else planes
             real.append(crop([planes[rng.integers(len(planes))]], stage.patch, rng)[0])
-            real[-1] = flip([real[-1]], split.defects[index], rng)[0]
+            real[-1] = flip([real[-1]], split.meaning[split.defects[index]], rng)[0]
         return {
             "clean": _stack(clean),
             "simulated": _stack(simulated),
@@ -81,7 +81,9 @@ class PairBatches:
         blind = ~self.physical & settings.defects.physics & (settings.alpha < 1)
         self.alpha = settings.alpha * np.where(blind, settings.cin_gan, 1.0)
         hints = settings.restorer.architecture.hints
-        self.hints = np.array([hint_for(name, hints) for name in split.defects], np.float32)
+        self.hints = np.array(
+            [hint_for(split.meaning[name], hints) for name in split.defects], np.float32
+        )
 
     def __call__(self, step: int, process: int) -> Batch:
         """Return the batch of one step of one process."""
@@ -110,7 +112,8 @@ class PairBatches:
     def _real(self, name: str, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         pairs, patch = self.split.pairs[name], self.settings.restorer.patch
         pair = pairs[rng.integers(len(pairs))]
-        image, target = flip(crop([pair.input, pair.target], patch, rng), name, rng)
+        cut = crop([pair.input, pair.target], patch, rng)
+        image, target = flip(cut, self.split.meaning[name], rng)
         return image, target
 
 
@@ -166,7 +169,8 @@ def draw_simulated(
         for first in range(0, len(wanted), sampling.crops):
             field = draw_field(split, name, side, rng, sampling)
             for place in wanted[first : first + sampling.crops]:
-                inputs[place], targets[place] = flip(crop(field, patch, rng), name, rng)
+                cut = crop(field, patch, rng)
+                inputs[place], targets[place] = flip(cut, split.meaning[name], rng)
     return inputs, targets
 
 
@@ -193,7 +197,7 @@ def draw_field(
     zoom = Range(*sampling.zoom, "log")
     side = round(size / zoom.value(rng.random())) if rng.random() < sampling.zoomed else size
     cut = crop([planes[rng.integers(len(planes))]], side, rng)[0]
-    clean = flip([resized(cut, size / side)], name, rng)[0]
+    clean = flip([resized(cut, size / side)], split.meaning[name], rng)[0]
     return simulate(split, name, clean, rng)
 
 

@@ -119,5 +119,5 @@ def _synthetic_images(
     size = (adaptation.field, adaptation.field)
     planes = planes or [draw_specimen(size, rng) for _ in range(count)]
     fields, source = cut_fields([[plane] for plane in planes], rng, adaptation)
-    clean = [flip(field, name, rng)[0] for field in fields]
+    clean = [flip(field, split.meaning[name], rng)[0] for field in fields]
     return stack_pairs([simulate(split, name, plane, rng) for plane in clean], source)

@@ -1,32 +1,56 @@
-"""The physics of a dataset's defects: calibrated where a name says it, and as the images show it.
+"""The physics of a dataset's defects: as its names say it, and as its images show it.
 
-The name of a folder is a label and a guess. What is calibrated on its word is used only where the
-images that it makes of clean ones resemble the real defective ones.
+The name of a folder is a label and a guess: where it names a defect, that is calibrated on the
+images. Whatever the name, a diagnosis of the images says which stages of the light path they may
+have, and how much; compositions are drawn from it. Either is used only where the images that it
+makes of clean ones resemble the real defective ones.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 
 from ..defects import Defect
 from ..defects.specimens import draw_specimen
+from ..diagnosis import diagnose
 from ..settings import Settings
 from .batches import crop, draw_physics, flip
 from .fine_tuning import generalist
 from .likeness import RESEMBLES, SIDE, Likeness, common_side
 from .split import Split, calibrate_physics
 
+DRAWS = 192  # compositions drawn from a diagnosis
+TEMPERS = (1.0, 0.6)  # of these draws: a diagnosis misses stages that others hide
+NEAREST, WIDE = 24, 8  # of them used: those whose images lie nearest to the real ones, and others
+MAIN = 3  # sets of what the name says to one that was drawn
+T = TypeVar("T")
+_BEHIND = 0.15  # by how much more the other may be unlike the images where one is like them
+_SEEN = 24  # images of each that a diagnosis sees
 _FIELDS = 32  # clean fields that parameter sets are tried on
 
 
-def physics_of(
-    split: Split, settings: Settings
-) -> tuple[dict[str, list[Defect]], dict[str, float]]:
-    """Return the physics of each defect that resembles its images, and how unlike they are.
+class Physics(NamedTuple):
+    """The physics of one defect.
 
-    A training from scratch takes what is calibrated as it is: it has nothing to fall back on.
+    Attributes
+    ----------
+    sets
+        Parameter sets, about as likely as each other; none where nothing resembles the images.
+    unlikeness
+        Of what the name says and of what the images show, by these words; see `Likeness`.
+    """
+
+    sets: list[Defect]
+    unlikeness: dict[str, float]
+
+
+def find_physics(split: Split, settings: Settings) -> dict[str, Physics]:
+    """Return the physics of each defect.
+
+    A training from scratch takes what names say as it is: it has nothing to fall back on.
 
     Parameters
     ----------
@@ -34,28 +58,96 @@ def physics_of(
         Defective images, clean ones and pairs.
     settings
         Of the run.
-
-    Returns
-    -------
-    physics
-        Parameter sets, about as likely as each other, by defect.
-    unlikeness
-        See `Likeness`, by defect, of those that were tried.
     """
     calibrated = calibrate_physics(split, settings)
     if settings.start != "generalist":
-        return calibrated, {}
-    unlike = {name: _unlikeness(split, name, sets, settings) for name, sets in calibrated.items()}
-    return {name: calibrated[name] for name in calibrated if unlike[name] <= RESEMBLES}, unlike
+        return {name: Physics(sets, {}) for name, sets in calibrated.items()}
+    return {
+        name: physics_of(split, name, calibrated.get(name, []), settings) for name in split.defects
+    }
 
 
-def _unlikeness(split: Split, name: str, sets: list[Defect], settings: Settings) -> float:
+def physics_of(
+    split: Split, name: str, calibrated: Sequence[Defect], settings: Settings
+) -> Physics:
+    """Return what resembles the images of a defect: what its name says, and what they show.
+
+    Where both do, about as much, the former is the main part.
+
+    Parameters
+    ----------
+    split
+        Defective images and clean ones.
+    name
+        The defect's label.
+    calibrated
+        Parameter sets of what the label says; none where it says nothing.
+    settings
+        Of the run, for its seed.
+    """
     rng = np.random.default_rng([settings.seed, 8, split.defects.index(name)])
     defective, clean = split.defective[name], split.own_clean[name] or split.real_clean
     fields = _fields(clean, name, common_side([*defective, *clean]), rng)
     likeness = Likeness(defective, fields, generalist(), rng)
-    made = likeness.put([draw_physics(sets, rng) for _ in range(_FIELDS)], rng)
-    return round(likeness.unlikeness(made), 3)
+    shown = nearest_draws(defective, clean, likeness, rng)
+    sources = {"name": list(calibrated), "images": shown}
+    unlikeness = {
+        source: round(likeness.unlikeness(likeness.put(_several(sets, rng), rng)), 3)
+        for source, sets in sources.items()
+        if sets
+    }
+    most = min(RESEMBLES, min(unlikeness.values()) + _BEHIND)
+    used = [sources[source] for source, value in unlikeness.items() if value <= most]
+    sets = mixed(*used) if len(used) > 1 else used[0] if used else []
+    return Physics(sets, unlikeness)
+
+
+def _several(sets: list[Defect], rng: np.random.Generator) -> list[Defect]:
+    return [draw_physics(sets, rng) for _ in range(_FIELDS)]
+
+
+def nearest_draws(
+    defective: Sequence[np.ndarray],
+    clean: Sequence[np.ndarray],
+    likeness: Likeness,
+    rng: np.random.Generator,
+) -> list[Defect]:
+    """Draw what images may have, and keep what comes nearest to them, and some of the rest.
+
+    A restorer needs both: sets that are close to the truth, and breadth around them.
+
+    Parameters
+    ----------
+    defective, clean
+        Planes (Y, X); of the latter there may be none.
+    likeness
+        To the defective images.
+    rng
+        Source of randomness.
+    """
+    diagnosis = diagnose(_some(defective, rng), _some(clean, rng))
+    drawn = [diagnosis.draw(rng, TEMPERS[k % len(TEMPERS)]) for k in range(DRAWS)]
+    order = np.argsort(likeness.distances(likeness.put(drawn, rng)), kind="stable")
+    chosen = [*order[:NEAREST], *rng.permutation(order[NEAREST:])[:WIDE]]
+    return [drawn[int(k)] for k in chosen]
+
+
+def mixed(main: Sequence[T], rest: Sequence[T]) -> list[T]:
+    """Return `MAIN` sets of the first to one of the second, all of them at least once.
+
+    Examples
+    --------
+    >>> "".join(mixed("abcd", "xy"))
+    'abcdabxy'
+    """
+    count = max(-(-len(main) // MAIN), len(rest))
+    return [main[k % len(main)] for k in range(MAIN * count)] + [
+        rest[k % len(rest)] for k in range(count)
+    ]
+
+
+def _some(planes: Sequence[np.ndarray], rng: np.random.Generator) -> list[np.ndarray]:
+    return [planes[k] for k in rng.permutation(len(planes))[:_SEEN].tolist()]
 
 
 def _fields(

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ..defects import all_defects, kind_of
 from ..settings import Settings
 from .gate import LOSS, Validated, gain_over, kept_row
 from .real_images import Comparison, as_json, may_keep, read_comparisons
@@ -158,19 +157,14 @@ def _rest(about: Mapping[str, Any], split: Split) -> list[str]:
     lines = []
     if not split.clean:
         lines.append("No clean image was given: the noise was learned from itself.")
+    for name, meaning in split.meaning.items():
+        if meaning != name:
+            stages = " and ".join(meaning.split("+"))
+            lines.append(f"{name}: physics of {stages}, which its images show, made its pairs.")
     for name in about["not_learned"]:
         lines.append(
-            f"{name}: not learned, and restored as by the network that ships. {_part(name)}: add "
+            f"{name}: not learned, and restored as by the network that ships. Neither physics, by "
+            "its name or by a diagnosis, nor CIN-GAN makes images that look like yours: add "
             f"pairs/{name}/input/ and pairs/{name}/target/, ten pairs are enough."
         )
     return lines
-
-
-def _part(name: str) -> str:
-    """Say which part of learning a defect from unpaired images failed."""
-    if kind := kind_of(name):
-        return f"Physics of {kind.name} in clean images does not come to look like yours"
-    return (
-        "No physics is known of this name, and CIN-GAN's images do not come to look like yours. "
-        f"If it is one of {', '.join(all_defects())}, name its folder so; else"
-    )

@@ -9,12 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 
 from ..datasets.folder import Dataset, Pair, Sample
 from ..datasets.folder import split as split_samples
-from ..defects import Defect, kind_of, parts_of
+from ..defects import Defect, all_defects, kind_of, parts_of
 from ..defects.calibration import calibrate_with_noise
 from ..defects.specimens import draw_specimen
 from ..settings import Settings
@@ -63,10 +64,23 @@ class Split:
     test: dict[str, list[Pair]] = field(default_factory=dict)
     specimens: int = 0
 
+    @cached_property
+    def meaning(self) -> dict[str, str]:
+        """What each label stands for: itself where it names a defect, or most of its physics."""
+        return {name: _meaning(name, self.physics.get(name, [])) for name in self.defects}
+
     @property
     def real_clean(self) -> list[np.ndarray]:
         """Clean planes of images."""
         return self.clean[: len(self.clean) - self.specimens]
+
+
+def _meaning(name: str, physics: list[Defect]) -> str:
+    if parts_of(name) or not physics:
+        return name
+    sets = [{step.name for step in getattr(each, "steps", (each,))} for each in physics]
+    often = [stage for stage in all_defects() if 2 * sum(stage in s for s in sets) >= len(sets)]
+    return "+".join(often) or name
 
 
 def split_dataset(dataset: Dataset, settings: Settings) -> Split:

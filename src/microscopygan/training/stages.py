@@ -23,7 +23,7 @@ from torch import nn
 
 from .. import __version__
 from ..datasets.folder import Dataset, load_dataset
-from ..defects import kind_of, parts_of
+from ..defects import parts_of
 from ..gan.cgan import CGan
 from ..gan.cin_gan import CinGan, load_defects, save_defects
 from ..gan.networks import (
@@ -48,7 +48,7 @@ from .fine_tuning import (
     generator_for,
     validation_images,
 )
-from .identification import physics_of
+from .identification import find_physics
 from .loop import Batch, join_processes, run_loop
 from .outcome import outcome
 from .run_folder import (
@@ -285,9 +285,20 @@ def _check_stage(split: Split, run: Path, settings: Settings, stage: Stage) -> N
     """Check that a stage can be run, before anything is written."""
     if stage == "defects" and not (split.clean and settings.alpha > 0):
         raise ValueError("CIN-GAN needs clean images and alpha above 0; leave --stage out")
+    if stage == "restorer" and split.clean and settings.alpha > 0 and _asks_for_defects(settings):
+        _saved_defects(run)
+
+
+def _asks_for_defects(settings: Settings) -> bool:
+    """Tell whether CIN-GAN is to make synthetic pairs whatever physics does."""
+    return settings.cin_gan > 0 or not settings.defects.physics
+
+
+def _saved_defects(run: Path) -> Path:
     saved = run / "defects.safetensors"
-    if stage == "restorer" and needs_defects(split, settings) and not saved.exists():
+    if not saved.exists():
         raise FileNotFoundError(f"{saved} is missing: run --stage defects first, or set --alpha 0")
+    return saved
 
 
 def begin(
@@ -321,9 +332,9 @@ def needs_defects(split: Split, settings: Settings) -> bool:
     """Tell whether a restorer needs CIN-GAN: for defects with neither physics nor real pairs."""
     if not split.clean or settings.alpha == 0:
         return False
-    if settings.cin_gan > 0 or not settings.defects.physics:
+    if _asks_for_defects(settings):
         return True
-    return any(kind_of(name) is None and not split.pairs[name] for name in split.defects)
+    return any(not split.physics.get(n) and not split.pairs[n] for n in split.defects)
 
 
 def needs_physics(settings: Settings) -> bool:
@@ -352,9 +363,9 @@ def with_physics(split: Split, training: Training) -> Split:
     if not (needs_physics(settings) and split.clean):
         return split
     if training.main and not (run / "physics.json").exists():
-        physics, unlikeness = physics_of(split, settings)
-        write_json(run / "unlikeness.json", unlikeness)
-        write_physics(run, physics)
+        physics = find_physics(split, settings)
+        write_json(run / "unlikeness.json", {n: each.unlikeness for n, each in physics.items()})
+        write_physics(run, {n: each.sets for n, each in physics.items() if each.sets})
     training.accelerator.wait_for_everyone()
     return replace(split, physics=read_physics(run))
 
@@ -412,10 +423,12 @@ def load_generator(split: Split, training: Training) -> DefectGenerator:
 
     Raises
     ------
+    FileNotFoundError
+        It was not trained.
     ValueError
         It was trained for other defects than the split's.
     """
-    saved = training.folder / "defects.safetensors"
+    saved = _saved_defects(training.folder)
     generator, names = load_defects(saved)
     if names != split.defects:
         raise ValueError(
@@ -585,7 +598,9 @@ def model_card(split: Split, settings: Settings, steps: int) -> ModelCard:
         halo=halo,
         multiple=network.multiple,
         tileable=network.tileable,
-        defects=tuple(dict.fromkeys("+".join(parts_of(name)) or name for name in split.defects)),
+        defects=tuple(
+            dict.fromkeys("+".join(parts_of(split.meaning[n])) or n for n in split.defects)
+        ),
         hints=architecture.hints,
         training={
             "preset": settings.preset,
