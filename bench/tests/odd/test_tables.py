@@ -46,7 +46,7 @@ def results() -> Results:
 def test_gains_are_over_the_input_and_the_best_is_bold(results: Results) -> None:
     text = gains(results).markdown()
     assert "| rows | 20.00 | +1.00 | +2.00 | **+8.00** | +10.00 |" in text
-    assert "| hum | 25.00 | **-1.00** | – | -1.00 | – |" in text
+    assert "| hum | 25.00 | -1.00 | – | -1.00 | – |" in text
     assert "| mean | 22.50 | +0.00 | – | +3.50 | – |" in text
 
 

@@ -92,7 +92,7 @@ def gains(results: Results) -> Sheet:
     for number, family in enumerate(results.families):
         all_of = [results.minus(family, row, INPUT) for row in results.rows]
         means = {k: found.mean for k, found in enumerate(all_of) if found is not None}
-        rivals = {k: mean for k, mean in means.items() if results.rows[k] != CEILING}
+        rivals = {k: m for k, m in means.items() if results.rows[k] != CEILING and m > 0}
         if rivals:
             best.add((number, 2 + max(rivals, key=lambda k: rivals[k])))
         texts = [f"{means[k]:+.2f}" if k in means else _NONE for k in range(len(all_of))]
