@@ -2,8 +2,9 @@
 
 ``python scripts/pretrain.py CLEAN -o RUN --minutes 60`` reads clean images from the folder CLEAN
 and trains all of them on virtual laboratories. It can be stopped at any time: the same command goes
-on where it last saved. ``RUN/run.json`` records the data's hashes, the settings, versions and
-seconds; ``RUN/log.csv`` the losses. ``--ship`` puts the result into the package.
+on where it last saved. ``--from scripts/pretrained`` starts from the weights reached so far.
+``RUN/run.json`` records the data's hashes, the settings, versions and seconds; ``RUN/log.csv`` the
+losses.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ import torch
 
 from microscopygan.diagnosis.parameters import STAGES
 from microscopygan.gan.cgan import load_restorer, save_restorer
-from microscopygan.gan.checkpoints import write_tensors
+from microscopygan.gan.checkpoints import read_tensors, write_tensors
 from microscopygan.gan.networks import UNetRestorer, grown
 from microscopygan.image.axes import to_planes
 from microscopygan.image.formats import list_images, read
@@ -77,10 +78,13 @@ def is_held_out(name: str) -> bool:
 
 
 def _pupil(name: str, start: Path | None, settings: PretrainingSettings) -> Pupil:
-    if name == ENCODER:
-        return encoder_pupil(settings)
-    architecture = RestorerArchitecture(channels=CHANNELS[name], hints=STAGES, planes=3)
     earlier = None if start is None else start / f"{name}.safetensors"
+    if name == ENCODER:
+        pupil = encoder_pupil(settings)
+        if earlier is not None and earlier.exists():
+            pupil.network.load_state_dict(read_tensors(earlier)[1])
+        return pupil
+    architecture = RestorerArchitecture(channels=CHANNELS[name], hints=STAGES, planes=3)
     if earlier is None or not earlier.exists():
         return restorer_pupil(UNetRestorer(architecture), settings)
     network = load_restorer(earlier)
