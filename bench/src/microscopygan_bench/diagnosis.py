@@ -118,7 +118,7 @@ def interval_table(cases: Sequence[Case]) -> list[str]:
             held[parameter.stage].append(bool(low - slack <= position <= high + slack))
     shares = [f"{stage} {np.mean(some):.2f}" for stage, some in held.items()]
     every = [each for some in held.values() for each in some]
-    return [f"90 % intervals hold {100 * np.mean(every or [0]):.0f} %: {', '.join(shares)}"]
+    return [f"90 % intervals hold {100 * np.mean(every or [False]):.0f} %: {', '.join(shares)}"]
 
 
 def clean_row(source: str, images: Sequence[Path]) -> str:

@@ -86,7 +86,7 @@ def main(arguments: list[str] | None = None) -> None:
 def light_of(path: Path) -> np.ndarray:
     """Read a stack (Z, Y, X) as light: the 1st percentile and below 0, the 99.8th 1."""
     array = np.asarray(read(path).array)
-    return np.clip(percentile_map(array).apply(array), 0, None)
+    return np.asarray(np.clip(percentile_map(array).apply(array), 0, None))
 
 
 def gain(light: np.ndarray, photons: float, restorer: Restorer, rng: np.random.Generator) -> Gain:

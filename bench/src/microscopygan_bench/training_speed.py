@@ -14,6 +14,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from statistics import median
+from typing import cast
 
 import numpy as np
 import torch
@@ -23,6 +24,7 @@ from microscopygan.apps.demo import write_dataset
 from microscopygan.datasets.folder import load_dataset
 from microscopygan.gan.cgan import CGan
 from microscopygan.gan.cin_gan import CinGan
+from microscopygan.gan.networks import DefectGenerator
 from microscopygan.settings import StageSettings, make_settings
 from microscopygan.training.batches import DefectBatches, PairBatches
 from microscopygan.training.loop import Adversaries, Batch, prefetch, step_generator
@@ -51,7 +53,8 @@ def main(arguments: list[str] | None = None) -> None:
         split = replace(split, physics=calibrate_physics(split, chosen))
     accelerator = Accelerator()
     one = CinGan(chosen.defects, split.defects, accelerator, 0)
-    two = CGan(chosen.restorer, accelerator, 0, one.networks["generator"])
+    generator = cast(DefectGenerator, one.networks["generator"])
+    two = CGan(chosen.restorer, accelerator, 0, generator)
     d, r = chosen.defects, chosen.restorer
     print(f"{machine()}, torch {torch.__version__}, {torch.get_num_threads()} threads")
     print(f"{'stage':10}{'batch':>12}{'s/step':>10}{'waiting':>10}{'peak GB':>10}")

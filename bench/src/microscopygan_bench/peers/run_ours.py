@@ -8,10 +8,12 @@ from __future__ import annotations
 import functools
 import sys
 from collections.abc import Callable
+from typing import cast
 
 from serve import serve
 
 import microscopygan
+from microscopygan.restoration import Neighbours
 from microscopygan.restoration.api import restore_file
 from microscopygan.restoration.model import Restorer
 
@@ -24,11 +26,11 @@ def network() -> Restorer:
 
 def prepare(job: dict[str, str]) -> Callable[[], None]:
     """Return what is timed: the job's image restored from file to file."""
-    restorer, neighbours = network(), "".join(sys.argv[2:3]) or "auto"
+    restorer = network()
+    neighbours = cast(Neighbours, "".join(sys.argv[2:3]) or "auto")
 
     def run() -> None:
-        options = {"overwrite": True, "neighbours": neighbours}
-        restore_file(job["source"], job["target"], restorer, **options)
+        restore_file(job["source"], job["target"], restorer, overwrite=True, neighbours=neighbours)
 
     return run
 
