@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -28,7 +29,6 @@ from ..image.formats import (
     without_secrets,
 )
 from ..restoration.models import GENERALIST, MODELS
-from .extras import one_line, printable, say
 
 if TYPE_CHECKING:
     from ..restoration.model import Restorer
@@ -306,3 +306,33 @@ def _is_begun(path: Path | str) -> bool:
         return unfinished(path) is not None
     except (ValueError, OSError):
         return False
+
+
+def one_line(error: BaseException) -> str:
+    """Say what an exception says in one line."""
+    if isinstance(error, OSError) and error.strerror and error.filename:
+        return printable(f"{error.filename}: {error.strerror}")
+    return printable(" ".join(str(error).split())) or type(error).__name__
+
+
+def printable(text: str) -> str:
+    r"""Write what steers a terminal, as names of files may hold it, as it is written in Python.
+
+    Examples
+    --------
+    >>> print(printable("\x1b[31ma.tif"))
+    \x1b[31ma.tif
+    """
+    return "".join(
+        c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in text
+    )
+
+
+def say(line: str) -> None:
+    """Print a line; that nobody reads any more what is printed ends no work."""
+    try:
+        print(printable(line), flush=True)
+    except BrokenPipeError:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)

@@ -22,7 +22,8 @@ from ..image.formats import TIMEOUT, as_url
 from ..restoration import Device, DtypeName, HotPixels, Neighbours, Scope, TaskName
 from ..restoration.models import GENERALIST
 from ..settings import HINTS, Preset, Stage, Start
-from .extras import need, one_line, printable, say
+from .batch import one_line, printable, say
+from .extras import need
 from .restore_options import RestoreOptions, combine_options
 
 app = typer.Typer(

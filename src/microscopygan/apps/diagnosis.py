@@ -11,8 +11,7 @@ from ..diagnosis.words import ImageDiagnosis
 from ..image.formats import list_images
 from ..restoration.diagnosed import conclude, hints_of, spread
 from ..restoration.models import GENERALIST
-from .batch import FAILURES, list_failures
-from .extras import one_line, say
+from .batch import FAILURES, list_failures, one_line, say
 
 Failures = dict[Path | str, Exception]
 

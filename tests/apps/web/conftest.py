@@ -157,7 +157,8 @@ def temporary(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     tempfile.tempdir = str(folder)
     yield folder
     tempfile.tempdir = before
-    assert list(folder.iterdir()) == []
+    left = [path for path in folder.iterdir() if not path.name.startswith("torchinductor")]
+    assert left == []  # but what another library keeps
 
 
 @pytest.fixture

@@ -31,7 +31,8 @@ from qtpy.QtWidgets import (
 )
 
 from ...settings import HINTS
-from ..extras import need, one_line
+from ..batch import one_line
+from ..extras import need
 from .layers import refusal
 from .training_set import ROLES, Source, check_sources, write_training_set
 

@@ -28,7 +28,8 @@ from qtpy.QtWidgets import (
 from ... import __version__
 from ...image.atomic import Cancelled, write_text
 from ...image.image import Image
-from ..extras import need, one_line
+from ..batch import one_line
+from ..extras import need
 from ..restore_options import RestoreOptions, in_window
 from .background import Work
 from .layers import command_for, image_of, pixels_of, placed, refusal, result_settings

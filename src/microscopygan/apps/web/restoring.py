@@ -14,7 +14,7 @@ import numpy as np
 from ...image.atomic import Cancelled, remove
 from ...image.axes import to_planes
 from ...image.formats import format_of
-from ..extras import one_line
+from ..batch import one_line
 from ..restore_options import RestoreOptions, in_window
 from .images import PageImage
 

@@ -18,7 +18,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from ...image.atomic import Cancelled, remove
-from ..extras import one_line
+from ..batch import one_line
 from ..restore_options import RestoreOptions
 from .downloads import content, disposition
 from .guard import Guard

@@ -148,7 +148,7 @@ def _seen(one: ChannelDiagnosis) -> str:
         figure(picture(spectrum(plane), f"Spectrum, {about}"), "Spectrum", "fine detail outside"),
         figure(picture(_noise_of(plane, square), f"Noise, {about}"), "Noise of the worst part"),
     ]
-    note = scale_note(scale, "the plane") + " Stripes and waves are bright dots in the spectrum."
+    note = scale_note(scale, "the plane") + " Lines and waves are bright dots in the spectrum."
     return row(figures, note) + f'<div class="charts">{_charts(plane)}</div>'
 
 

@@ -161,6 +161,7 @@ FORMATS = (
 )
 
 ZARR_METADATA = ("zarr.json", ".zarray", ".zgroup", ".zattrs")  # one of them makes a Zarr
+_HUGE = 2**37  # bytes; smaller files may have holes, as file systems that compress make them
 _PLAUSIBLE = 20_000  # pixels' bytes for each byte of a Zarr; more are a damaged shape
 _SPARSE = 10_000  # chunks that may be missing of a Zarr that is read as a whole
 _STEP = 2**24  # bytes that are copied at once
@@ -742,10 +743,10 @@ def _input_format(location: Path | str) -> Format:
 
 
 def _check_stored(path: Path) -> None:
-    """Refuse a large file that holds next to nothing on the disk: its size is damaged."""
+    """Refuse a huge file that holds next to nothing on the disk: its size is damaged."""
     about = path.stat()
     stored = 512 * getattr(about, "st_blocks", 0)  # 0 where the system does not tell
-    if about.st_size > 2**28 and 0 < stored * _PLAUSIBLE < about.st_size:
+    if about.st_size > _HUGE and 0 < stored * _PLAUSIBLE < about.st_size:
         raise ValueError(
             f"{path}: expected pixels of {about.st_size} bytes, got {stored} on the disk; copy it "
             "again"
