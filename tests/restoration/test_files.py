@@ -206,7 +206,7 @@ def test_a_disk_that_is_full_at_the_end_costs_no_blocks(
 
 @pytest.mark.parametrize("workers", [1, 2])
 def test_a_killed_run_goes_on(model, tmp_path, workers) -> None:
-    array = np.random.default_rng(0).integers(0, 999, (40, 200, 200), np.uint16)
+    array = np.random.default_rng(0).integers(0, 999, (60 * workers, 200, 200), np.uint16)
     source = write(tmp_path / "in.tif", Image(array, "ZYX"))
     output = tmp_path / "out.zarr"
     code = (
