@@ -1,10 +1,15 @@
-"""Pre-train what ships: the restorers by name, and the encoder of a diagnosis.
+"""Pre-train what ships: restorers, the encoder of a diagnosis, and CIN-GAN's corrector.
 
 ``python scripts/pretrain.py CLEAN -o RUN --minutes 60`` reads clean images from the folder CLEAN
-and trains all of them on virtual laboratories. It can be stopped at any time: the same command goes
-on where it last saved. ``--from scripts/pretrained`` starts from the weights reached so far.
-``RUN/run.json`` records the data's hashes, the settings, versions and seconds; ``RUN/log.csv`` the
-losses.
+and trains them on virtual laboratories; without it, on simulated specimens alone. It can be stopped
+at any time: the same command goes on where it last saved. ``--from scripts/pretrained`` starts from
+the weights reached so far. ``RUN/run.json`` records the data's hashes, the settings, versions and
+seconds; ``RUN/log.csv`` the losses.
+
+``--pupils corrector`` trains CIN-GAN, which has images of its own and is not gone on with:
+``RUN/defects.safetensors`` is what ships, ``RUN/held_out.json`` the energy score of other
+laboratories, stage by stage, and that of the images that it corrects: 0.7 of it is what another
+draw of noise has. ``--without`` leaves stages out, to see what it makes of what it never saw.
 """
 
 from __future__ import annotations
@@ -35,10 +40,10 @@ from microscopygan.training.pretraining import (
     restorer_pupil,
     sorts_of,
 )
+from microscopygan.training.pretraining_corrector import pretrain_corrector
 
-PACKAGE = Path(__file__).parents[1] / "src" / "microscopygan" / "weights"
 CHANNELS = {"generalist": (16, 32, 96), "generalist-large": (48, 96, 256)}
-ENCODER = "encoder"
+ENCODER, CORRECTOR = "encoder", "corrector"
 # Held out: the sources of the demo's test images, and every tenth of the others.
 _HELD_OUT = ("neubias_xy_16bit__bacteria", "neubias_xy_16bit__rat", "neubias_xy_8bit__nup")
 _HELD_OUT += ("dsb2018_095", "dsb2018_110", "dsb2018_124")
@@ -50,14 +55,18 @@ def main() -> None:
     torch.manual_seed(options.seed)
     torch.set_num_threads(options.threads)
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
-    images = {path.name: path for path in list_images([options.clean])}
+    images = {path.name: path for path in list_images([options.clean] if options.clean else [])}
     train = sorted(name for name in images if not is_held_out(name))
     settings = PretrainingSettings(workers=options.workers, laboratories=options.laboratories)
-    laboratory = LaboratorySettings()
+    laboratory = LaboratorySettings(field=options.field)
     sorts = sorts_of([_plane(images[name]) for name in train], settings)
+    specimens = Specimens(sorts, laboratory)
+    if options.pupils == [CORRECTOR]:
+        _train_corrector(options, specimens)
+        return
     pupils = {name: _pupil(name, options.start, settings) for name in options.pupils}
     pretrain(
-        Specimens(sorts, laboratory),
+        specimens,
         pupils,
         options.output,
         settings,
@@ -70,6 +79,20 @@ def main() -> None:
         _write(options.output / f"{name}.safetensors", pupil)
     about = _about(options, settings, laboratory, images, train)
     (options.output / "run.json").write_text(json.dumps(about, indent=1))
+
+
+def _train_corrector(options: argparse.Namespace, specimens: Specimens) -> None:
+    pretrain_corrector(
+        specimens,
+        options.output,
+        60 * options.minutes,
+        laboratories=options.laboratories,
+        workers=options.workers,
+        seed=options.seed,
+        device="cuda" if torch.cuda.is_available() else "cpu",
+        without=options.without,
+        tried=options.tried,
+    )
 
 
 def is_held_out(name: str) -> bool:
@@ -143,17 +166,29 @@ def _digest(path: Path) -> str:
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("clean", type=Path, help="folder of clean images")
+    parser.add_argument("clean", type=Path, nargs="?", help="folder of clean images")
     parser.add_argument("-o", "--output", type=Path, default=Path("runs/pretraining"))
     parser.add_argument("--minutes", type=float, default=60.0, help="of training, in all")
-    parser.add_argument("--pupils", nargs="+", default=[*CHANNELS, ENCODER])
+    parser.add_argument(
+        "--pupils",
+        nargs="+",
+        choices=[*CHANNELS, ENCODER, CORRECTOR],
+        default=[*CHANNELS, ENCODER],
+        help="what is trained; the corrector only by itself",
+    )
     parser.add_argument("--from", dest="start", type=Path, help="folder of weights to start from")
     parser.add_argument("--laboratories", type=int, default=24, help="in a step")
     parser.add_argument("--workers", type=int, default=max(1, (os.cpu_count() or 2) - 2))
     parser.add_argument("--threads", type=int, default=1, help="of the networks, on a processor")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--field", type=int, default=128, help="side of the images in pixels")
+    parser.add_argument("--without", nargs="*", default=(), help="stages that no corrector sees")
+    parser.add_argument("--tried", type=int, default=12, help="laboratories it is tried on")
     parser.add_argument("--commit", default="", help="to record")
-    return parser.parse_args()
+    options = parser.parse_args()
+    if CORRECTOR in options.pupils and len(options.pupils) > 1:
+        parser.error("expected the corrector by itself, got other pupils; give another command")
+    return options
 
 
 if __name__ == "__main__":

@@ -77,8 +77,8 @@ def test_diagnose_takes_any_size_and_unit() -> None:
     [
         ([], [], "got none"),
         ([np.zeros(4)], [], "shape"),
-        ([np.full((8, 8), np.nan)], [], "finite images"),
-        ([np.zeros((8, 8))], [np.full((8, 8), np.inf)], "finite clean images"),
+        ([np.full((8, 8), np.nan)], [], "finite intensities in images"),
+        ([np.zeros((8, 8))], [np.full((8, 8), np.inf)], "finite intensities in clean images"),
     ],
 )
 def test_what_cannot_be_diagnosed_is_refused_in_one_line(images, clean, said: str) -> None:

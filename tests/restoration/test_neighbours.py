@@ -10,6 +10,7 @@ import zarr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
+from scipy import ndimage
 
 from microscopygan.apps.preview import Preview
 from microscopygan.image.formats import Image, read, write
@@ -20,6 +21,7 @@ from microscopygan.restoration import job
 from microscopygan.restoration.api import restore, restore_file
 from microscopygan.restoration.job import BlockRestorer
 from microscopygan.restoration.model import Restorer
+from microscopygan.restoration.neighbours import plane_correlation
 from microscopygan.restoration.tasks import Options, choose_task
 
 MEAN = np.full((1, 3, 5, 5), 1 / 75, np.float32)
@@ -353,3 +355,65 @@ def test_refusals(restorer, mean, folder) -> None:
             Restorer(path)
     flat = replace(stack, array=np.zeros((3, 2, 2), np.float32))
     assert choose_task(flat, mean, Options()).neighbours.axis == ""
+
+
+def specimen(rng: np.random.Generator, shape: tuple[int, ...], along: float) -> np.ndarray:
+    """Structures of some pixels, `along` planes long, on a mean of 1."""
+    light = ndimage.gaussian_filter(rng.normal(size=shape), (along, 1.5, 1.5), mode="wrap")
+    return np.clip(1 + 0.3 * light / light.std(), 0, None)
+
+
+@pytest.mark.parametrize("photons", [3, 30, 3000])
+@pytest.mark.parametrize("along", [0.0, 0.8, 1.5, 4.0])
+def test_correlation_is_that_of_the_structures(photons, along) -> None:
+    rng = np.random.default_rng(0)
+    light = specimen(rng, (9, 200, 220), along)
+    expected = np.exp(-1 / (4 * along**2)) if along else 0.0  # of a Gaussian with itself, moved
+    seen = rng.poisson(photons * light).astype(np.uint16)
+    found = plane_correlation(Image(seen, "ZYX"), "Z")
+    assert found == pytest.approx(expected, abs=0.08 if photons > 3 else 0.15)
+
+
+def test_light_and_camera_patterns_are_no_structures() -> None:
+    rng = np.random.default_rng(0)
+    light = specimen(rng, (9, 200, 220), 0.0)
+    ramp = np.linspace(0.2, 3, 220) * np.linspace(1, 2, 200)[:, None]
+    pattern = rng.normal(0, 20, (200, 220))
+    assert plane_correlation(Image(rng.poisson(30 * light * ramp) + pattern, "ZYX"), "Z") < 0.2
+    noise = Image(rng.poisson(30, (9, 200, 220)) + pattern, "ZYX")
+    assert plane_correlation(noise, "Z") == 0
+
+
+def test_correlation_along_the_axis_that_is_asked_for() -> None:
+    rng = np.random.default_rng(0)
+    movie = np.repeat(specimen(rng, (6, 64, 70), 0.0)[None, :, None], 5, 0)  # (T, Z, C, Y, X)
+    movie = np.concatenate([movie, rng.random(movie.shape)], 2)
+    image = Image(movie.transpose(4, 1, 0, 2, 3), "XZTCY")
+    assert plane_correlation(image, "T", channels=(0,)) > 0.95
+    assert plane_correlation(image, "Z", channels=(0,)) < 0.2
+    assert plane_correlation(image, "T", channels=(1,)) < 0.2
+
+
+@pytest.mark.parametrize("shape", [(2, 2, 2), (3, 1, 90), (4, 33, 3)])
+def test_correlation_of_small_flat_and_masked_planes(shape) -> None:
+    rng = np.random.default_rng(0)
+    assert 0 <= plane_correlation(Image(rng.random(shape), "ZYX"), "Z") <= 1
+    assert plane_correlation(Image(np.ones(shape), "ZYX"), "Z") == 0
+    light = np.repeat(specimen(rng, (1, 96, 96), 0.0), 4, 0)
+    light[:, :40] = np.nan
+    assert plane_correlation(Image(light, "ZYX"), "Z") == pytest.approx(1)
+    assert plane_correlation(Image(np.full((3, 40, 40), np.nan), "ZYX"), "Z") == 0
+
+
+def test_correlation_reads_a_few_fields() -> None:
+    class Endless:
+        shape, dtype, ndim, read = (9000, 40_000, 40_000), np.dtype(np.uint8), 3, 0
+
+        def __getitem__(self, region):
+            sides = [part.stop - part.start for part in region]
+            self.read += np.prod(sides)
+            return np.zeros(sides, np.uint8)
+
+    endless = Endless()
+    plane_correlation(Image(endless, "ZYX"), "Z")
+    assert endless.read == 6 * 2 * 512 * 512

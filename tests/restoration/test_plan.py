@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from microscopygan.image.image import Image
 from microscopygan.image.tiles import region_size
 from microscopygan.model_card import ModelCard
-from microscopygan.restoration.intensity_maps import NeighbourAxis, Scales
+from microscopygan.restoration.intensity_maps import Scales
 from microscopygan.restoration.model import Restorer
+from microscopygan.restoration.neighbours import NeighbourAxis
 from microscopygan.restoration.plan import free_memory, plan, plan_blocks, processors
 from microscopygan.restoration.tasks import Options, PlaneTask, choose_task
 

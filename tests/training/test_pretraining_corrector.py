@@ -24,7 +24,7 @@ from microscopygan.training.pretraining_corrector import (
     poorer,
 )
 
-SCRIPT = Path(__file__).parents[2] / "scripts" / "pretrain_corrector.py"
+SCRIPT = Path(__file__).parents[2] / "scripts" / "pretrain.py"
 SPECIMENS = Specimens([], LaboratorySettings(field=64))
 BOTH = Composition(steps=(Stripes(gain=0.1, offset=0.02, length=5.0), Noise(photons=50.0)))
 
@@ -72,8 +72,9 @@ def test_laboratories_lack_what_they_are_told_to() -> None:
 @pytest.mark.slow
 def test_the_script_trains_for_a_time(tmp_path: Path, python: str) -> None:
     """Slow (about 15 s): the script, which tries its result on every stage."""
-    options = ["--seconds", "4", "--workers", "0", "--laboratories", "2", "--channels", "4"]
-    command = [python, str(SCRIPT), "-o", str(tmp_path), *options, "--field", "64", "--tried", "1"]
+    options = ["--minutes", "0.07", "--workers", "0", "--laboratories", "2"]
+    options += ["--pupils", "corrector", "--field", "64", "--tried", "1"]
+    command = [python, str(SCRIPT), "-o", str(tmp_path), *options]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     generator, names = load_defects(tmp_path / "defects.safetensors")

@@ -25,9 +25,9 @@ from microscopygan.image.formats import Image, read
 from microscopygan.image.intensity import percentile_map
 from microscopygan.restoration import Neighbours
 from microscopygan.restoration.api import load, restore
-from microscopygan.restoration.intensity_maps import NeighbourAxis
 from microscopygan.restoration.model import Restorer
 from microscopygan.restoration.models import GENERALIST
+from microscopygan.restoration.neighbours import NeighbourAxis
 from microscopygan_bench import machine
 
 KEPT = 5  # one plane of so many, of a coarse stack

@@ -6,56 +6,37 @@ the light there is.
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Self
+from typing import ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 from scipy import ndimage
 
-from microscopygan.defects.base import Defect, Place, Plane, Planes, Range, Symmetry, as_plane
+from microscopygan.defects.base import Place, Plane, Planes, Range, as_plane
 from microscopygan.defects.statistics import normalised
-from microscopygan.defects.waves import SLOWEST, find_wave, outstanding, wave
+from microscopygan.defects.waves import WaveDefect, find_wave, outstanding, wave
 
 AROUND = 4.0  # pixels (σ) of what the classical method takes for the light around
 DARKEST = 0.15  # of the light around, that is left in a dark fringe at least
 
 
-class Grating(Defect):
+class Grating(WaveDefect):
     """A wave of one frequency and direction that multiplies the light."""
 
     name: ClassVar[str] = "grating"
     place: ClassVar[Place] = Place.GAIN
-    symmetry: ClassVar[Symmetry] = Symmetry.HALF_TURN
-    spread: ClassVar[float] = 0.01  # its frequency is known well
-    noisy: ClassVar[bool] = True
     ranges: ClassVar[dict[str, Range]] = {
         "depth": Range(0.05, 0.8, "log"),
         "down": Range(-0.5, 0.5),
         "right": Range(0.0, 0.5),
     }
     depth: float = Field(ge=0, le=1, description="loss of light in the dark fringes")
-    down: float = Field(ge=-0.5, le=0.5, description="frequency along axis 0, cycles per pixel")
-    right: float = Field(ge=-0.5, le=0.5, description="frequency along axis 1, cycles per pixel")
-
-    @classmethod
-    def draw(cls, rng: np.random.Generator, **fixed: Any) -> Self:
-        """Draw the parameters, of fringes that are not too wide: see :meth:`Defect.draw`."""
-        drawn = super().draw(rng, **fixed)
-        for _ in range(100):
-            if np.hypot(drawn.down, drawn.right) > 2 * SLOWEST:
-                break
-            drawn = super().draw(rng, **fixed)
-        return drawn
-
-    def jitter(self, rng: np.random.Generator, scale: float) -> Self:
-        """Move the parameters by no more than `spread`: see :meth:`Defect.jitter`."""
-        return super().jitter(rng, min(scale, self.spread))
 
     def apply(self, plane: NDArray[np.generic], rng: np.random.Generator) -> Plane:
         """Multiply by the fringes, which are brightest at 1; their phase is drawn anew."""
         array = as_plane(plane)
-        fringes = wave(array.shape, self.down, self.right, rng.uniform(0, 2 * np.pi))
+        fringes = self.waves(array.shape, rng)
         return np.asarray(array * (1 - self.depth / 2 * (1 - fringes)), np.float32)
 
     def describe(self) -> str:
@@ -66,12 +47,8 @@ class Grating(Defect):
         >>> Grating(depth=0.3, down=0.0, right=0.1).describe()
         'patterned light: fringes 10 px wide that take up to 30 % of the light, 0° from the rows'
         """
-        width = 1 / max(float(np.hypot(self.down, self.right)), 1e-6)
-        angle = np.degrees(np.arctan2(self.down, self.right))
         taken = f"take up to {100 * self.depth:.2g} % of the light"
-        return (
-            f"patterned light: fringes {width:.3g} px wide that {taken}, {angle:.0f}° from the rows"
-        )
+        return f"patterned light: fringes {self.length:.3g} px wide that {taken}, {self.slant}"
 
     @classmethod
     def calibrate(cls, clean: Planes, defective: Planes, rng: np.random.Generator) -> list[Self]:

@@ -2,52 +2,32 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Self
+from typing import ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from microscopygan.defects.base import Defect, Place, Plane, Planes, Range, Symmetry, as_plane
-from microscopygan.defects.waves import SLOWEST, find_wave, outstanding, wave
+from microscopygan.defects.base import Place, Plane, Planes, Range, as_plane
+from microscopygan.defects.waves import WaveDefect, find_wave, outstanding, wave
 
 
-class Hum(Defect):
+class Hum(WaveDefect):
     """A wave of one frequency and direction, added to the image."""
 
     name: ClassVar[str] = "hum"
     place: ClassVar[Place] = Place.LIGHT
-    symmetry: ClassVar[Symmetry] = Symmetry.HALF_TURN
-    spread: ClassVar[float] = 0.01  # its frequency is known well
-    noisy: ClassVar[bool] = True
     ranges: ClassVar[dict[str, Range]] = {
         "amplitude": Range(0.01, 0.2, "log"),
         "down": Range(-0.5, 0.5),
         "right": Range(0.0, 0.5),
     }
     amplitude: float = Field(ge=0, le=10, description="amplitude, intensity units")
-    down: float = Field(ge=-0.5, le=0.5, description="frequency along axis 0, cycles per pixel")
-    right: float = Field(ge=-0.5, le=0.5, description="frequency along axis 1, cycles per pixel")
-
-    @classmethod
-    def draw(cls, rng: np.random.Generator, **fixed: Any) -> Self:
-        """Draw the parameters, of waves that are not too slow: see :meth:`Defect.draw`."""
-        drawn = super().draw(rng, **fixed)
-        for _ in range(100):
-            if np.hypot(drawn.down, drawn.right) > 2 * SLOWEST:
-                break
-            drawn = super().draw(rng, **fixed)
-        return drawn
-
-    def jitter(self, rng: np.random.Generator, scale: float) -> Self:
-        """Move the parameters by no more than `spread`: see :meth:`Defect.jitter`."""
-        return super().jitter(rng, min(scale, self.spread))
 
     def apply(self, plane: NDArray[np.generic], rng: np.random.Generator) -> Plane:
         """Add the wave, its phase drawn anew."""
         array = as_plane(plane)
-        ripples = wave(array.shape, self.down, self.right, rng.uniform(0, 2 * np.pi))
-        return np.asarray(array + self.amplitude * ripples, np.float32)
+        return np.asarray(array + self.amplitude * self.waves(array.shape, rng), np.float32)
 
     def describe(self) -> str:
         """Say the wave's height and length: see :meth:`Defect.describe`.
@@ -57,10 +37,8 @@ class Hum(Defect):
         >>> Hum(amplitude=0.05, down=0.0, right=0.1).describe()
         'hum: waves of 5 % of the range, 10 px long, 0° from the rows'
         """
-        length = 1 / max(float(np.hypot(self.down, self.right)), 1e-6)
-        angle = np.degrees(np.arctan2(self.down, self.right))
         height = f"waves of {100 * self.amplitude:.2g} % of the range"
-        return f"hum: {height}, {length:.3g} px long, {angle:.0f}° from the rows"
+        return f"hum: {height}, {self.length:.3g} px long, {self.slant}"
 
     @classmethod
     def calibrate(cls, clean: Planes, defective: Planes, rng: np.random.Generator) -> list[Self]:

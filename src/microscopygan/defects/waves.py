@@ -6,14 +6,16 @@ mean spectrum of the defective planes and not in that of the clean ones.
 
 from __future__ import annotations
 
+from typing import Any, ClassVar, Self
+
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 from scipy import fft, ndimage
 
+from microscopygan.defects.base import Defect, Plane, Planes, Symmetry
 from microscopygan.defects.statistics import (
     Floats,
-    Plane,
-    Planes,
     check_planes,
     frequency_radius,
     normalised,
@@ -38,6 +40,44 @@ def wave(shape: tuple[int, ...], down: float, right: float, phase: float = 0.0) 
     """
     y, x = np.arange(shape[0])[:, None], np.arange(shape[1])[None, :]
     return np.asarray(np.cos(2 * np.pi * (down * y + right * x) + phase))
+
+
+class WaveDefect(Defect):
+    """What has one frequency and direction, and a phase that is drawn anew; the base of such."""
+
+    symmetry: ClassVar[Symmetry] = Symmetry.HALF_TURN
+    spread: ClassVar[float] = 0.01  # its frequency is known well
+    noisy: ClassVar[bool] = True
+    down: float = Field(ge=-0.5, le=0.5, description="frequency along axis 0, cycles per pixel")
+    right: float = Field(ge=-0.5, le=0.5, description="frequency along axis 1, cycles per pixel")
+
+    @classmethod
+    def draw(cls, rng: np.random.Generator, **fixed: Any) -> Self:
+        """Draw the parameters, of waves that are not too slow: see :meth:`Defect.draw`."""
+        drawn = super().draw(rng, **fixed)
+        for _ in range(100):
+            if np.hypot(drawn.down, drawn.right) > 2 * SLOWEST:
+                break
+            drawn = super().draw(rng, **fixed)
+        return drawn
+
+    def jitter(self, rng: np.random.Generator, scale: float) -> Self:
+        """Move the parameters by no more than `spread`: see :meth:`Defect.jitter`."""
+        return super().jitter(rng, min(scale, self.spread))
+
+    def waves(self, shape: tuple[int, ...], rng: np.random.Generator) -> Floats:
+        """Return a wave of amplitude 1 over a plane (Y, X), its phase drawn anew."""
+        return wave(shape, self.down, self.right, rng.uniform(0, 2 * np.pi))
+
+    @property
+    def length(self) -> float:
+        """From crest to crest, pixels."""
+        return 1 / max(float(np.hypot(self.down, self.right)), 1e-6)
+
+    @property
+    def slant(self) -> str:
+        """The direction in words."""
+        return f"{np.degrees(np.arctan2(self.down, self.right)):.0f}° from the rows"
 
 
 def find_wave(clean: Planes, defective: Planes) -> tuple[float, float, list[float]]:
@@ -86,8 +126,7 @@ def strongest_wave(plane: Plane) -> tuple[float, float, float, float]:
     """
     crop = np.asarray(plane, np.float64) - plane.mean()
     prominence = _prominence([crop])
-    row, column = np.unravel_index(int(np.argmax(prominence)), prominence.shape)
-    down, right = float(fft.fftfreq(len(crop))[row]), float(fft.rfftfreq(crop.shape[1])[column])
+    down, right = _peak(crop, prominence)
     return float(prominence.max()), down, right, _height(crop, down, right)
 
 
@@ -121,11 +160,16 @@ def _prominence(planes: list[Floats]) -> Floats:
     return np.where(frequency_radius(shape, half=True) > SLOWEST, ratio, 0.0)
 
 
+def _peak(plane: Floats, prominence: Floats) -> tuple[float, float]:
+    """Frequency of the highest peak of the spectrum of a plane."""
+    row, column = np.unravel_index(int(np.argmax(prominence)), prominence.shape)
+    return float(fft.fftfreq(len(plane))[row]), float(fft.rfftfreq(plane.shape[1])[column])
+
+
 def _sharpened(planes: list[Floats], prominence: Floats) -> tuple[float, float]:
     """Frequency of the highest peak, between the places of the spectrum."""
     rows, columns = planes[0].shape
-    row, column = np.unravel_index(int(np.argmax(prominence)), prominence.shape)
-    down, right = float(fft.fftfreq(rows)[row]), float(fft.rfftfreq(columns)[column])
+    down, right = _peak(planes[0], prominence)
     trials = [(down + y / rows, right + x / columns) for y in ZOOM for x in ZOOM]
     total = [sum(_height(plane, *trial) ** 2 for plane in planes[:16]) for trial in trials]
     best = trials[int(np.argmax(total))]

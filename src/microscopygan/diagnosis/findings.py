@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from ..defects import Defect, all_defects
 from ..defects.base import Composition, light_path
+from ..defects.statistics import check_planes
 from .encoder import Reading, read_set
 from .parameters import Parameter, parameters
 
@@ -224,21 +225,11 @@ def diagnose(defective: Planes, clean: Planes = (), *, seed: int = 0) -> Diagnos
     ValueError
         No image, one that is not a plane, or one with NaN or infinite pixels.
     """
-    _check("images", defective)
+    check_planes("images", defective, 1)
     if len(clean):
-        _check("clean images", clean)
+        check_planes("clean images", clean, 1)
     reading = read_set(defective, clean, np.random.default_rng([seed, 8]))
     return Diagnosis(_findings(reading), len(defective))
-
-
-def _check(name: str, planes: Planes) -> None:
-    if len(planes) == 0:
-        raise ValueError(f"expected {name} to diagnose, got none; give one or more")
-    for plane in planes:
-        if np.ndim(plane) != 2 or np.size(plane) == 0:
-            raise ValueError(f"expected {name} (Y, X), got shape {np.shape(plane)}; give planes")
-        if not np.isfinite(plane).all():
-            raise ValueError(f"expected finite {name}, got NaN or infinity; replace them")
 
 
 def _findings(reading: Reading) -> tuple[Finding, ...]:

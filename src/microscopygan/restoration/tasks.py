@@ -17,8 +17,9 @@ from ..image.tiles import Region, Tile, mirror, plan_tiles, region_size, relativ
 from ..model_card import ModelCard
 from . import DtypeName, HotPixels, Neighbours, Scope, TaskName
 from .axial import AxialTask, axial_step
-from .intensity_maps import NeighbourAxis, Scales
+from .intensity_maps import Scales
 from .model import Restorer
+from .neighbours import NeighbourAxis
 
 _FEW = 32  # grey levels
 _UNLIKE = 2  # times the range of the map of a plane; a neighbour of another one is not looked at

@@ -3,13 +3,13 @@
 What ships is pre-trained on them. A laboratory has one composition of up to four defects, whose
 parameters stay about the same over its images, and a specimen of one sort. Its defective images
 come with what a pre-training needs to know: the clean ones, which stages the defect has and how
-strong each is, where each parameter lies in its range, and images of a wrong guess of the defect.
+strong each is, and where each parameter lies in its range.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -43,8 +43,8 @@ class Laboratory(NamedTuple):
 
     Attributes
     ----------
-    clean, defective, guess
-        (N, Y, X): what a restorer should give, its input, and clean images with a wrong defect.
+    clean, defective
+        (N, Y, X): what a restorer should give, and its input.
     before, after
         (N, Y, X): the planes next to the defective ones, or these themselves.
     alike
@@ -55,14 +55,10 @@ class Laboratory(NamedTuple):
         (S,) of `STAGES`: 0 to 60, PSNR in dB of what the stage leaves; 60 where it is absent.
     position
         (P,) of `parameters`: 0 to 1 in the parameter's range; NaN where its stage is absent.
-    lacking, misplaced
-        (S,) and (P,): what the wrong guess has too little (1) or too much (-1), and by how much
-        its parameters lie beside the true ones, -1 to 1.
     """
 
     clean: np.ndarray
     defective: np.ndarray
-    guess: np.ndarray
     before: np.ndarray
     after: np.ndarray
     alike: np.ndarray
@@ -70,8 +66,6 @@ class Laboratory(NamedTuple):
     alike_numbers: np.ndarray
     strength: np.ndarray
     position: np.ndarray
-    lacking: np.ndarray
-    misplaced: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -140,16 +134,6 @@ def draw_defect(rng: np.random.Generator) -> Composition | None:
     return Composition(steps=tuple(kind.draw_broad(rng) for kind in order))
 
 
-def wrong_guess(defect: Composition, rng: np.random.Generator) -> Defect | None:
-    """Draw what an identification might take for a defect: a stage missing, others beside."""
-    steps = list(defect.steps)
-    if rng.random() < 0.6:
-        del steps[rng.integers(len(steps))]
-    if not steps:
-        return None
-    return Composition(steps=tuple(steps)).jitter(rng, 0.1 if rng.random() < 0.7 else 0.0)
-
-
 def _apply(defect: Defect | None, plane: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return plane if defect is None else defect.apply(plane, rng)
 
@@ -211,7 +195,6 @@ def draw_laboratory(
     fields = specimens.draw(count + more, rng)
     alike, kind = _alike(fields[count:], specimens, rng), rng.random()
     defect = draw_defect(rng)
-    guess = None if defect is None else wrong_guess(defect, rng)
     vary = 0.02 if rng.random() < 0.5 else 0.0
     digits = _Digits.draw(rng)
     rows = []
@@ -221,35 +204,25 @@ def draw_laboratory(
         image = digits.apply(_apply(moved, plane, rng))
         scale = percentile_map(image)
         target = plane if defect is None else defect.target(plane)
-        planes = [target, image, _apply(guess, plane, rng), image, image]
+        planes = [target, image, image, image]
         if stack and index < settings.stacked:
             other = fields[(index + 1) % len(fields)]
-            for place in (3, 4):
+            for place in (2, 3):
                 clean = _next_plane(plane, other, kind, rng)
                 planes[place] = digits.apply(_apply(moved, clean, rng))
         rows.append([scale.apply(p) for p in planes])
-    clean, defective, wrong, before, after = (np.stack(c) for c in zip(*rows, strict=True))
-    truth, guessed = positions(defect), positions(guess)
+    clean, defective, before, after = (np.stack(c) for c in zip(*rows, strict=True))
     return Laboratory(
         clean,
         defective,
-        wrong,
         before,
         after,
         alike,
         np.stack([features(scaled(image)) for image in defective]),
         np.stack([features(image) for image in alike]),
         strengths(defect, fields[0], rng),
-        truth,
-        _present(truth) - _present(guessed),
-        np.nan_to_num(truth - guessed),
+        positions(defect),
     )
-
-
-def _present(position: np.ndarray) -> np.ndarray:
-    stages = np.array([item.stage for item in parameters()])
-    known = np.isfinite(position)
-    return np.array([known[stages == name].any() for name in STAGES], np.float32)
 
 
 def _alike(fields: list[np.ndarray], specimens: Specimens, rng: np.random.Generator) -> np.ndarray:
@@ -281,13 +254,3 @@ class _Digits:
             step = max(high - low, 1e-6) / self.levels
             plane = low + np.rint((plane - low) / step) * step
         return np.asarray(plane, np.float32)
-
-
-def laboratories(
-    specimens: Specimens, settings: LaboratorySettings, seed: int, first: int = 0
-) -> Iterator[Laboratory]:
-    """Draw laboratories without end; the same ones for a seed, from the index `first` on."""
-    index = first
-    while True:
-        yield draw_laboratory(specimens, settings, np.random.default_rng([seed, index]))
-        index += 1

@@ -31,11 +31,16 @@ from ..settings import StageSettings
 Batch = dict[str, np.ndarray]
 
 
-class Adversaries(Protocol):
-    """A GAN as the loop sees it: networks by name, their optimisers, and one step."""
+class Learns(Protocol):
+    """What has a state to save: networks by name, and their optimisers."""
 
     networks: dict[str, nn.Module]
     optimizers: dict[str, torch.optim.Optimizer]
+
+
+class Adversaries(Learns, Protocol):
+    """A GAN as the loop sees it: networks and optimisers, and one step."""
+
     product: str  # the network that is averaged and kept
 
     def step(self, batch: dict[str, Tensor], rng: torch.Generator, step: int) -> dict[str, float]:
@@ -208,7 +213,7 @@ class Average:
             ours.lerp_(theirs, 1 - decay)
 
 
-def save_state(path: Path, gan: Adversaries, average: Average, step: int) -> None:
+def save_state(path: Path, gan: Learns, average: Average, step: int) -> None:
     """Write networks, average, optimisers and step to one file, which appears whole or not."""
     tensors = {f"average.{k}": v for k, v in average.network.state_dict().items()}
     for name, network in gan.networks.items():
@@ -220,7 +225,7 @@ def save_state(path: Path, gan: Adversaries, average: Average, step: int) -> Non
     write_tensors(path, tensors, {"step": step})
 
 
-def load_state(path: Path, gan: Adversaries, average: Average) -> int:
+def load_state(path: Path, gan: Learns, average: Average) -> int:
     """Restore what `save_state` wrote and return its step."""
     about, tensors = read_tensors(path)
     _fill(path, average.network, tensors, "average.")

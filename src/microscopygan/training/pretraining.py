@@ -14,7 +14,6 @@ import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import cast
 
 import numpy as np
 import torch
@@ -25,15 +24,15 @@ from ..defects import all_defects
 from ..defects.statistics import noisiness
 from ..diagnosis.parameters import STAGES
 from ..gan.networks import UNetRestorer, fast_arithmetic, place
-from ..image.atomic import whole
 from ..image.intensity import percentile_map
 from ..settings import LaboratorySettings, PretrainingSettings
 from .batches import resized
 from .laboratories import Specimens, draw_laboratory
-from .loop import Average
+from .loop import Average, load_state, save_state
 from .set_encoder import SetEncoder, encoder_loss
 
 Tensors = dict[str, Tensor]
+_LOG = "log.csv"
 
 
 def quiet_fields(
@@ -98,8 +97,38 @@ def loader(
     )
 
 
+def pace(step: int, progress: float, warm_up: int, last: float) -> float:
+    """Return the rate over its peak: up in a line, then down in a cosine of the time.
+
+    Parameters
+    ----------
+    step
+        From 0.
+    progress
+        Part of the time that is over, 0 to 1.
+    warm_up
+        Steps in which it rises.
+    last
+        What is left of it at the end, 0 to 1.
+
+    Examples
+    --------
+    >>> pace(0, 0.0, 4, 0.1), pace(9, 0.5, 4, 0.1), pace(9, 1.0, 4, 0.1)
+    (0.25, 0.5, 0.1)
+    """
+    return min(1, (step + 1) / warm_up) * max(0.5 * (1 + math.cos(math.pi * progress)), last)
+
+
 class Pupil:
-    """A network in pre-training: its weights, their average, its optimiser and its loss."""
+    """A network in pre-training: its weights, their average, its optimiser and its loss.
+
+    Attributes
+    ----------
+    networks, optimizers
+        Of one entry each, as `loop.save_state` keeps them.
+    average
+        Of the weights.
+    """
 
     def __init__(
         self,
@@ -112,14 +141,15 @@ class Pupil:
         self.optimizer = torch.optim.AdamW(
             network.parameters(), lr=rate, betas=(0.9, 0.99), weight_decay=1e-4
         )
+        self.networks = {"network": network}
+        self.optimizers: dict[str, torch.optim.Optimizer] = {"network": self.optimizer}
         self.average = Average(network, settings.ema)
 
     def step(self, batch: Tensors, progress: float, step: int) -> float:
         """Update once at `progress`, 0 to 1, of the time; return the loss."""
-        rising = min(1, (step + 1) / self.settings.warm_up)
-        falling = max(0.5 * (1 + math.cos(math.pi * progress)), self.settings.last_rate)
+        rate = self.rate * pace(step, progress, self.settings.warm_up, self.settings.last_rate)
         for group in self.optimizer.param_groups:
-            group["lr"] = self.rate * rising * falling
+            group["lr"] = rate
         device = next(self.network.parameters()).device
         with fast_arithmetic(device):
             loss = self.loss(self.network, batch)
@@ -133,20 +163,6 @@ class Pupil:
     def averaged(self) -> nn.Module:
         """Return a copy with the averaged weights, on the processor."""
         return copy.deepcopy(self.average.network).cpu().eval()
-
-    def state(self) -> dict[str, object]:
-        """Return all that going on needs."""
-        return {
-            "network": self.network.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "average": self.average.network.state_dict(),
-        }
-
-    def load(self, state: dict[str, object]) -> None:
-        """Go on from a `state`."""
-        self.network.load_state_dict(cast(dict[str, Tensor], state["network"]))
-        self.optimizer.load_state_dict(cast(dict[str, object], state["optimizer"]))
-        self.average.network.load_state_dict(cast(dict[str, Tensor], state["average"]))
 
 
 def restorer_loss(floor: float, faint: float, hinted: float) -> Callable[..., Tensor]:
@@ -176,8 +192,7 @@ def restorer_loss(floor: float, faint: float, hinted: float) -> Callable[..., Te
         gain = torch.exp(0.2 * torch.randn(len(x), 1, 1, 1, device=x.device))
         offset = 0.03 * torch.randn(len(x), 1, 1, 1, device=x.device)
         x, y = gain * x + offset, gain * y + offset
-        x, y = x.contiguous(memory_format=torch.channels_last), y
-        restored = network(x, hint).float()
+        restored = network(x.contiguous(memory_format=torch.channels_last), hint).float()
         errors = 0.5 * (restored - y).pow(2).mean((1, 2, 3)).add(floor**2).log()
         weight = weight.repeat_interleave(count, 0)
         mean: Tensor = (errors * weight).sum() / weight.sum().clamp(min=1)
@@ -224,7 +239,7 @@ def pretrain(
     pupils
         By name.
     run
-        Gets ``log.csv`` and ``state.pt``.
+        Gets ``log.csv`` and the state of each pupil.
     settings, laboratory
         Numbers and shares.
     seconds
@@ -246,7 +261,7 @@ def pretrain(
     for pupil in pupils.values():
         place(pupil.network, device)
         place(pupil.average.network, device)
-    step, spent = _resume(pupils, run / "state.pt")
+    step, spent = _resume(pupils, run)
     batches = iter(loader(specimens, settings, laboratory, seed, step * settings.laboratories))
     rows: list[dict[str, float]] = []
     began = saved = time.perf_counter()
@@ -264,33 +279,38 @@ def pretrain(
             say(said)
         over = progress >= 1
         if over or now - saved > settings.save_seconds:
-            _save(pupils, run, step, spent + now - began, rows)
+            _save(pupils, run, rows)
             saved, rows = time.perf_counter(), []
         if over:
             return pupils
 
 
-def _resume(pupils: dict[str, Pupil], path: Path) -> tuple[int, float]:
-    if not path.exists():
+def _resume(pupils: dict[str, Pupil], run: Path) -> tuple[int, float]:
+    """Load what was last saved; return the steps and seconds of it."""
+    log = run / _LOG
+    if not log.exists():
         return 0, 0.0
-    state = torch.load(path, map_location="cpu", weights_only=True)
     for name, pupil in pupils.items():
-        pupil.load(state[name])
-    return int(state["step"]), float(state["seconds"])
+        load_state(_state(run, name), pupil, pupil.average)
+    with log.open(newline="") as file:
+        last = list(csv.DictReader(file))[-1]
+    return int(last["step"]), float(last["seconds"])
 
 
-def _save(
-    pupils: dict[str, Pupil], run: Path, step: int, seconds: float, rows: list[dict[str, float]]
-) -> None:
-    states = {name: copy.deepcopy(pupil.state()) for name, pupil in pupils.items()}
-    with whole(run / "state.pt") as part:
-        torch.save({**states, "step": step, "seconds": seconds}, part)
-    new = not (run / "log.csv").exists()
-    with (run / "log.csv").open("a", newline="") as file:
-        writer = csv.DictWriter(file, rows[0] if rows else ["step"])
+def _save(pupils: dict[str, Pupil], run: Path, rows: list[dict[str, float]]) -> None:
+    """Save the states, then the rows of the steps that they have taken since the last time."""
+    for name, pupil in pupils.items():
+        save_state(_state(run, name), pupil, pupil.average, int(rows[-1]["step"]))
+    new = not (run / _LOG).exists()
+    with (run / _LOG).open("a", newline="") as file:
+        writer = csv.DictWriter(file, rows[0])
         if new:
             writer.writeheader()
         writer.writerows(rows)
+
+
+def _state(run: Path, name: str) -> Path:
+    return run / f"{name}.state.safetensors"
 
 
 def restorer_pupil(network: UNetRestorer, settings: PretrainingSettings) -> Pupil:

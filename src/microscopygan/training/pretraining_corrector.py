@@ -9,7 +9,6 @@ defect; it is left behind. A new defect later finds its code from unpaired image
 from __future__ import annotations
 
 import json
-import math
 import time
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
@@ -29,9 +28,11 @@ from ..image.intensity import percentile_map
 from ..settings import GeneratorArchitecture
 from .laboratories import Specimens, draw_defect, positions
 from .loop import Average
+from .pretraining import pace
 from .run_folder import write_json
 
 ARCHITECTURE = GeneratorArchitecture(network="dilated", channels=48, blocks=4)
+_WARM_UP, _LAST = 100, 0.02  # steps in which the rate rises; what is left of it at the end
 _LOGGED = 5.0  # seconds between two lines of the log
 _IMAGES = 3  # of each laboratory
 _TIMES = 2  # that a batch is learned from: drawing it takes longer (Choi et al. 2019)
@@ -246,7 +247,8 @@ def pretrain_corrector(
         now = time.perf_counter()
         if now - begun > seconds:
             break
-        scores.append(training.step(batch, rate * _pace(step, (now - begun) / seconds)))
+        part = (now - begun) / seconds
+        scores.append(training.step(batch, rate * pace(step, part, _WARM_UP, _LAST)))
         if now - shown > _LOGGED:
             row = {"step": step, "seconds": round(now - begun, 1)}
             _log(log, row | {"score": float(torch.stack(scores).mean())})
@@ -255,11 +257,6 @@ def pretrain_corrector(
     write_json(run / "held_out.json", training.held_out(specimens, seed, without, tried))
     save_defects(run / "defects.safetensors", generator, ())
     return generator
-
-
-def _pace(step: int, part: float) -> float:
-    """Return the rate over its peak: up in a line, then down in a cosine of the time."""
-    return min(1.0, (step + 1) / 100) * (0.02 + 0.49 * (1 + math.cos(math.pi * part)))
 
 
 def _log(path: Path, row: dict[str, float]) -> None:

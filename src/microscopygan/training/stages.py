@@ -8,22 +8,16 @@ pre-training of what ships, and the benchmark call the same stages.
 
 from __future__ import annotations
 
-import json
-import os
-import platform
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from functools import partial
-from importlib.metadata import version
 from pathlib import Path
 
 from accelerate import Accelerator
 from torch import nn
 
-from .. import __version__
 from ..datasets.folder import Dataset, load_dataset
-from ..defects import parts_of
 from ..gan.cgan import CGan
 from ..gan.cin_gan import CinGan, load_defects, save_defects
 from ..gan.networks import (
@@ -31,17 +25,15 @@ from ..gan.networks import (
     DefectGenerator,
     ResNetRestorer,
     UNetRestorer,
-    build_restorer,
     choose_rows,
     place,
     train_rows,
 )
-from ..model_card import ModelCard
-from ..settings import RestorerArchitecture, Settings, Stage, make_settings
+from ..settings import Settings, Stage, make_settings
 from . import neighbor2neighbor, real_images
 from .batches import DefectBatches, PairBatches
 from .correction import keep_corrections, start_codes
-from .export_onnx import export_restorer, receptive_field
+from .export_onnx import export_restorer
 from .fine_tuning import (
     as_generalist,
     generalist,
@@ -51,6 +43,7 @@ from .fine_tuning import (
 from .identification import find_physics
 from .loop import Batch, join_processes, run_loop
 from .outcome import outcome
+from .record import describe, model_card
 from .run_folder import (
     begun,
     keep_minutes,
@@ -585,68 +578,3 @@ def run_restorer(
         keep_steps(training.folder, "restorer", validation.ended_step)
     assert isinstance(restorer, UNetRestorer | ResNetRestorer)
     return restorer
-
-
-def model_card(split: Split, settings: Settings, steps: int) -> ModelCard:
-    """Return what a restorer's file says of itself; `steps` it has been trained for."""
-    architecture = settings.restorer.architecture
-    network, planes = build_restorer(architecture), architecture.planes
-    halo = receptive_field(network, network.multiple, planes) if network.tileable else (0, 0)
-    return ModelCard(
-        program=__version__,
-        planes=planes,
-        halo=halo,
-        multiple=network.multiple,
-        tileable=network.tileable,
-        defects=tuple(
-            dict.fromkeys("+".join(parts_of(split.meaning[n])) or n for n in split.defects)
-        ),
-        hints=architecture.hints,
-        training={
-            "preset": settings.preset,
-            "start": settings.start,
-            "alpha": settings.alpha,
-            "cin_gan": settings.cin_gan,
-            "steps": steps,
-            "seed": settings.seed,
-            "pairs": {name: len(pairs) for name, pairs in split.pairs.items()},
-            "unpaired": {name: len(planes) for name, planes in split.defective.items()},
-        },
-    )
-
-
-def describe(trained: Trained) -> None:
-    """Write ``run.json``: what was trained on what, with which versions, for how long."""
-    path, split, settings = trained.folder / "run.json", trained.split, trained.settings
-    seconds = {name: round(value, 1) for name, value in trained.seconds.items()}
-    earlier = json.loads(path.read_text()) if path.exists() else {}
-    libraries = ("torch", "numpy", "onnxruntime", "accelerate")
-    about = {
-        "program": {"microscopygan": __version__, "python": platform.python_version()}
-        | {name: version(name) for name in libraries},
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores",
-        "seed": settings.seed,
-        "dataset": {
-            "clean": len(split.clean),
-            "alpha": settings.alpha,
-            "cin_gan": settings.cin_gan,
-            "defects": {
-                name: {
-                    "unpaired": len(split.defective[name]),
-                    "pairs": len(split.pairs[name]),
-                    "validation": len(split.validation_pairs[name]),
-                    "test": len(split.test.get(name, [])),
-                }
-                for name in split.defects
-            },
-        },
-        "parameters": {"restorer": parameter_count(settings.restorer.architecture)},
-        "adaptation": trained.outcome,
-        "seconds": earlier.get("seconds", {}) | seconds,
-    }
-    write_json(path, about)
-
-
-def parameter_count(architecture: RestorerArchitecture) -> int:
-    """Return how many weights a restorer has."""
-    return sum(p.numel() for p in build_restorer(architecture).parameters())

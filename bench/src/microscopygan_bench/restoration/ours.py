@@ -13,8 +13,9 @@ import numpy as np
 from microscopygan.datasets.folder import Dataset, Pair, Sample
 from microscopygan.restoration.model import Restorer
 from microscopygan.settings import Settings
+from microscopygan.training.record import parameter_count
 from microscopygan.training.split import Split, split_dataset
-from microscopygan.training.stages import parameter_count, train_split
+from microscopygan.training.stages import train_split
 from microscopygan.training.validation import read_validations
 from microscopygan_bench.peers.job import Arrays, Job, Trained
 

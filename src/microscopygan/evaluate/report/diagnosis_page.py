@@ -51,10 +51,7 @@ def write_diagnosis(
     FileExistsError
         `output` exists and `overwrite` is not set.
     """
-    output = Path(output)
-    if output.exists() and not overwrite:
-        raise FileExistsError(f"{output} exists; choose another name or allow overwriting")
-    return write_text(output, render(diagnoses), overwrite=overwrite)
+    return write_text(Path(output), render(diagnoses), overwrite=overwrite)
 
 
 def render(diagnoses: Sequence[ImageDiagnosis]) -> str:
