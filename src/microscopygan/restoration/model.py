@@ -248,6 +248,7 @@ class Restorer:
             raise _explained(error, windows, self.path.name) from None
         finally:
             watch.cancel()
+            watch.join()  # at once: no thread outlives its window
 
     def restore_plane(self, plane: np.ndarray, *, tile: int = _TILE) -> NDArray[np.float32]:
         """Restore one plane on the network's own intensity scale.
