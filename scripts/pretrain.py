@@ -3,7 +3,7 @@
 ``python scripts/pretrain.py CLEAN -o RUN --minutes 60`` reads clean images from the folder CLEAN
 and trains them on virtual laboratories; without it, on simulated specimens alone. It can be stopped
 at any time: the same command goes on where it last saved. ``--from scripts/pretrained`` starts from
-the weights reached so far. ``RUN/run.json`` records the data's hashes, the settings, versions and
+the weights reached so far, ``--common 0.6`` has more of the defects that users have most. ``RUN/run.json`` records the data's hashes, the settings, versions and
 seconds; ``RUN/log.csv`` the losses.
 
 ``--pupils corrector`` trains CIN-GAN, which has images of its own and is not gone on with:
@@ -57,8 +57,12 @@ def main() -> None:
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
     images = {path.name: path for path in list_images([options.clean] if options.clean else [])}
     train = sorted(name for name in images if not is_held_out(name))
-    settings = PretrainingSettings(workers=options.workers, laboratories=options.laboratories)
-    laboratory = LaboratorySettings(field=options.field)
+    settings = PretrainingSettings(
+        workers=options.workers, laboratories=options.laboratories, restorer_rate=options.rate
+    )
+    laboratory = LaboratorySettings(field=options.field, common=options.common)
+    if ENCODER not in options.pupils:  # images like the clean ones, and measures, are for it
+        laboratory = laboratory.model_copy(update={"alike": 0, "measured": False})
     sorts = sorts_of([_plane(images[name]) for name in train], settings)
     specimens = Specimens(sorts, laboratory)
     if options.pupils == [CORRECTOR]:
@@ -100,15 +104,16 @@ def is_held_out(name: str) -> bool:
     return name.startswith(_HELD_OUT) or (name.startswith("dsb2018") and name[10] == "8")
 
 
-def _pupil(name: str, start: Path | None, settings: PretrainingSettings) -> Pupil:
-    earlier = None if start is None else start / f"{name}.safetensors"
+def _pupil(name: str, start: list[Path], settings: PretrainingSettings) -> Pupil:
+    found = [folder / f"{name}.safetensors" for folder in start]
+    earlier = next((path for path in found if path.exists()), None)
     if name == ENCODER:
         pupil = encoder_pupil(settings)
-        if earlier is not None and earlier.exists():
+        if earlier is not None:
             pupil.network.load_state_dict(read_tensors(earlier)[1])
         return pupil
     architecture = RestorerArchitecture(channels=CHANNELS[name], hints=STAGES, planes=3)
-    if earlier is None or not earlier.exists():
+    if earlier is None:
         return restorer_pupil(UNetRestorer(architecture), settings)
     network = load_restorer(earlier)
     assert isinstance(network, UNetRestorer)
@@ -132,7 +137,7 @@ def _about(
 ) -> dict[str, object]:
     """State what was trained on what, with which versions, for how long."""
     gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU"
-    start = sorted(options.start.glob("*.safetensors")) if options.start else []
+    start = [path for folder in options.start for path in sorted(folder.glob("*.safetensors"))]
     return {
         "program": {name: _version(name) for name in ("microscopygan", "torch", "numpy")},
         "commit": options.commit,
@@ -142,7 +147,7 @@ def _about(
         "seed": options.seed,
         "settings": settings.model_dump(mode="json"),
         "laboratories": laboratory.model_dump(mode="json"),
-        "started_from": {path.name: _digest(path) for path in start},
+        "started_from": {str(path): _digest(path) for path in start},
         "clean": {name: _digest(images[name]) for name in train},
         "held_out": {name: _digest(images[name]) for name in sorted(set(images) - set(train))},
     }
@@ -176,8 +181,19 @@ def _options() -> argparse.Namespace:
         default=[*CHANNELS, ENCODER],
         help="what is trained; the corrector only by itself",
     )
-    parser.add_argument("--from", dest="start", type=Path, help="folder of weights to start from")
+    parser.add_argument(
+        "--from",
+        dest="start",
+        nargs="+",
+        type=Path,
+        default=[],
+        help="folders of weights to start from; of each network the first that there is",
+    )
+    parser.add_argument(
+        "--common", type=float, default=0.0, help="share of laboratories of a common defect"
+    )
     parser.add_argument("--laboratories", type=int, default=24, help="in a step")
+    parser.add_argument("--rate", type=float, default=1e-3, help="of a restorer, at its peak")
     parser.add_argument("--workers", type=int, default=max(1, (os.cpu_count() or 2) - 2))
     parser.add_argument("--threads", type=int, default=1, help="of the networks, on a processor")
     parser.add_argument("--seed", type=int, default=0)

@@ -284,11 +284,13 @@ class LaboratorySettings(_Settings):
     """Virtual laboratories, which what ships is pre-trained on."""
 
     images: int = Field(6, ge=1, le=64, description="defective images")
-    alike: int = Field(4, ge=1, le=64, description="clean images besides")
+    alike: int = Field(4, ge=0, le=64, description="clean images besides")
     field: Side = Field(128, description="side of the images, in pixels")
     simulated: Share = Field(0.45, description="laboratories whose specimen is simulated")
     stacks: Share = Field(0.5, description="laboratories that image stacks or movies")
     stacked: int = Field(3, ge=0, le=64, description="images of those with planes next to them")
+    common: Share = Field(0.0, description="laboratories of one of the defects users have most")
+    measured: bool = Field(True, description="measure the images, as a set encoder needs")
 
 
 class PretrainingSettings(_Settings):

@@ -3,7 +3,7 @@ import pytest
 
 from microscopygan.defects.base import Place
 from microscopygan.diagnosis.parameters import STAGES, parameters
-from microscopygan.settings import LaboratorySettings
+from microscopygan.settings import HINTS, LaboratorySettings
 from microscopygan.training.laboratories import (
     FAINT,
     Specimens,
@@ -81,3 +81,20 @@ def test_defects_have_one_to_five_stages_in_the_order_of_the_light_path() -> Non
         assert places == sorted(places)
         assert all(places.count(place) <= 1 for place in (Place.GEOMETRY, Place.GAIN))
     assert set(lengths) == {1, 2, 3, 4, 5}
+
+
+def test_common_defects_are_one_that_users_have_most_and_noise_at_most() -> None:
+    rng = np.random.default_rng(0)
+    drawn = [draw_defect(rng, common=1.0) for _ in range(100)]
+    names = [[step.name for step in defect.steps] for defect in drawn if defect is not None]
+    assert {name for those in names for name in those} == set(HINTS)
+    assert all(len(those) == 1 or (len(those) == 2 and "noise" in those) for those in names)
+
+
+def test_restorers_need_neither_measures_nor_clean_images_besides() -> None:
+    specimens = Specimens([[sort_of_squares()]], SETTINGS)
+    settings = LaboratorySettings(images=2, alike=0, field=64, stacked=1, measured=False)
+    lab = draw_laboratory(specimens, settings, np.random.default_rng(0))
+    assert lab.alike.shape == (0, 64, 64)
+    assert not lab.numbers.any()
+    assert len(lab.alike_numbers) == 0

@@ -19,10 +19,10 @@ from scipy import ndimage
 from ..defects import Defect, all_defects
 from ..defects.base import Composition, Range, light_path
 from ..defects.specimens import SPECIMENS
-from ..diagnosis.features import features, scaled
+from ..diagnosis.features import count, features, scaled
 from ..diagnosis.parameters import STAGES, Parameter, parameters
 from ..image.intensity import fit_affine, percentile_map
-from ..settings import LaboratorySettings
+from ..settings import HINTS, LaboratorySettings
 from .batches import crop, resized
 
 FAINT = 60.0  # dB; a stage that changes an image by less counts as this
@@ -50,7 +50,8 @@ class Laboratory(NamedTuple):
     alike
         (M, Y, X): clean images on their own scale; all 0 where the laboratory has none.
     numbers, alike_numbers
-        (N, F), (M, F) of `diagnosis.features`, of the defective and of the clean images.
+        (N, F), (M, F) of `diagnosis.features`, of the defective and of the clean images; all 0
+        where the settings do not want them measured.
     strength
         (S,) of `STAGES`: 0 to 60, PSNR in dB of what the stage leaves; 60 where it is absent.
     position
@@ -112,17 +113,25 @@ def _turned(plane: np.ndarray, gamma: float, soft: float, rng: np.random.Generat
     return np.ascontiguousarray(percentile_map(plane).apply(plane))
 
 
-def draw_defect(rng: np.random.Generator) -> Composition | None:
+def draw_defect(rng: np.random.Generator, common: float = 0.0) -> Composition | None:
     """Draw the defect of a laboratory: none, or up to four stages in the order of the light path.
 
     How often each stage is drawn says its `Defect.share`.
+
+    Parameters
+    ----------
+    rng
+        Source of all draws.
+    common
+        Share of defects that are one of `HINTS`, and noise at most: what users have most often.
     """
     if rng.random() < _WITHOUT:
         return None
+    one = common > 0 and rng.random() < common
     kinds = [all_defects()[name] for name in STAGES]
-    shares = np.array([kind.share for kind in kinds])
+    shares = np.array([kind.share * (not one or kind.name in HINTS) for kind in kinds])
     chosen: list[type[Defect]] = []
-    for _ in range(1 + rng.choice(len(_STAGES), p=_STAGES)):
+    for _ in range(1 if one else 1 + rng.choice(len(_STAGES), p=_STAGES)):
         taken = {kind.place for kind in chosen if kind.place <= _ALONE}
         free = [k not in chosen and k.place not in taken for k in kinds]
         weights = shares * free
@@ -191,15 +200,14 @@ def draw_laboratory(
     rng
         Source of all draws.
     """
-    count, more = settings.images, settings.alike
-    fields = specimens.draw(count + more, rng)
-    alike, kind = _alike(fields[count:], specimens, rng), rng.random()
-    defect = draw_defect(rng)
+    fields = specimens.draw(settings.images + settings.alike, rng)
+    alike, kind = _alike(fields[settings.images :], specimens, rng), rng.random()
+    defect = draw_defect(rng, settings.common)
     vary = 0.02 if rng.random() < 0.5 else 0.0
     digits = _Digits.draw(rng)
     rows = []
     stack = rng.random() < settings.stacks
-    for index, plane in enumerate(fields[:count]):
+    for index, plane in enumerate(fields[: settings.images]):
         moved = defect.jitter(rng, vary) if defect is not None and vary else defect
         image = digits.apply(_apply(moved, plane, rng))
         scale = percentile_map(image)
@@ -218,15 +226,23 @@ def draw_laboratory(
         before,
         after,
         alike,
-        np.stack([features(scaled(image)) for image in defective]),
-        np.stack([features(image) for image in alike]),
+        _measured([scaled(image) for image in defective], settings.measured),
+        _measured(list(alike), settings.measured),
         strengths(defect, fields[0], rng),
         positions(defect),
     )
 
 
+def _measured(images: list[np.ndarray], wanted: bool) -> np.ndarray:
+    if not wanted or not images:
+        return np.zeros((len(images), count()), np.float32)
+    return np.stack([features(image) for image in images])
+
+
 def _alike(fields: list[np.ndarray], specimens: Specimens, rng: np.random.Generator) -> np.ndarray:
     """Return clean images: of the same sort, of another one, or none."""
+    if not fields:
+        return np.zeros((0, specimens.settings.field, specimens.settings.field), np.float32)
     which = rng.random()
     if which < 1 / 3:
         fields = specimens.draw(len(fields), rng)
