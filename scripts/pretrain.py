@@ -3,8 +3,9 @@
 ``python scripts/pretrain.py CLEAN -o RUN --minutes 60`` reads clean images from the folder CLEAN
 and trains them on virtual laboratories; without it, on simulated specimens alone. It can be stopped
 at any time: the same command goes on where it last saved. ``--from scripts/pretrained`` starts from
-the weights reached so far, ``--common 0.6`` has more of the defects that users have most. ``RUN/run.json`` records the data's hashes, the settings, versions and
-seconds; ``RUN/log.csv`` the losses.
+the weights reached so far; ``--common 0.6`` shows more of the defects that users have most.
+``RUN/run.json`` records the data's hashes, the settings, versions and seconds, ``RUN/log.csv`` the
+losses.
 
 ``--pupils corrector`` trains CIN-GAN, which has images of its own and is not gone on with:
 ``RUN/defects.safetensors`` is what ships, ``RUN/held_out.json`` the energy score of other
