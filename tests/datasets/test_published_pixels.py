@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from microscopygan.datasets.published_pixels import open_patches, read_enlarged
+from microscopygan.image.lazy import MappedArray
 
 
 def numbers(seed: int, *shape: int) -> np.ndarray:
@@ -42,7 +43,7 @@ def test_patches_stay_on_disk(tmp_path):
     x, y = numbers(1, 3, 1, 8, 9), numbers(2, 3, 1, 8, 9)
     np.savez(tmp_path / "a.npz", X=x, Y=y, axes="SCYX")
     patches = open_patches(tmp_path / "a.npz")
-    assert isinstance(patches.inputs, np.memmap)
+    assert isinstance(patches.inputs, MappedArray)
     assert np.array_equal(patches.inputs, x)
     assert np.array_equal(patches.targets, y)
 

@@ -7,6 +7,7 @@ import io
 import re
 import resource
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import imagecodecs
@@ -122,9 +123,9 @@ def pyramid() -> bytes:
     return file.getvalue()
 
 
-def npy_bytes() -> bytes:
+def npy_bytes(save: Callable[[io.BytesIO, np.ndarray], None] = np.save) -> bytes:
     file = io.BytesIO()
-    np.save(file, STACK)
+    save(file, STACK)
     return file.getvalue()
 
 
@@ -132,6 +133,8 @@ NOTES = {"PhysicalSizeX": 0.1, "MapAnnotation": {"Namespace": "microscopygan", "
 LABELS = {"Info": "microscopygan: {}", "Labels": list("abc"), "finterval": 2.0, "unit": "um"}
 FILES = {
     "a.npy": npy_bytes(),
+    "a.npz": npy_bytes(np.savez),
+    "compressed.npz": npy_bytes(np.savez_compressed),
     "a.png": bytes(imagecodecs.png_encode(STACK[0])),
     "pages.tif": tiff_bytes(metadata=None),
     "imagej.tif": tiff_bytes(imagej=True, metadata={"axes": "TYX", **LABELS}),

@@ -28,7 +28,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from ..image.formats import Image, list_images
+from ..image.formats import Image, list_images, split_part
 from .names import folded, folders_in, images_in, matched, stem_of
 from .published_pixels import open_patches, read_both, read_enlarged, read_exposures
 
@@ -203,7 +203,7 @@ def _search(folder: Path, deep: int) -> dict[str, list[PublishedPair]]:
     sets = [sub for sub in inside if inside[sub]]
     if sets:
         others = [sub for sub in inside if not inside[sub] and _holds_images(sub)]
-        _check_one(folder, [*(f"{p.name}/" for p in sets[:1])], [*others, *list_images([folder])])
+        _check_one(folder, [*(f"{p.name}/" for p in sets[:1])], [*others, *_images_in(folder)])
     joined: dict[str, list[PublishedPair]] = {}
     for sub in sets:
         for defect, pairs in inside[sub].items():
@@ -244,7 +244,7 @@ def _layout(folder: Path) -> Layout | None:
         fields = folders_in(truth) and not list_images([truth])
         layouts[f"{truth.name}/"] = fmd if fields else care_stacks
     if layouts:
-        _check_one(folder, list(layouts), list_images([folder]))
+        _check_one(folder, list(layouts), _images_in(folder))
     return next(iter(layouts.values()), None)
 
 
@@ -356,3 +356,9 @@ def _patch_files(folder: Path) -> list[Path]:
     """``.npz`` files of a folder and of the channels in it."""
     paths = sorted([*folder.glob("*.npz"), *folder.glob("channel_*/*.npz")])
     return [path for path in paths if path.name[0] not in "._"]
+
+
+def _images_in(folder: Path) -> list[Path]:
+    """Images of a folder besides files of patches."""
+    patches = _patch_files(folder)
+    return [path for path in list_images([folder]) if split_part(path)[0] not in patches]

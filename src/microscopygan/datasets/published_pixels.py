@@ -1,5 +1,6 @@
 """Pixels of published sets: CSBDeep's files of patches, W2S's exposures and enlarged planes."""
 
+import math
 import zipfile
 import zlib
 from collections.abc import Sequence
@@ -9,10 +10,11 @@ from pathlib import Path
 import numpy as np
 
 from ..image.axes import AXES
-from ..image.formats import Image, open_image, read
+from ..image.formats import Image, Lazy, open_image, read
+from ..image.formats.npz import NpzArray, arrays_in
 
 _CUSTOMARY = {4: "SCYX", 5: "SCZYX"}  # as CSBDeep writes patches, where the axes are not stored
-_LOCAL_HEADER = 30  # bytes ahead of a file in a ZIP, the last four of them two lengths
+_LONGEST = 1000  # bytes of the letters of axes
 _EXPOSURE = 249  # which of W2S's 400 is avg1
 
 
@@ -31,8 +33,8 @@ class Patches:
     """
 
     path: Path
-    inputs: np.ndarray
-    targets: np.ndarray
+    inputs: Lazy
+    targets: Lazy
     axes: str
 
     def __len__(self) -> int:
@@ -42,7 +44,7 @@ class Patches:
     @property
     def pixels(self) -> int:
         """Pixels of one patch."""
-        return self.inputs.size // len(self)
+        return math.prod(self.inputs.shape) // len(self)
 
     def read(self, index: int) -> tuple[Image, Image]:
         """Read one pair, input and target, with the axes other than S."""
@@ -68,10 +70,9 @@ def open_patches(path: Path) -> Patches:
         different shape. One line that names the file.
     """
     try:
-        with zipfile.ZipFile(path) as archive:
-            names = sorted(name.removesuffix(".npy") for name in archive.namelist())
-            arrays = [_mapped(path, archive, key) for key in "XY" if key in names]
-        stored = _stored_axes(path) if "axes" in names else None
+        members = arrays_in(path)
+        arrays = [_pixels(members[key]) for key in "XY" if key in members]
+        stored = _stored_axes(members["axes"]) if "axes" in members else None
     except (
         zipfile.BadZipFile,
         zlib.error,
@@ -85,7 +86,7 @@ def open_patches(path: Path) -> Patches:
             f"({' '.join(str(error).split())}); copy it or save it again"
         ) from None
     if len(arrays) < 2:
-        stored = ", ".join(names[:4]) or "nothing"
+        stored = ", ".join(sorted(members)[:4]) or "nothing"
         raise ValueError(
             f"{path}: expected patches X, Y and axes, got {stored}; save it with CSBDeep's "
             "save_training_data, or move it away"
@@ -177,28 +178,17 @@ def _check(path: Path, inputs: tuple[int, ...], targets: tuple[int, ...], axes: 
         )
 
 
-def _stored_axes(path: Path) -> str:
-    with np.load(path, allow_pickle=False) as file:
-        letters = file["axes"].ravel().tolist()
+def _stored_axes(array: NpzArray) -> str:
+    if array.header.nbytes > _LONGEST:
+        raise ValueError(f"axes holds {array.header.nbytes} bytes, no letters")
+    letters = np.asarray(array.opened(array.header.shape)).ravel().tolist()
     return "".join(v.decode() if isinstance(v, bytes) else str(v) for v in letters).upper()
 
 
-def _mapped(path: Path, archive: zipfile.ZipFile, key: str) -> np.ndarray:
-    """Array of a ``.npz``, left on disk unless compressed."""
-    entry = archive.getinfo(f"{key}.npy")
-    with archive.open(entry) as file:
-        version, _ = np.lib.format.read_magic(file)
-        known = {1: np.lib.format.read_array_header_1_0, 2: np.lib.format.read_array_header_2_0}
-        shape, fortran, dtype = known[version](file)
-        inner = file.tell()
-    if dtype.kind not in "uif":
-        raise ValueError(f"{key} holds {dtype}, and Python objects are never loaded")
-    if entry.compress_type != zipfile.ZIP_STORED:
-        with np.load(path, allow_pickle=False) as loaded:
-            array: np.ndarray = loaded[key]
-        return array
-    with path.open("rb") as raw:
-        raw.seek(entry.header_offset)
-        lengths = np.frombuffer(raw.read(_LOCAL_HEADER)[-4:], "<u2")
-    start = entry.header_offset + _LOCAL_HEADER + int(lengths.sum()) + inner
-    return np.memmap(path, dtype, "r", start, shape, "F" if fortran else "C")
+def _pixels(array: NpzArray) -> Lazy:
+    """Return an array of numbers, left on disk unless compressed."""
+    if array.header.dtype.kind not in "uif":
+        name = array.entry.filename.removesuffix(".npy")
+        raise ValueError(f"{name} holds {array.header.dtype}, and Python objects are never loaded")
+    pixels: Lazy = array.opened(array.header.shape)
+    return pixels

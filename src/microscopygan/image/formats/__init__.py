@@ -148,6 +148,7 @@ FORMATS = (
         lists="ome_zarr.contents",
     ),
     Format("NPY", (".npy",), "plain.open_npy", "plain.create_npy"),
+    Format("NPZ", (".npz",), "npz.open_npz", lists="npz.contents"),
     Format(
         "PNG, grey of 8 or 16 bits", (".png",), "plain.open_png", "plain.create_png", floats=False
     ),

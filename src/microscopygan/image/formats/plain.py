@@ -2,6 +2,7 @@
 
 import math
 import zlib
+from dataclasses import dataclass
 from functools import partial as bind
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from ..lazy import LazyArray, MappedArray
 from . import Request
 
 _MOST = 2**30  # pixels of a PNG, which is decoded as a whole
-_DEFLATE = 1_100  # the most that PNG's compression can shrink
+DEFLATE = 1_100  # the most that the compression of PNG and ZIP can shrink
 
 
 def open_npy(path: Path, request: Request) -> Image:
@@ -34,33 +35,47 @@ def open_npy(path: Path, request: Request) -> Image:
     ValueError
         Damaged, with Python objects (never loaded), a colour image, or axes not stated.
     """
-    axes, fallback = request.axes, request.fallback
     with path.open("rb") as file:
-        shape, fortran, dtype = _npy_header(file)
-        offset = file.tell()
-    if dtype.hasobject:
+        header, offset = npy_header(file), file.tell()
+    if header.dtype.hasobject:
         raise ValueError("Python objects are never loaded, allow_pickle=False")
-    if any(n < 0 for n in shape):
-        raise ValueError(f"it states the shape {shape}")
-    stored = int(np.prod(shape, dtype=object)) * dtype.itemsize
-    if offset + stored > path.stat().st_size:
-        raise ValueError(f"it is {offset + stored - path.stat().st_size} bytes too short")
-    while len(shape) > 5 and 1 in shape[:-2]:
-        shape = shape[: shape.index(1)] + shape[shape.index(1) + 1 :]
-    if len(shape) > 2 and shape[-1] == 1 and len(axes or "") != len(shape):
-        shape, fallback = shape[:-1], True
-    if axes is None and len(shape) > 2 and shape[-1] in (3, 4) and shape[-2] > 4:
-        raise ValueError(
-            f"{path}: expected grey values, got shape {shape}, a colour image (RGB); save each "
-            "channel as a file of its own"
-        )
-    named = name_axes(str(path), shape, None, axes, fallback)
-    source = bind(MappedArray, path.absolute(), dtype, shape, offset, "F" if fortran else "C")
-    return Image(LazyArray(str(path), source, shape, dtype), named, source=path)
+    if offset + header.nbytes > path.stat().st_size:
+        raise ValueError(f"it is {offset + header.nbytes - path.stat().st_size} bytes too short")
+    shape, axes = npy_layout(str(path), header, request)
+    source = bind(MappedArray, path.absolute(), header.dtype, shape, offset, header.order)
+    return Image(LazyArray(str(path), source, shape, header.dtype), axes, source=path)
 
 
-def _npy_header(file: Any) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
-    """Shape, whether the first dimension runs fastest, dtype."""
+@dataclass(frozen=True)
+class NpyHeader:
+    """What stands before the pixels of an array.
+
+    Attributes
+    ----------
+    shape, dtype
+        Of the array.
+    order
+        ``C``, or ``F`` for the first dimension running fastest.
+    """
+
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    order: str
+
+    @property
+    def nbytes(self) -> int:
+        """Size of the pixels."""
+        return math.prod(self.shape) * self.dtype.itemsize
+
+
+def npy_header(file: Any) -> NpyHeader:
+    """Read the header of an open NPY file.
+
+    Raises
+    ------
+    ValueError
+        Another version, or a shape that cannot be.
+    """
     version = np.lib.format.read_magic(file)
     read = {
         (1, 0): np.lib.format.read_array_header_1_0,
@@ -68,8 +83,31 @@ def _npy_header(file: Any) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
     }
     if version not in read:
         raise ValueError(f"NPY version {version} is not known")
-    header: tuple[tuple[int, ...], bool, np.dtype[Any]] = read[version](file)
-    return header
+    shape, fortran, dtype = read[version](file)
+    if any(n < 0 for n in shape):
+        raise ValueError(f"it states the shape {shape}")
+    return NpyHeader(shape, dtype, "F" if fortran else "C")
+
+
+def npy_layout(name: str, header: NpyHeader, request: Request) -> tuple[tuple[int, ...], str]:
+    """Return shape and axes of an array of which nothing but its header tells.
+
+    Raises
+    ------
+    ValueError
+        A colour image, or axes not stated.
+    """
+    axes, fallback, shape = request.axes, request.fallback, header.shape
+    while len(shape) > 5 and 1 in shape[:-2]:
+        shape = shape[: shape.index(1)] + shape[shape.index(1) + 1 :]
+    if len(shape) > 2 and shape[-1] == 1 and len(axes or "") != len(shape):
+        shape, fallback = shape[:-1], True
+    if axes is None and len(shape) > 2 and shape[-1] in (3, 4) and shape[-2] > 4:
+        raise ValueError(
+            f"{name}: expected grey values, got shape {shape}, a colour image (RGB); save each "
+            "channel as a file of its own"
+        )
+    return shape, name_axes(name, shape, None, axes, fallback)
 
 
 def create_npy(path: Path, header: Header) -> Target:
@@ -98,7 +136,7 @@ def open_png(path: Path, request: Request) -> Image:
     content = path.read_bytes()
     _check_png_chunks(content)
     width, height = (int.from_bytes(content[i : i + 4], "big") for i in (16, 20))
-    if width * height > _DEFLATE * len(content) * 8:
+    if width * height > DEFLATE * len(content) * 8:
         raise ValueError(f"{width}×{height} pixels do not fit into {len(content)} bytes")
     if width * height > _MOST:
         raise ValueError(f"{width}×{height} pixels would be decoded at once, which takes too much")
