@@ -6,7 +6,7 @@ PARALLEL := --numprocesses 2 --dist worksteal --quiet
 # Two processes of two threads each would get into each other's way.
 test test-fast: export OMP_NUM_THREADS := 1
 
-.PHONY: help demo test test-fast test-napari test-browser test-pipelines clean
+.PHONY: help demo test test-fast test-napari test-browser test-pipelines docs clean
 .DELETE_ON_ERROR:
 
 help:
@@ -16,7 +16,8 @@ help:
 	@echo "make test-napari  the tests of the plug-in for napari, which is installed for them"
 	@echo "make test-browser the tests of the web page in Chromium, which has to be there"
 	@echo "make test-pipelines  run the Snakemake rule, lint the Galaxy wrapper; both are installed for it"
-	@echo "make clean   remove virtual environments, demo/ and caches"
+	@echo "make docs     build these pages into site/, run their tutorials"
+	@echo "make clean   remove virtual environments, demo/, site/ and caches"
 
 $(STAMP): pyproject.toml constraints.txt
 	@echo "Making the virtual environment .venv"
@@ -75,7 +76,19 @@ test-browser: .venv/.browser
 test-pipelines: $(STAMP) .venv-pipelines/.installed
 	@$(BIN)/pytest --quiet tests/test_pipelines.py
 
+.venv/.docs: $(STAMP) constraints-napari.txt constraints-docs.txt
+	@echo "Installing Sphinx (once)"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt \
+		--constraint constraints-napari.txt --constraint constraints-docs.txt \
+		--editable ".[train,dev,docs]"
+	@touch $@
+
+docs: .venv/.docs
+	@echo "Building the documentation into site/"
+	@rm -rf site
+	@$(BIN)/sphinx-build --builder html --quiet --fail-on-warning --jobs 2 docs site
+
 clean:
-	@echo "Removing virtual environments, demo/ and caches"
-	@rm -rf .venv .venv-pipelines demo $(foreach d,. bench,$(d)/.mypy_cache $(d)/.ruff_cache $(d)/.pytest_cache $(d)/.hypothesis)
+	@echo "Removing virtual environments, demo/, site/ and caches"
+	@rm -rf .venv .venv-pipelines demo site $(foreach d,. bench,$(d)/.mypy_cache $(d)/.ruff_cache $(d)/.pytest_cache $(d)/.hypothesis)
 	@find src tests bench -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -22,7 +22,7 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 PROJECT = tomllib.loads((REPOSITORY / "pyproject.toml").read_text("utf-8"))["project"]
 LINES = (REPOSITORY / "constraints.txt").read_text("utf-8").splitlines()
 PINS = [Requirement(line) for line in LINES if line and not line.startswith("#")]
-OTHERS = [REPOSITORY / f"constraints-{name}.txt" for name in ("napari", "browser")]
+OTHERS = [REPOSITORY / f"constraints-{name}.txt" for name in ("napari", "browser", "docs")]
 MORE = [line for path in OTHERS for line in path.read_text("utf-8").splitlines()]
 MORE_PINS = [Requirement(line) for line in MORE if line and not line.startswith("#")]
 INDEX = "https://pypi.org/simple"
@@ -91,6 +91,7 @@ def test_constraints_hold_the_lower_bounds() -> None:
         *requirements("dev"),
         *requirements("napari"),
         *requirements("web"),
+        *requirements("docs"),
     ]
     for requirement in listed:
         if requirement.name == PROJECT["name"]:

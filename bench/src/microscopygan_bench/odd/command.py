@@ -127,7 +127,7 @@ def report(out: Path, page: Path | None) -> int:
         print(f"{out}: no finished cell to report", file=sys.stderr)
         return 1
     text = "\n".join(sheet.markdown() for sheet in sheets(results))
-    write_text(out / "table.md", f"{text}\n{conditions(cells)}\n", overwrite=True)
+    write_text(out / "table.md", f"# All tables\n\n{text}\n{conditions(cells)}\n", overwrite=True)
     print(gains(results).markdown())
     if page is not None:
         first = [sheet for sheet in (gains(results), shares(results)) if sheet.rows]

@@ -42,7 +42,8 @@ def write_reports(bench: Bench, scores: list[Row], costs: list[Row]) -> str:
     write_csv([_rounded(row) for row in scores], bench.out / "scores.csv", overwrite=True)
     write_csv(costs, bench.out / "cells.csv", overwrite=True)
     every = [sheet for group in results.groups for sheet in sheets(results, group)]
-    text = "\n".join(sheet.markdown() for sheet in [*every, by_pairs(results)] if sheet.rows)
+    text = "# All tables\n\n"
+    text += "\n".join(sheet.markdown() for sheet in [*every, by_pairs(results)] if sheet.rows)
     text += f"\n{conditions(bench, results)}\n"
     write_text(bench.out / "table.md", text, overwrite=True)
     write_text(bench.out / "report.html", page(bench, results), overwrite=True)

@@ -1,0 +1,49 @@
+"""How Sphinx builds these pages: `make docs`.
+
+Every warning is an error. The pages load nothing from elsewhere (`extensions/offline.py`), and the
+notebooks of `tutorials/` are run.
+"""
+
+import sys
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE / "extensions"))
+
+import microscopygan  # noqa: E402
+
+project = "MicroscopyGAN"
+author = copyright = "MicroscopyGAN contributors"
+version = release = microscopygan.__version__
+extensions = [
+    "myst_nb",
+    "sphinx.ext.autodoc",
+    "numpydoc",
+    "parameter_types",
+    "offline",
+]
+exclude_patterns = ["static", "extensions"]
+default_role = "py:obj"
+
+myst_heading_anchors = 4
+myst_enable_extensions = ["colon_fence"]
+suppress_warnings = ["myst.header"]  # tables that others include begin with small headings
+
+autodoc_typehints = "none"  # parameter_types sets them beside each parameter
+autodoc_member_order = "bysource"
+numpydoc_show_class_members = False
+
+html_theme = "pydata_sphinx_theme"
+html_title = "MicroscopyGAN"
+html_static_path = ["static"]
+html_css_files = ["site.css"]
+html_show_sourcelink = html_copy_source = False
+html_show_copyright = False
+html_theme_options = {
+    "logo": {"text": "MicroscopyGAN"},
+    "navbar_end": ["theme-switcher"],
+    "show_prev_next": False,
+    "footer_start": [],
+    "footer_end": ["sphinx-version"],
+    "pygments_light_style": "friendly",
+}
