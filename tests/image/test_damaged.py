@@ -9,6 +9,7 @@ import resource
 import time
 from collections.abc import Callable
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import imagecodecs
 import numpy as np
@@ -17,7 +18,7 @@ import tifffile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from microscopygan.image.formats import Image, create, missing_chunks, open_image, read, tiff
+from microscopygan.image.formats import Image, create, missing_chunks, open_image, read, tiff, write
 
 BROKEN = Path(__file__).parents[1] / "broken_files"
 SAID = {
@@ -129,12 +130,18 @@ def npy_bytes(save: Callable[[io.BytesIO, np.ndarray], None] = np.save) -> bytes
     return file.getvalue()
 
 
+def mrc_bytes() -> bytes:
+    with TemporaryDirectory() as folder:
+        return write(Path(folder) / "a.mrc", Image(STACK, "ZYX", {"X": 0.1})).read_bytes()
+
+
 NOTES = {"PhysicalSizeX": 0.1, "MapAnnotation": {"Namespace": "microscopygan", "Value": {"a": "1"}}}
 LABELS = {"Info": "microscopygan: {}", "Labels": list("abc"), "finterval": 2.0, "unit": "um"}
 FILES = {
     "a.npy": npy_bytes(),
     "a.npz": npy_bytes(np.savez),
     "compressed.npz": npy_bytes(np.savez_compressed),
+    "a.mrc": mrc_bytes(),
     "a.png": bytes(imagecodecs.png_encode(STACK[0])),
     "pages.tif": tiff_bytes(metadata=None),
     "imagej.tif": tiff_bytes(imagej=True, metadata={"axes": "TYX", **LABELS}),

@@ -152,6 +152,13 @@ FORMATS = (
     Format(
         "PNG, grey of 8 or 16 bits", (".png",), "plain.open_png", "plain.create_png", floats=False
     ),
+    Format(
+        "MRC",
+        (".mrc", ".mrcs", ".rec", ".st"),
+        "mrc.open_mrc",
+        "mrc.create_mrc",
+        "axes of stacks, pixel size, place, description",
+    ),
     _vendor("CZI (Zeiss)", "bioio-czi", ".czi"),
     _vendor("ND2 (Nikon)", "bioio-nd2", ".nd2"),
     _vendor("LIF (Leica)", "bioio-lif", ".lif"),
