@@ -142,6 +142,7 @@ FILES = {
     "a.npz": npy_bytes(np.savez),
     "compressed.npz": npy_bytes(np.savez_compressed),
     "a.mrc": mrc_bytes(),
+    "a.jp2": bytes(imagecodecs.jpeg2k_encode(STACK[0], level=0, reversible=True)),
     "a.png": bytes(imagecodecs.png_encode(STACK[0])),
     "pages.tif": tiff_bytes(metadata=None),
     "imagej.tif": tiff_bytes(imagej=True, metadata={"axes": "TYX", **LABELS}),

@@ -153,6 +153,12 @@ FORMATS = (
         "PNG, grey of 8 or 16 bits", (".png",), "plain.open_png", "plain.create_png", floats=False
     ),
     Format(
+        "JPEG 2000, grey",
+        (".jp2", ".j2k", ".jpx", ".j2c", ".jpc"),
+        "jpeg2000.open_jpeg2000",
+        keeps="pixel size",
+    ),
+    Format(
         "MRC",
         (".mrc", ".mrcs", ".rec", ".st"),
         "mrc.open_mrc",
