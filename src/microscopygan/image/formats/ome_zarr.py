@@ -201,12 +201,23 @@ def _open_array(location: str, timeout: float) -> Any:
     node = _node(location, timeout)
     if not hasattr(node, "chunks"):
         raise ValueError(f"{location}: expected a Zarr array, got a group; copy it again")
-    node.store.limit = math.prod(node.chunks) * node.dtype.itemsize
     return node
 
 
 def _node(location: str, timeout: float) -> Any:
     """Open the Zarr array or group at a path or URL for reading."""
+    node = _opened(location, timeout)
+    if hasattr(node, "chunks"):
+        from .bounded import limit_of
+
+        try:
+            node.store.limit = limit_of(node)
+        except ValueError as error:
+            raise ValueError(f"{location}: {error}; rechunk it") from None
+    return node
+
+
+def _opened(location: str, timeout: float) -> Any:
     import zarr
 
     store = _store(location, timeout)

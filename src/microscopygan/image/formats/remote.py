@@ -17,7 +17,7 @@ from zarr.storage import WrapperStore
 from ..atomic import Target, another_run, may_run, owner_of, this_process
 from ..lazy import one_line
 from . import ZARR_METADATA, without_secrets
-from .bounded import check_size
+from .bounded import Limit, check_size
 
 if TYPE_CHECKING:
     from zarr.abc.store import ByteRequest
@@ -73,7 +73,7 @@ class PatientStore(WrapperStore[Any]):
     def __init__(self, url: str, timeout: float, read_only: bool = True) -> None:
         super().__init__(_opened(url, timeout, read_only))
         self.url, self.timeout = url, timeout
-        self.limit: int | None = None
+        self.limit: Limit | None = None
         self.asked: set[str] = set()
         self.missing: set[str] = set()
 
@@ -91,7 +91,7 @@ class PatientStore(WrapperStore[Any]):
             partial(self._store.get, key, prototype, byte_range)
         )
         self.asked.add(key)
-        check_size(found, self.limit)
+        check_size(key, found, self.limit, whole=byte_range is None)
         if found is None:
             self.missing.add(key)
         return found
