@@ -16,6 +16,7 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 
 from ..image.formats import (
     as_url,
+    bare_name,
     contents,
     format_of,
     is_output,
@@ -231,7 +232,7 @@ def _as_zarr(path: Path) -> Path:
     """Name a Zarr after an output that would be a file."""
     if format_of(path).folder:
         return path
-    return path.with_name(f"{path.stem.removesuffix('.ome')}.ome.zarr")
+    return path.with_name(f"{bare_name(path)}.ome.zarr")
 
 
 def _shown(place: Path | str) -> str:

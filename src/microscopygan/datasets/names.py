@@ -5,7 +5,7 @@ import unicodedata
 from collections.abc import Iterable
 from pathlib import Path
 
-from ..image.formats import FORMATS, list_images, split_part
+from ..image.formats import FORMATS, bare_name, list_images, split_part
 
 # Words in the names of folders that programs and people leave beside their images.
 _LEFT = (
@@ -130,7 +130,7 @@ def stem_of(path: Path) -> str:
     ('b', 'plate#A/1/0')
     """
     file, part = split_part(path)
-    stem = unicodedata.normalize("NFC", file.stem.removesuffix(".ome"))
+    stem = unicodedata.normalize("NFC", bare_name(file))
     return stem if part is None else f"{stem}#{part}"
 
 

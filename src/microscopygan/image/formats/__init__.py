@@ -108,6 +108,7 @@ class Contents:
     name: str | None = None
 
 
+ZIPPED = (".ozx", ".zarr.zip")  # a Zarr in one file
 _ALL = "axes, pixel size, place, channels and colours, interval, description, provenance"
 _TIFF = ("tiff.open_tiff", "tiff.create_tiff", _ALL)
 _IN_TIFF = "tiff.contents"
@@ -147,6 +148,16 @@ FORMATS = (
         resumes=True,
         lists="ome_zarr.contents",
     ),
+    Format(
+        "OME-Zarr in one ZIP file",
+        ZIPPED,
+        "ome_zarr.open_ngff",
+        "ome_zarr_writer.create_ngff",
+        _ALL,
+        blocks=True,
+        resumes=True,
+        lists="ome_zarr.contents",
+    ),
     Format("NPY", (".npy",), "plain.open_npy", "plain.create_npy"),
     Format("NPZ", (".npz",), "npz.open_npz", lists="npz.contents"),
     Format(
@@ -174,6 +185,7 @@ FORMATS = (
     _vendor("IMS (Imaris), ZVI (Zeiss)", "bioio-bioformats", ".ims", ".zvi"),
 )
 
+_OF_TWO = (".zarr.zip",)  # suffixes of two parts, of which the last alone tells nothing
 ZARR_METADATA = ("zarr.json", ".zarray", ".zgroup", ".zattrs")  # one of them makes a Zarr
 _HUGE = 2**37  # bytes; smaller files may have holes, as file systems that compress make them
 _PLAUSIBLE = 20_000  # pixels' bytes for each byte of a Zarr; more are a damaged shape
@@ -396,7 +408,7 @@ def missing_chunks(image: Image) -> int:
         0 for images that are no Zarr. At a URL, what was not read yet is asked for.
     """
     source = image.source
-    if source is None or not (as_url(source) or is_zarr(Path(source))):
+    if source is None or not (as_url(source) or _is_any_zarr(Path(source))):
         return 0
     from .ome_zarr import missing_chunks
 
@@ -457,7 +469,7 @@ def format_of(path: Path) -> Format:
     >>> format_of(Path("plate.zarr/A/1/0")).suffixes
     ('.zarr',)
     """
-    suffix = split_part(path)[0].suffix.lower()
+    suffix = suffix_of(split_part(path)[0])
     for form in FORMATS:
         if suffix in form.suffixes:
             return form
@@ -471,7 +483,30 @@ def format_of(path: Path) -> Format:
 
 def is_output(path: Path) -> bool:
     """Tell whether the suffix of a name is one that is written."""
-    return any(path.suffix.lower() in form.suffixes for form in FORMATS if form.creates)
+    return any(suffix_of(path) in form.suffixes for form in FORMATS if form.creates)
+
+
+def suffix_of(path: Path) -> str:
+    """Return the suffix that tells the format of a name, in lower case.
+
+    Examples
+    --------
+    >>> suffix_of(Path("a.ome.TIF")), suffix_of(Path("a.ome.zarr.zip"))
+    ('.tif', '.zarr.zip')
+    """
+    name = path.name.lower()
+    return next((one for one in _OF_TWO if name.endswith(one)), path.suffix.lower())
+
+
+def bare_name(path: Path) -> str:
+    """Return the name of a file without the suffixes that tell its format.
+
+    Examples
+    --------
+    >>> bare_name(Path("a.ome.tif")), bare_name(Path("a.1.ome.zarr.zip"))
+    ('a', 'a.1')
+    """
+    return path.name[: len(path.name) - len(suffix_of(path))].removesuffix(".ome")
 
 
 def output_name(source: Path | str, *, this_file: bool = False) -> str:
@@ -487,10 +522,10 @@ def output_name(source: Path | str, *, this_file: bool = False) -> str:
     'b.ome.zarr'
     """
     file, part = split_part(Path(str(source).rstrip("/")))
-    stem = file.stem.removesuffix(".ome").removesuffix(".companion")
+    stem = bare_name(file).removesuffix(".companion")
     if isinstance(source, Path) and not this_file:
         stem = contents(source).name or stem
-    if stem != file.stem.removesuffix(".ome") and part is None:
+    if stem != bare_name(file) and part is None:
         return f"{stem}.ome.tif"
     if part is not None:
         inner = re.sub(r"[^\w.+-]+", "_", part)
@@ -537,7 +572,7 @@ def split_part(path: Path) -> tuple[Path, str | None]:
     suffixes = [suffix for form in FORMATS for suffix in form.suffixes]
     for place in (match.start() for match in re.finditer("#", text)):
         file = Path(text[:place])
-        if file.suffix.lower() in suffixes or is_zarr(file):
+        if suffix_of(file) in suffixes or is_zarr(file):
             return file, text[place + 1 :]
     return path, None
 
@@ -640,6 +675,11 @@ def is_zarr(folder: Path) -> bool:
     )
 
 
+def _is_any_zarr(path: Path) -> bool:
+    """Whether an image lies in a Zarr on this machine, a folder or one ZIP file."""
+    return is_zarr(path) or suffix_of(split_part(path)[0]) in ZIPPED
+
+
 def _zarr() -> Format:
     """Return the format whose images are folders."""
     return next(form for form in FORMATS if form.folder)
@@ -694,7 +734,7 @@ def _inside(folder: Path) -> tuple[str, ...]:
 
 def _is_image(path: Path) -> bool:
     """Whether a file or folder is visible and of a format that is read."""
-    suffix, folder = path.suffix.lower(), path.is_dir()
+    suffix, folder = suffix_of(path), path.is_dir()
     if suffix == ".ome" and not path.stem.lower().endswith(".companion"):
         return False
     return path.name[0] != "." and any(
@@ -783,11 +823,12 @@ def _too_large(name: str) -> ValueError:
 
 def _check_plausible(image: Image) -> None:
     """Refuse a local Zarr of a large shape that holds next to nothing: the shape is damaged."""
-    if not (isinstance(image.source, Path) and image.source.is_dir()):
+    if not (isinstance(image.source, Path) and _is_any_zarr(image.source)):
         return
-    size, stored = image.array.nbytes, 1
+    size, stored, source = image.array.nbytes, 1, split_part(image.source)[0]
     if size > 2**28:
-        stored = sum(f.stat().st_size for f in image.source.rglob("*") if f.is_file())
+        files = source.rglob("*") if source.is_dir() else [source]
+        stored = sum(f.stat().st_size for f in files if f.is_file())
     if size > max(_PLAUSIBLE * stored, 2**28) or missing_chunks(image) > _SPARSE:
         raise ValueError(
             f"{image.source}: expected pixels of shape {image.array.shape}, got next to none on "
@@ -805,20 +846,20 @@ def _output_format(place: Path | str, blocked: bool) -> Format:
     form = format_of(path)
     if isinstance(place, str) and not form.folder:
         raise ValueError(
-            f"{without_secrets(place)}: expected a Zarr output at a URL, got {path.suffix}; "
+            f"{without_secrets(place)}: expected a Zarr output at a URL, got {suffix_of(path)}; "
             "write .zarr, or to this machine"
         )
     if form.creates is None:
         known = ", ".join(s for one in FORMATS if one.creates for s in one.suffixes)
         raise ValueError(
-            f"{path}: expected an output of {known}, got {path.suffix.lower()}, which is only "
+            f"{path}: expected an output of {known}, got {suffix_of(path)}, which is only "
             "read; write .ome.tif"
         )
     if blocked and not form.blocks:
         able = ", ".join(s for one in FORMATS if one.blocks for s in one.suffixes)
         raise ValueError(
             f"{path}: expected chunks and shards for {able} only, got them for "
-            f"{path.suffix.lower()}; leave them out"
+            f"{suffix_of(path)}; leave them out"
         )
     return form
 

@@ -3,6 +3,7 @@
 import math
 import os
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -11,7 +12,16 @@ from typing import Any
 from ..axes import AXES, name_axes
 from ..image import Image, known_sizes, micrometres, seconds
 from ..lazy import LazyArray, one_line
-from . import TIMEOUT, ZARR_METADATA, Contents, Request, as_url, numbered, without_secrets
+from . import (
+    TIMEOUT,
+    ZARR_METADATA,
+    ZIPPED,
+    Contents,
+    Request,
+    as_url,
+    numbered,
+    without_secrets,
+)
 
 NOTE = "microscopygan"  # the attribute that holds the provenance
 _NO_IMAGES = ("OME", "labels", "tables", "shapes", "points")  # groups of other things
@@ -80,7 +90,7 @@ def open_ngff(location: Path | str, request: Request) -> Image:
         LazyArray(without_secrets(name), source, shape, array.dtype, tuple(array.chunks)),
         named,
         known_sizes(level.sizes, named),
-        Path(name) if isinstance(location, Path) else without_secrets(name),
+        _source(location, request.part, name),
         level.channels if len(level.channels) == number and named == level.axes else (),
         level.interval if "T" in named else None,
         level.provenance,
@@ -88,6 +98,13 @@ def open_ngff(location: Path | str, request: Request) -> Image:
         level.details | _codecs(array) | ({"groups": groups} if groups else {}),
         level.notes,
     )
+
+
+def _source(location: Path | str, part: str | None, name: str) -> Path | str:
+    """Name an image as it is opened again: what lies in a ZIP file has no path of its own."""
+    if not isinstance(location, Path):
+        return without_secrets(name)
+    return Path(f"{location}#{part}") if part and location.is_file() else Path(name)
 
 
 def contents(path: Path) -> Contents:
@@ -183,13 +200,19 @@ def missing_chunks(image: Image) -> int:
     blocks = array.shards or array.chunks
     expected: int = math.prod(-(-n // b) for n, b in zip(array.shape, blocks, strict=True))
     pattern = re.compile(r"(?:c[/.])?\d+(?:[/.]\d+)*|c")
-    root = Path(location)
-    stored = sum(
-        pattern.fullmatch((Path(folder) / file).relative_to(root).as_posix()) is not None
-        for folder, _, files in os.walk(root)
-        for file in files
-    )
+    stored = sum(pattern.fullmatch(name) is not None for name in _files(location))
     return max(expected - stored, 0)
+
+
+def _files(location: str) -> Iterator[str]:
+    """Yield the paths of all files below a place on this machine, a folder or within a ZIP."""
+    if not os.path.isdir(location):
+        from .ome_zarr_zip import files_in
+
+        yield from files_in(location)
+    for folder, _, files in os.walk(location):
+        for file in files:
+            yield (Path(folder) / file).relative_to(location).as_posix()
 
 
 def _absolute(location: str) -> str:
@@ -220,9 +243,9 @@ def _node(location: str, timeout: float) -> Any:
 def _opened(location: str, timeout: float) -> Any:
     import zarr
 
-    store = _store(location, timeout)
+    store, inner = _store(location, timeout)
     try:
-        return zarr.open(store, mode="r")
+        return zarr.open(store, path=inner, mode="r")
     except FileNotFoundError:
         raise FileNotFoundError(
             f"{location}: expected a Zarr group or array, found no metadata "
@@ -241,14 +264,20 @@ def _opened(location: str, timeout: float) -> Any:
         ) from None
 
 
-def _store(location: str, timeout: float) -> Any:
-    if as_url(location) is None:
-        from .bounded import BoundedStore
+def _store(location: str, timeout: float) -> tuple[Any, str | None]:
+    """Return what Zarr reads of a place, and the path inside of that."""
+    if as_url(location) is not None:
+        from .remote import PatientStore
 
-        return BoundedStore(location)
-    from .remote import PatientStore
+        return PatientStore(location, timeout), None
+    if any(suffix in location.lower() for suffix in ZIPPED):
+        from .ome_zarr_zip import ZippedStore, split_zip
 
-    return PatientStore(location, timeout)
+        if zipped := split_zip(location):
+            return ZippedStore(zipped[0]), zipped[1]
+    from .bounded import BoundedStore
+
+    return BoundedStore(location), None
 
 
 def _level(location: str, timeout: float) -> _Level:

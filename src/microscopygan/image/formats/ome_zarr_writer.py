@@ -13,7 +13,7 @@ from ..atomic import PROGRESS, Lock, Target, locked, remove
 from ..axes import AXES
 from ..image import Header
 from ..lazy import Blocks, one_line, reordered
-from . import ZARR_METADATA
+from . import ZARR_METADATA, ZIPPED, suffix_of
 from .ome_zarr import NOTE
 
 _SMALLEST = 512  # pixels; the pyramid ends with a level whose longer side is at most this
@@ -62,7 +62,7 @@ def create_ngff(
         The disk is full.
     """
     blocks = _blocks(path, header, chunks, shards, ngff)
-    folder = _folder(path, timeout)
+    folder = _folder(path, ngff, timeout)
     with folder.locked() as lock:
         if folder.begun() and not (resume or overwrite):
             raise FileExistsError(
@@ -112,12 +112,16 @@ class LocalFolder:
         return Target(self.path, self.part, lock, *rest)
 
 
-def _folder(path: Path | str, timeout: float) -> Any:
-    if isinstance(path, Path):
-        return LocalFolder(path)
-    from .remote import RemoteFolder
+def _folder(path: Path | str, ngff: str, timeout: float) -> Any:
+    if not isinstance(path, Path):
+        from .remote import RemoteFolder
 
-    return RemoteFolder(path, timeout)
+        return RemoteFolder(path, timeout)
+    if suffix_of(path) not in ZIPPED:
+        return LocalFolder(path)
+    from .ome_zarr_zip import ZippedFolder
+
+    return ZippedFolder(path, ngff)
 
 
 def _target(
