@@ -84,9 +84,9 @@ test-pipelines: $(STAMP) .venv-pipelines/.installed
 	@touch $@
 
 docs: .venv/.docs
-	@echo "Building the documentation into site/"
+	@echo "Building the documentation into site/html/"
 	@rm -rf site
-	@$(BIN)/sphinx-build --builder html --quiet --fail-on-warning --jobs 2 docs site
+	@$(BIN)/sphinx-build --builder html --quiet --fail-on-warning --jobs 2 docs site/html
 
 clean:
 	@echo "Removing virtual environments, demo/, site/ and caches"

@@ -4,11 +4,16 @@ Every warning is an error. The pages load nothing from elsewhere (`extensions/of
 notebooks of `tutorials/` are run.
 """
 
+import os
 import sys
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE / "extensions"))
+# for the notebooks, which run in processes and folders of their own
+paths = [str(HERE / "tutorials"), os.environ.get("PYTHONPATH")]
+os.environ["PYTHONPATH"] = os.pathsep.join(path for path in paths if path)
+os.environ["PYTHONWARNINGS"] = "ignore:IProgress not found"  # of tqdm, without widgets
 
 import microscopygan  # noqa: E402
 
@@ -28,6 +33,13 @@ default_role = "py:obj"
 myst_heading_anchors = 4
 myst_enable_extensions = ["colon_fence"]
 suppress_warnings = ["myst.header"]  # tables that others include begin with small headings
+
+nb_execution_mode = "force"
+nb_execution_in_temp = True
+nb_execution_raise_on_error = True
+nb_execution_timeout = 600  # seconds a cell
+nb_merge_streams = True
+nb_output_stderr = "remove-warn"
 
 autodoc_typehints = "none"  # parameter_types sets them beside each parameter
 autodoc_member_order = "bysource"

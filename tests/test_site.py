@@ -36,6 +36,14 @@ def test_every_page_is_in_the_table_of_contents() -> None:
     assert reached == set(DOCS.rglob("*.md"))
 
 
+def test_the_cells_of_the_tutorials_are_python() -> None:
+    """Their names and results are tried by `make docs`, which runs them."""
+    for page in (DOCS / "tutorials").glob("*.md"):
+        cells = re.findall(r"^```{code-cell}\n(.*?)^```$", page.read_text("utf-8"), re.M | re.S)
+        assert cells or page.name == "index.md"
+        compile("".join(cells), page.name, "exec")
+
+
 def test_every_public_name_is_on_a_page() -> None:
     shown: list[str] = []
     for page in (DOCS / "api").glob("*.md"):
