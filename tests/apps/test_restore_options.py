@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import typer
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from microscopygan.apps.cli import app
@@ -28,6 +28,9 @@ some = st.builds(
     neighbours=st.sampled_from(["auto", "z", "t", "none"]),
     memory=st.none() | st.just("2GB"),
     threads=st.none() | st.integers(1, 64),
+    compression=st.sampled_from(["auto", "none", "zlib", "zstd"]),
+    pyramid=st.booleans(),
+    ngff=st.sampled_from(["0.4", "0.5"]),
 )
 
 
@@ -38,6 +41,7 @@ def image(tmp_path: Path) -> Path:
 
 
 @given(some)
+@settings(deadline=None)
 def test_a_file_keeps_every_option(tmp_path_factory: pytest.TempPathFactory, values: dict) -> None:
     options = RestoreOptions(**values)
     path = tmp_path_factory.getbasetemp() / "options.toml"
@@ -46,6 +50,7 @@ def test_a_file_keeps_every_option(tmp_path_factory: pytest.TempPathFactory, val
 
 
 @given(some)
+@settings(deadline=None)
 def test_the_command_says_every_option(values: dict) -> None:
     options = RestoreOptions(**values)
     command = typer.main.get_command(app)

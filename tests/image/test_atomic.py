@@ -199,7 +199,11 @@ def test_the_lock_of_another_process_with_the_same_number_is_stale(tmp_path):
     ("name", "settings", "message"),
     [
         ("a.czi", {}, "which is only read"),
-        ("a.tif", {"chunks": (9, 9)}, "chunks and shards for .zarr only"),
+        ("a.tif", {"chunks": (9, 9)}, r"chunks for \.zarr, \.ozx, \.zarr\.zip only, got \(9, 9\)"),
+        ("a.png", {"compression": "zlib"}, r"compression for \.tif, .* only, got zlib for \.png"),
+        ("a.tif", {"compression": "jpeg"}, "compression of auto, none, zlib, zstd, got 'jpeg'"),
+        ("a.zarr", {"pyramid": True}, r"pyramid for \.tif, .* only, got True for \.zarr"),
+        ("a.tif", {"ngff": "0.4"}, r"ngff for \.zarr, .* only, got 0\.4 for \.tif"),
         ("s3://bucket/a.tif", {}, "a Zarr output at a URL"),
         ("https://host/a.zarr", {}, "a URL that is only read"),
         ("a.zarr", {"chunks": (9,)}, "2 positive lengths"),

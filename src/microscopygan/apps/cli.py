@@ -18,7 +18,7 @@ from rich.console import Console
 from rich.table import Table
 
 from .. import __version__
-from ..image.formats import TIMEOUT, as_url
+from ..image.formats import TIMEOUT, Compression, Ngff, as_url
 from ..restoration import Device, DtypeName, HotPixels, Neighbours, Scope, TaskName
 from ..restoration.models import GENERALIST
 from ..settings import HINTS, Preset, Stage, Start
@@ -237,6 +237,15 @@ Threads = Annotated[
     int | None,
     typer.Option(min=1, envvar="MICROSCOPYGAN_THREADS", help="Threads of each worker."),
 ]
+Packed = Annotated[
+    Compression, typer.Option("--compression", help="Of TIFF and Zarr; auto: as the input.")
+]
+Pyramid = Annotated[
+    bool, typer.Option("--pyramid", help="Smaller copies in OME-TIFF, as Zarr always has.")
+]
+NgffVersion = Annotated[
+    Ngff, typer.Option("--ngff", help="Version of OME-Zarr; many programs read 0.4 only.")
+]
 Workers = Annotated[int, typer.Option(min=1, help="Processes; several need a Zarr output.")]
 Scheduler = Annotated[
     str | None, typer.Option(help="tcp://... of a Dask cluster; needs a Zarr output.")
@@ -279,6 +288,9 @@ def restore(
     memory: Memory = None,
     device: Processor = "auto",
     threads: Threads = None,
+    compression: Packed = "auto",
+    pyramid: Pyramid = False,
+    ngff: NgffVersion = "0.5",
     workers: Workers = 1,
     scheduler: Scheduler = None,
     timeout: Timeout = TIMEOUT,

@@ -14,7 +14,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from .. import __version__
-from ..image.formats import TIMEOUT
+from ..image.formats import TIMEOUT, Compression, Ngff
 from ..restoration import Device, DtypeName, HotPixels, Neighbours, Scope, TaskName
 from ..restoration.models import GENERALIST
 from ..settings import explain
@@ -65,6 +65,9 @@ class RestoreOptions(BaseModel):
     memory: str | None = Field(None, description="such as 2GB; half of what is free if not given")
     device: Device = Field("auto", description="what the network runs on")
     threads: int | None = Field(None, ge=1, description="threads of each worker")
+    compression: Compression = Field("auto", description="of TIFF and Zarr; auto: as the input")
+    pyramid: bool = Field(False, description="smaller copies in OME-TIFF, as Zarr always has")
+    ngff: Ngff = Field("0.5", description="version of OME-Zarr; many programs read 0.4 only")
     workers: int = Field(1, ge=1, description="processes; several need a Zarr output")
     scheduler: str | None = Field(None, description="tcp://... of a Dask cluster")
     timeout: float = Field(

@@ -129,6 +129,7 @@ class Image:
         - ``reversed``: the axes that run against the coordinates;
         - ``white_is_zero``: the kind of dtype (``u``, ``i``, ``f``) stored with white as zero;
         - ``compression``: of a TIFF, ``name``, ``predictor`` and ``tile``; ``codecs`` of a Zarr;
+        - ``pyramid``: whether a TIFF has smaller copies beside it;
         - ``imagej``: properties that ImageJ alone knows.
     notes
         What a user should know of how it was read, a sentence each.

@@ -17,8 +17,10 @@ from ..image.axes import name_axes
 from ..image.formats import (
     FORMATS,
     TIMEOUT,
+    Compression,
     Header,
     Image,
+    Ngff,
     Target,
     contents,
     create,
@@ -223,6 +225,9 @@ def restore_file(
     overwrite: bool = False,
     resume: bool = False,
     this_file: bool = False,
+    compression: Compression = "auto",
+    pyramid: bool = False,
+    ngff: Ngff = "0.5",
     timeout: float = TIMEOUT,
     progress: Progress | None = None,
 ) -> Restored:
@@ -257,6 +262,8 @@ def restore_file(
         the output that it was to replace.
     this_file
         Of an image that lies in several files, the planes of this one alone.
+    compression, pyramid, ngff
+        How the output is stored, see `create`.
     timeout
         Seconds without an answer after which a server is given up; ten times as many for a window
         of the network.
@@ -325,12 +332,13 @@ def restore_file(
     if resume:
         check_resumed(output, about, timeout)
     how: dict[str, Any] = {"overwrite": overwrite, "resume": resume, "timeout": timeout}
+    how |= {"compression": compression, "pyramid": pyramid, "ngff": ngff}
     with create(output, header, chunks=_chunks(output, task, header.axes), **how) as target:
         job = _job(image, job_task, restorer, about, target, memory // workers)
         _run(job, workers, scheduler, counting(job, progress), timeout)
     seconds = time.perf_counter() - start
     notes = (*image.notes, *_found_note(found, restorer), *_notes(image, restorer, job_task))
-    notes += _not_kept(image, output)
+    notes += _not_kept(image, output, pyramid)
     return Restored(output, math.prod(job_task.shape), seconds, notes)
 
 
@@ -622,12 +630,13 @@ def _question_planes(image: Image) -> None:
         )
 
 
-def _not_kept(image: Image, place: Path | str) -> tuple[str, ...]:
+def _not_kept(image: Image, place: Path | str, pyramid: bool) -> tuple[str, ...]:
     """Say what the output's format cannot keep."""
     output = Path(place)
     if "cf" not in image.details.get("imagej", {}) or "axes" not in format_of(output).keeps:
         return ()
-    if format_of(output) == format_of(Path("a.tif")) and not output.stem.endswith(".ome"):
+    plain = format_of(output) == format_of(Path("a.tif")) and not output.stem.endswith(".ome")
+    if plain and not pyramid:
         return ()
     return ("ImageJ's calibration of the grey values is kept in .tif only; numbers are as stored.",)
 

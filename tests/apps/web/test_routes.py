@@ -72,6 +72,7 @@ def test_the_form_has_the_fields_of_the_command_line(client):
     names = [field["name"] for field in form["fields"]]
     assert names[:2] == ["strength", "task"]
     apart = {"model", "defect", "axes", "voxel_size", "workers", "scheduler", "timeout"}
+    apart |= {"compression", "pyramid", "ngff"}
     assert set(names) == RestoreOptions.model_fields.keys() - apart
     choices = {field["name"]: field["choices"] for field in form["fields"]}
     assert choices["task"] == ["plane", "axial"]

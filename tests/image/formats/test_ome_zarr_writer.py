@@ -294,6 +294,27 @@ def test_compression_is_carried_over(tmp_path, version, codec):
     assert np.array_equal(levels[0][...], STACK)
 
 
+@pytest.mark.parametrize("ngff", ["0.4", "0.5"])
+@pytest.mark.parametrize("wanted", ["none", "zlib", "zstd"])
+def test_compression_that_is_wanted(tmp_path, ngff, wanted):
+    path = save(tmp_path / "a.zarr", ngff=ngff, compression=wanted)
+    for level in (zarr.open_array(path / str(k), mode="r") for k in range(2)):
+        codecs = [type(one).__name__.removesuffix("Codec").lower() for one in level.compressors]
+        stated = {"none": [], "zlib": ["gzip" if ngff == "0.5" else "zlib"], "zstd": ["zstd"]}
+        assert codecs == stated[wanted] + ["crc32c"] * (ngff == "0.5")
+    assert np.array_equal(read(path).array, STACK)
+
+
+def test_0_4_is_compressed_as_all_readers_of_it_know(tmp_path):
+    path = save(tmp_path / "a.zarr", ngff="0.4")
+    about = [json.loads((path / str(k) / ".zarray").read_text())["compressor"] for k in range(2)]
+    assert {(one["id"], one["cname"]) for one in about} == {("blosc", "lz4")}
+    zarr.create_array(tmp_path / "c.zarr", data=STACK, compressors=BloscCodec(cname="zstd"))
+    given = read(tmp_path / "c.zarr", axes="ZYX")
+    save(tmp_path / "d.zarr", given, ngff="0.4")
+    assert zarr.open_array(tmp_path / "d.zarr/0", mode="r").compressors[0].cname == "zstd"
+
+
 @pytest.mark.parametrize("sharded", [False, True])
 def test_no_bit_flips_unseen(tmp_path, sharded):
     blocks = {"chunks": (1, 16, 16)} | ({"shards": (3, 32, 32)} if sharded else {})

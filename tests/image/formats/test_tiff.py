@@ -22,6 +22,7 @@ from microscopygan.image.formats import (
     write,
 )
 from microscopygan.image.lazy import MappedArray
+from microscopygan.image.pyramid import mean
 
 RNG = np.random.default_rng(0)
 STACK = RNG.integers(0, 4000, (5, 70, 90), dtype=np.uint16)
@@ -494,3 +495,63 @@ def test_compression_is_carried_over(tmp_path, name, tile, compression):
         assert (page.predictor, page.is_tiled) == (2, tile is not None)
     assert (tmp_path / name).stat().st_size < stack.nbytes
     assert sorted(p.name for p in tmp_path.iterdir()) == sorted(["a.tif", name])
+
+
+LARGE = np.add.outer(RNG.integers(0, 400, (2, 3)), np.add.outer(np.arange(603), np.arange(1100)))
+LARGE = LARGE.astype(np.uint16)
+
+
+def pyramid(path: Path) -> list[np.ndarray]:
+    with tifffile.TiffFile(path) as file:
+        assert file.is_ome
+        assert len(file.series) == 1
+        return [level.asarray() for level in file.series[0].levels]
+
+
+@pytest.mark.parametrize("compression", ["none", "zlib", "zstd"])
+@pytest.mark.parametrize("name", ["a.ome.tif", "a.tif", "a.btf"])
+def test_a_pyramid_as_others_read_it(tmp_path, name, compression):
+    path, image = tmp_path / name, Image(LARGE, "CZYX", {"Y": 0.1, "X": 0.1}, None, ("a", "b"))
+    with create(path, image.header, compression=compression, pyramid=True) as target:
+        target.array[...] = LARGE
+    assert [one.name for one in tmp_path.iterdir()] == [name]
+    levels = pyramid(path)
+    assert [level.shape[2:] for level in levels] == [(603, 1100), (302, 550), (151, 275)]
+    for level, above in zip(levels[1:], levels, strict=False):
+        assert np.array_equal(level, mean(above, (1, 1, 2, 2)))
+    again = open_image(path)
+    assert np.array_equal(again.array[...], LARGE)
+    assert (again.axes, again.pixel_size, again.channels) == ("CZYX", image.pixel_size, ("a", "b"))
+    assert again.details["pyramid"]
+    with tifffile.TiffFile(path) as file:
+        page = file.pages[4]
+        assert (len(page.subifds), page.tile) == (2, (256, 256))
+        stated = {"none": "NONE", "zlib": "ADOBE_DEFLATE", "zstd": "ZSTD"}[compression]
+        assert page.compression.name == stated
+
+
+def test_a_pyramid_is_carried_over(tmp_path):
+    with create(tmp_path / "a.ome.tif", Header(LARGE.shape, "uint16", "CZYX"), pyramid=True) as one:
+        one.array[...] = LARGE
+    write(tmp_path / "b.ome.tif", read(tmp_path / "a.ome.tif"))
+    first, second = (pyramid(tmp_path / name) for name in ("a.ome.tif", "b.ome.tif"))
+    assert len(first) == len(second) == 3
+    assert all(np.array_equal(one, other) for one, other in zip(first, second, strict=True))
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32", "float64", "int16"])
+def test_compression_that_is_wanted(tmp_path, dtype):
+    stack = (STACK // 100).astype(dtype)
+    header = Image(stack, "ZYX", {"Y": 0.1, "X": 0.1}).header
+    for name, compression in (("a.tif", "zlib"), ("b.tif", "none")):
+        with create(tmp_path / name, header, compression=compression) as target:
+            target.array[...] = stack
+        again = read(tmp_path / name)
+        assert np.array_equal(again.array, stack)
+        assert again.pixel_size == pytest.approx(header.pixel_size)
+        assert ("compression" in again.details) == (compression == "zlib")
+    assert (tmp_path / "a.tif").stat().st_size < (tmp_path / "b.tif").stat().st_size
+    packed = read(tmp_path / "a.tif")
+    with create(tmp_path / "c.tif", packed.header, compression="none") as target:
+        target.array[...] = stack
+    assert read(tmp_path / "c.tif").details.get("compression") is None

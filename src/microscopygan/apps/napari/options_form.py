@@ -24,7 +24,8 @@ from ...settings import HINTS
 from ..restore_options import RestoreOptions, label_of
 
 _FIRST = ("strength", "task")
-_OTHERS = ("model", "defect", "workers", "scheduler", "timeout")  # above, or for files
+_OF_FILES = ("compression", "pyramid", "ngff", "workers", "scheduler", "timeout")
+_OTHERS = ("model", "defect", *_OF_FILES)  # above, or not here
 _MORE = [name for name in RestoreOptions.model_fields if name not in (*_FIRST, *_OTHERS)]
 _WHERE_EMPTY = {
     "axes": "from the layer or its file",

@@ -7,7 +7,8 @@ from typing import Any, get_args
 
 from ..restore_options import RestoreOptions, label_of
 
-_NOT_HERE = ("workers", "scheduler", "timeout")  # of machines, not of an image
+_OF_FILES = ("compression", "pyramid", "ngff")  # which are stored as the input
+_NOT_HERE = (*_OF_FILES, "workers", "scheduler", "timeout")  # of machines, not of an image
 _OF_IMAGES = ("axes", "voxel_size")  # said of each image
 _APART = ("model", "defect")  # fields of their own kind
 _FIRST = ("strength", "task")

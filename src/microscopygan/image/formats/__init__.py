@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from importlib import import_module
 from pathlib import Path
-from typing import Any, overload
+from typing import Any, Literal, get_args, overload
 from urllib.parse import urlsplit
 
 import numpy as np
@@ -17,6 +17,8 @@ from ..atomic import Target
 from ..image import Header, Image, Lazy, check_finite, check_kind, check_pixels
 from ..lazy import Blocks, LazyArray, one_line
 
+Ngff = Literal["0.5", "0.4"]  # versions of OME-Zarr that are written
+Compression = Literal["auto", "none", "zlib", "zstd"]  # of an output
 TIMEOUT = 30.0  # seconds without an answer after which a server is given up
 
 
@@ -34,8 +36,8 @@ class Format:
         ``module.function`` of this package, called with path and `Request`; gives an `Image`.
         None where the format is only written.
     creates
-        ``module.function``, called with path and header, and the further settings of `create`
-        where `blocks`; gives a `Target`. None where the format is only read.
+        ``module.function``, called with path and header, and those further settings of `create`
+        that `settings` names; gives a `Target`. None where the format is only read.
     keeps
         The metadata that it keeps.
     folder
@@ -49,6 +51,8 @@ class Format:
     lists
         ``module.function`` that gives the `Contents` of a file where that may hold several images
         or be one of several files; None where a file is one image.
+    settings
+        The settings of `create` by which a user may choose how it is stored.
     package
         The further package that reads it.
     """
@@ -63,6 +67,7 @@ class Format:
     resumes: bool = False
     floats: bool = True
     lists: str | None = None
+    settings: tuple[str, ...] = ()
     package: str | None = None
 
 
@@ -111,7 +116,17 @@ class Contents:
 ZIPPED = (".ozx", ".zarr.zip")  # a Zarr in one file
 _ALL = "axes, pixel size, place, channels and colours, interval, description, provenance"
 _TIFF = ("tiff.open_tiff", "tiff.create_tiff", _ALL)
-_IN_TIFF = "tiff.contents"
+_IN_TIFF: dict[str, Any] = {"lists": "tiff.contents"}
+_STORED_TIFF: dict[str, Any] = _IN_TIFF | {"settings": ("compression", "pyramid")}
+_ZARR: dict[str, Any] = {
+    "opens": "ome_zarr.open_ngff",
+    "creates": "ome_zarr_writer.create_ngff",
+    "keeps": _ALL,
+    "blocks": True,
+    "resumes": True,
+    "lists": "ome_zarr.contents",
+    "settings": ("chunks", "shards", "ngff", "compression"),
+}
 _STATED = "what bioio states of axes, pixel size, channel names, interval"
 
 
@@ -127,37 +142,18 @@ def _vendor(name: str, package: str, *suffixes: str) -> Format:
 
 
 FORMATS = (
-    Format("TIFF: OME-TIFF, ImageJ, plain", (".tif", ".tiff"), *_TIFF, lists=_IN_TIFF),
-    Format("OME-BigTIFF", (".btf", ".tf8", ".tf2"), *_TIFF, lists=_IN_TIFF),
-    Format("OME companion of TIFF files", (".ome",), _TIFF[0], keeps=_ALL, lists=_IN_TIFF),
+    Format("TIFF: OME-TIFF, ImageJ, plain", (".tif", ".tiff"), *_TIFF, **_STORED_TIFF),
+    Format("OME-BigTIFF", (".btf", ".tf8", ".tf2"), *_TIFF, **_STORED_TIFF),
+    Format("OME companion of TIFF files", (".ome",), _TIFF[0], keeps=_ALL, **_IN_TIFF),
     Format(
         "TIFF of LSM, STK (MetaMorph), Flex",
         (".lsm", ".stk", ".flex"),
         _TIFF[0],
         keeps=_ALL,
-        lists=_IN_TIFF,
+        **_IN_TIFF,
     ),
-    Format(
-        "OME-Zarr 0.1 to 0.5, plain Zarr",
-        (".zarr",),
-        "ome_zarr.open_ngff",
-        "ome_zarr_writer.create_ngff",
-        _ALL,
-        folder=True,
-        blocks=True,
-        resumes=True,
-        lists="ome_zarr.contents",
-    ),
-    Format(
-        "OME-Zarr in one ZIP file",
-        ZIPPED,
-        "ome_zarr.open_ngff",
-        "ome_zarr_writer.create_ngff",
-        _ALL,
-        blocks=True,
-        resumes=True,
-        lists="ome_zarr.contents",
-    ),
+    Format("OME-Zarr 0.1 to 0.5, plain Zarr", (".zarr",), folder=True, **_ZARR),
+    Format("OME-Zarr in one ZIP file", ZIPPED, **_ZARR),
     Format("NPY", (".npy",), "plain.open_npy", "plain.create_npy"),
     Format("NPZ", (".npz",), "npz.open_npz", lists="npz.contents"),
     Format(
@@ -185,6 +181,7 @@ FORMATS = (
     _vendor("IMS (Imaris), ZVI (Zeiss)", "bioio-bioformats", ".ims", ".zvi"),
 )
 
+_USUAL = {"chunks": None, "shards": None, "ngff": "0.5", "compression": "auto", "pyramid": False}
 _OF_TWO = (".zarr.zip",)  # suffixes of two parts, of which the last alone tells nothing
 ZARR_METADATA = ("zarr.json", ".zarray", ".zgroup", ".zattrs")  # one of them makes a Zarr
 _HUGE = 2**37  # bytes; smaller files may have holes, as file systems that compress make them
@@ -195,11 +192,13 @@ _URL = re.compile(r"([a-z][a-z0-9+.]+):(/+)", re.IGNORECASE)  # one letter is a 
 
 __all__ = [
     "FORMATS",
+    "Compression",
     "Contents",
     "Format",
     "Header",
     "Image",
     "Lazy",
+    "Ngff",
     "Request",
     "Target",
     "check_pixels",
@@ -338,7 +337,9 @@ def create(
     resume: bool = False,
     chunks: tuple[int, ...] | None = None,
     shards: tuple[int, ...] | None = None,
-    ngff: str = "0.5",
+    ngff: Ngff = "0.5",
+    compression: Compression = "auto",
+    pyramid: bool = False,
     timeout: float = TIMEOUT,
 ) -> Target:
     """Create an output that is written region by region.
@@ -360,6 +361,13 @@ def create(
         on with that.
     chunks, shards, ngff
         Of a Zarr output: blocks in the header's axes, and the version, ``0.5`` or ``0.4``.
+    compression
+        Of a TIFF or Zarr output: ``none``, ``zlib``, ``zstd``, or ``auto``: as the input's, whose
+        header says so; where it does not, a TIFF is not compressed, and a Zarr by Zstandard (0.4:
+        Blosc). What loses detail is never used.
+    pyramid
+        Of a TIFF output: with smaller copies, in tiles, as OME-TIFF (SubIFDs); one whose input
+        has them gets them as well. A Zarr output always has them.
     timeout
         Of an output at a URL: as for `open_image`.
 
@@ -378,7 +386,9 @@ def create(
         The folder may not be written to, or the disk is full; nothing is left behind.
     """
     path = output_place(path)
-    form = _output_format(path, blocked=bool(chunks or shards))
+    how: dict[str, Any] = {"chunks": chunks, "shards": shards, "ngff": ngff}
+    how |= {"compression": compression, "pyramid": pyramid}
+    form = _output_format(path, how)
     noted = json.loads(json.dumps(header.provenance, default=_plain))
     header = replace(header, dtype=header.dtype.newbyteorder("="), provenance=noted)
     check_kind(header.dtype, header.shape, str(path))
@@ -387,8 +397,8 @@ def create(
     elif not overwrite and output_exists(path, timeout=timeout):
         raise FileExistsError(f"{path} exists; choose another name or allow overwriting")
     settings: dict[str, Any] = {"overwrite": overwrite, "resume": resume} if form.resumes else {}
-    if form.blocks:
-        settings |= {"chunks": chunks, "shards": shards, "ngff": ngff}
+    settings |= {name: how[name] for name in form.settings}
+    if form.resumes:
         settings["timeout"] = timeout
     target: Target = _function(form.creates)(path, header, **settings)
     return target
@@ -841,7 +851,8 @@ def _plain(value: Any) -> object:
     return value.tolist() if isinstance(value, np.ndarray | np.generic) else str(value)
 
 
-def _output_format(place: Path | str, blocked: bool) -> Format:
+def _output_format(place: Path | str, how: dict[str, Any]) -> Format:
+    """Return the format of an output, which takes the settings that are not as usual."""
     path = Path(place)
     form = format_of(path)
     if isinstance(place, str) and not form.folder:
@@ -855,11 +866,17 @@ def _output_format(place: Path | str, blocked: bool) -> Format:
             f"{path}: expected an output of {known}, got {suffix_of(path)}, which is only "
             "read; write .ome.tif"
         )
-    if blocked and not form.blocks:
-        able = ", ".join(s for one in FORMATS if one.blocks for s in one.suffixes)
+    for name, usual in _USUAL.items():
+        if how[name] != usual and name not in form.settings:
+            able = ", ".join(s for one in FORMATS if name in one.settings for s in one.suffixes)
+            raise ValueError(
+                f"{path}: expected {name} for {able} only, got {how[name]} for {suffix_of(path)}; "
+                "leave it out"
+            )
+    if how["compression"] not in get_args(Compression):
         raise ValueError(
-            f"{path}: expected chunks and shards for {able} only, got them for "
-            f"{suffix_of(path)}; leave them out"
+            f"{path}: expected a compression of {', '.join(get_args(Compression))}, got "
+            f"{how['compression']!r}"
         )
     return form
 

@@ -1,7 +1,6 @@
 """Write OME-Zarr by region: 0.5 (Zarr 3) or 0.4 (Zarr 2), with a pyramid of resolutions."""
 
 import itertools
-import math
 import os
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -13,20 +12,20 @@ from ..atomic import PROGRESS, Lock, Target, locked, remove
 from ..axes import AXES
 from ..image import Header
 from ..lazy import Blocks, one_line, reordered
-from . import ZARR_METADATA, ZIPPED, suffix_of
+from ..pyramid import Factors, mean, next_step, smaller
+from . import ZARR_METADATA, ZIPPED, Compression, suffix_of
 from .ome_zarr import NOTE
 
-_SMALLEST = 512  # pixels; the pyramid ends with a level whose longer side is at most this
 _CHUNKS = {"T": 1, "C": 1, "Z": 16, "Y": 512, "X": 512}
 _KINDS = {"T": "time", "C": "channel", "Z": "space", "Y": "space", "X": "space"}
-_ZSTD = {"level": 0, "checksum": False}
+_ZSTD = {"name": "zstd", "configuration": {"level": 0, "checksum": False}}
+_BLOSC = {"id": "blosc", "cname": "lz4", "clevel": 5, "shuffle": 1, "blocksize": 0}
+_GZIP = {"name": "gzip", "configuration": {"level": 5}}
 _CHECKSUM = {"name": "crc32c"}  # so that no bit flips unseen; Zarr 2 has none that others can read
 _FORMATS = {"0.4": 2, "0.5": 3}  # Zarr format by version of NGFF
 
 _OF_OME = ("plate", "well", "bioformats2raw.layout", "series")  # attributes of groups
 _COLOURS = ("00FF00", "FF00FF", "00FFFF", "FFFF00", "FF0000", "0000FF")
-
-Factors = tuple[int, ...]
 
 
 def create_ngff(
@@ -38,6 +37,7 @@ def create_ngff(
     chunks: tuple[int, ...] | None,
     shards: tuple[int, ...] | None,
     ngff: str,
+    compression: Compression,
     timeout: float,
 ) -> Target:
     """Create an OME-Zarr folder beside its final name, or go on with one.
@@ -49,7 +49,7 @@ def create_ngff(
     header
         What is written. The file's axes are in the order TCZYX, as OME-Zarr demands; the target's
         array has those of `header`.
-    overwrite, resume, chunks, shards, ngff, timeout
+    overwrite, resume, chunks, shards, ngff, compression, timeout
         As for `formats.create`; chunks of 512×512 pixels of up to 16 planes where None.
 
     Raises
@@ -68,7 +68,7 @@ def create_ngff(
             raise FileExistsError(
                 f"{folder.part}: an interrupted run left this; resume it, or allow overwriting"
             )
-        return _target(folder, header, lock, resume, blocks, ngff)
+        return _target(folder, header, lock, resume, blocks, ngff, compression)
 
 
 class LocalFolder:
@@ -131,6 +131,7 @@ def _target(
     resume: bool,
     blocks: tuple[tuple[int, ...], tuple[int, ...] | None],
     ngff: str,
+    compression: Compression,
 ) -> Target:
     """Make the unfinished output, or open it."""
     import zarr
@@ -149,8 +150,8 @@ def _target(
         folder.clear()
         try:
             group = zarr.open_group(folder.store(), mode="w", zarr_format=_format(ngff))
-            if ngff == "0.5":
-                layout["compressors"] = _compressors(header)
+            compressors = _compressors if ngff == "0.5" else _compressors_of_0_4
+            layout["compressors"] = compressors(header, compression)
             array = _new_array(group, "0", layout, axes)
         except BaseException:
             folder.clear()
@@ -166,10 +167,21 @@ def _target(
     return target
 
 
-def _compressors(header: Header) -> list[dict[str, Any]]:
+def _compressors(header: Header, wanted: Compression) -> list[dict[str, Any]]:
     """Return how chunks are compressed: as the input's, or by Zstandard; then a checksum."""
-    stated = header.details.get("codecs") or [{"name": "zstd", "configuration": _ZSTD}]
+    stated = header.details.get("codecs") or [_ZSTD]
+    if wanted != "auto":
+        stated = {"none": [], "zlib": [_GZIP], "zstd": [_ZSTD]}[wanted]
     return [*(codec for codec in stated if codec != _CHECKSUM), _CHECKSUM]
+
+
+def _compressors_of_0_4(header: Header, wanted: Compression) -> dict[str, Any] | None:
+    """Return how chunks are compressed: by Blosc, as all readers of 0.4 know it, or as wanted."""
+    if wanted != "auto":
+        return {"none": None, "zlib": {"id": "zlib", "level": 5}, "zstd": {"id": "zstd"}}[wanted]
+    stated = (codec for codec in header.details.get("codecs", ()) if codec["name"] == "blosc")
+    about: dict[str, Any] = next(stated, {"configuration": {}})["configuration"]
+    return _BLOSC | {key: about[key] for key in ("cname", "clevel") if key in about}
 
 
 def _write_groups(folder: Any, header: Header, ngff: str) -> None:
@@ -291,7 +303,7 @@ def _complete(folder: Any, group: Any, array: Any, axes: str, header: Header, ve
     folder.tidy()
     factors = [(1,) * array.ndim]
     for number in itertools.count(1):
-        step = _step(array.shape, axes)
+        step = next_step(array.shape, axes)
         if step is None:
             break
         array = _halved(group, str(number), array, step, axes)
@@ -301,17 +313,9 @@ def _complete(folder: Any, group: Any, array: Any, axes: str, header: Header, ve
         del group[PROGRESS]
 
 
-def _step(shape: tuple[int, ...], axes: str) -> Factors | None:
-    """Factors of the next level of a pyramid, None where it is small enough."""
-    lateral = [shape[axes.index(letter)] for letter in "YX"]
-    if max(lateral) <= _SMALLEST:
-        return None
-    return tuple(2 if a in "YX" and n > 1 else 1 for a, n in zip(axes, shape, strict=True))
-
-
 def _halved(group: Any, name: str, above: Any, step: Factors, axes: str) -> Any:
     """Write the mean of 2×2 pixels of a level, block by block; pixels at an odd edge are kept."""
-    shape = tuple(-(-n // s) for n, s in zip(above.shape, step, strict=True))
+    shape = smaller(above.shape, step)
     chunks = tuple(min(c, n) for c, n in zip(above.chunks, shape, strict=True))
     shards = above.shards
     if shards and any(s > -(-n // c) * c for s, n, c in zip(shards, shape, chunks, strict=True)):
@@ -319,8 +323,7 @@ def _halved(group: Any, name: str, above: Any, step: Factors, axes: str) -> Any:
     if shards and any(s % c for s, c in zip(shards, chunks, strict=True)):
         shards = None
     layout = {"shape": shape, "dtype": above.dtype, "chunks": chunks, "shards": shards}
-    if group.metadata.zarr_format == 3:
-        layout["compressors"] = above.compressors
+    layout["compressors"] = above.compressors or None
     array = _new_array(group, name, layout, axes)
     for block in Blocks(shape, shards or chunks):
         made = np.empty([part.stop - part.start for part in block], array.dtype)
@@ -329,32 +332,9 @@ def _halved(group: Any, name: str, above: Any, step: Factors, axes: str) -> Any:
                 slice((b.start + p.start) * s, (b.start + p.stop) * s)
                 for b, p, s in zip(block, part, step, strict=True)
             )
-            made[part] = _mean(above[source], step)
+            made[part] = mean(above[source], step)
         array[block] = made
     return array
-
-
-def _mean(block: np.ndarray, step: Factors) -> np.ndarray:
-    """Mean over pairs of pixels along the axes whose step is 2; integers are rounded.
-
-    Where the number of pixels is odd, the last one pairs with itself, which keeps it.
-    """
-    small = block.dtype.kind in "ui" and block.dtype.itemsize <= 2
-    total: Any = block.astype(np.int32 if small else np.float64)
-    for axis in (i for i, factor in enumerate(step) if factor == 2):
-        lead = (slice(None),) * axis
-        first, second = total[(*lead, slice(0, None, 2))], total[(*lead, slice(1, None, 2))]
-        summed = first.copy()
-        summed[(*lead, slice(second.shape[axis]))] += second
-        if second.shape[axis] < first.shape[axis]:
-            summed[(*lead, slice(-1, None))] *= 2
-        total = summed
-    number = math.prod(step)
-    if small:
-        mean = (total + number // 2) // number
-    else:
-        mean = np.rint(total / number) if block.dtype.kind in "ui" else total / number
-    return np.asarray(mean, block.dtype)
 
 
 def _attributes(

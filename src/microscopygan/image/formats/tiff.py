@@ -11,6 +11,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryFile
 from threading import get_ident
 from typing import Any
 
@@ -21,7 +22,7 @@ from ..atomic import Target, begun, reserve, whole
 from ..axes import AXES, name_axes
 from ..image import Header, Image, known_sizes, micrometres, seconds
 from ..lazy import LazyArray, MappedArray, Recoded, reordered
-from . import Contents, Request, numbered
+from . import Compression, Contents, Request, numbered
 
 NOTE = "microscopygan"  # names the provenance in OME-TIFF and ImageJ TIFF
 # Unit of the resolution tags, and the largest pixel in µm; larger ones are of prints
@@ -40,6 +41,7 @@ _IMAGEJ_DETAILS = {"imagej", "scales", "reversed", "white_is_zero", "compression
 _IMAGEJ_ORDER = "TZCYX"
 _CLASSIC_LIMIT = 2**32 - 2**25  # bytes; an ImageJ file cannot be larger
 _NOT_HELD = ("float16", "int64", "uint64")
+_TILE, _ROWS = (256, 256), 512  # of pyramids: their tiles, and rows that are made at once
 _BIG = (".btf", ".tf8", ".tf2")  # suffixes of BigTIFF with OME's metadata
 # What tifffile only logs when a file is cut short or refers to files that are not there, while
 # it goes on with the planes it found.
@@ -139,6 +141,8 @@ def _image(
         source = partial(_recoded, source, 1, _SIGNED, dtype)
     if page is not None and page.compression != 1:
         details["compression"] = _compression(page)
+    if page is not None and page.subifds:
+        details["pyramid"] = True
     name = str(path) if request.part is None else f"{path}#{request.part}"
     axes, shape = layout.axes, layout.shape
     number = shape[axes.index("C")] if "C" in axes else 1
@@ -679,7 +683,9 @@ def _resolution(page: tifffile.TiffPage) -> dict[str, float]:
     return sizes
 
 
-def create_tiff(path: Path, header: Header) -> Target:
+def create_tiff(
+    path: Path, header: Header, *, compression: Compression = "auto", pyramid: bool = False
+) -> Target:
     """Create a TIFF file whose pixels are all 0 and lie in one piece.
 
     Parameters
@@ -690,6 +696,8 @@ def create_tiff(path: Path, header: Header) -> Target:
     header
         Y and X are moved to the end in the file; the other axes keep their order. All of it is
         written into the metadata.
+    compression, pyramid
+        As for `formats.create`; it is applied when all pixels are there.
 
     Raises
     ------
@@ -704,7 +712,9 @@ def create_tiff(path: Path, header: Header) -> Target:
     order = "".join(letter for letter in header.axes if letter not in "YX") + "YX"
     shape = tuple(header.shape[header.axes.index(letter)] for letter in order)
     big = path.suffix.lower() in _BIG
-    ome = big or path.stem.lower().endswith(".ome") or not _fits_imagej(header, order)
+    stored_so = _Stored.chosen(header, compression, pyramid)
+    ome = big or path.stem.lower().endswith(".ome") or stored_so.pyramid
+    ome = ome or not _fits_imagej(header, order)
     if ome:
         from .ome_tiff import ome_settings
 
@@ -731,21 +741,79 @@ def create_tiff(path: Path, header: Header) -> Target:
             pixels = Recoded(pixels, -1, int(np.iinfo(dtype).max), dtype)
         elif signed:
             pixels = Recoded(pixels, 1, _SIGNED, header.dtype)
-        how = header.details.get("compression")
         stored = partial(np.memmap, part, dtype, "r", place[0], shape)
-        complete = partial(_compress, part, stored, how, settings) if how else lambda: None
+        complete = partial(stored_so.write_anew, part, stored, settings)
         return Target(path, part, lock, reordered(pixels, order, header.axes), complete)
 
 
-def _compress(
-    part: Path, stored: Callable[[], np.memmap], how: dict[str, Any], settings: dict[str, Any]
-) -> None:
-    """Write a finished TIFF anew, compressed as its input was."""
-    packed = {"compression": how["name"], "predictor": how["predictor"] or None}
-    if how["tile"]:
-        packed["tile"] = tuple(how["tile"])
-    with whole(part) as smaller:
-        tifffile.imwrite(smaller, stored(), **settings, **packed)
+@dataclass(frozen=True)
+class _Stored:
+    """How the pixels of a finished TIFF are stored at last.
+
+    Attributes
+    ----------
+    compression
+        As tifffile names it, None for none.
+    predictor
+        Whether differences between neighbours are compressed.
+    tile
+        Its shape, None for strips.
+    pyramid
+        Whether there are smaller copies.
+    """
+
+    compression: str | None = None
+    predictor: bool = False
+    tile: tuple[int, int] | None = None
+    pyramid: bool = False
+
+    @classmethod
+    def chosen(cls, header: Header, compression: Compression, pyramid: bool) -> "_Stored":
+        """Return what is wanted, or else as the input is stored."""
+        known = header.details.get("compression") or {}
+        pyramid = pyramid or bool(header.details.get("pyramid"))
+        tile = known.get("tile") or (_TILE if pyramid else None)
+        if compression == "auto":
+            named = known.get("name")
+            return cls(named, bool(known.get("predictor")), tile, pyramid)
+        named = None if compression == "none" else compression
+        return cls(named, named is not None, tile, pyramid)
+
+    def write_anew(
+        self, part: Path, stored: Callable[[], np.memmap], settings: dict[str, Any]
+    ) -> None:
+        """Write a file, whose pixels lie in one piece, as it is to be stored."""
+        if self.compression is None and not self.pyramid:
+            return
+        opening = {key: settings[key] for key in ("bigtiff", "imagej", "ome") if key in settings}
+        rest = {key: settings[key] for key in settings if key not in opening}
+        about: dict[str, Any] = {"compression": self.compression, "tile": self.tile}
+        about["predictor"] = (self.compression and self.predictor) or None
+        array = stored()
+        if 2 * array.nbytes > _CLASSIC_LIMIT and not opening.get("imagej"):
+            opening["bigtiff"] = True
+        with whole(part) as anew, ExitStack() as opened:
+            levels = list(_levels(array, part.parent, opened)) if self.pyramid else []
+            writer = opened.enter_context(tifffile.TiffWriter(anew, **opening))
+            writer.write(array, subifds=len(levels), **rest, **about)
+            for level in levels:
+                writer.write(level, subfiletype=1, photometric=rest["photometric"], **about)
+
+
+def _levels(array: np.ndarray, folder: Path, opened: ExitStack) -> Iterator[np.ndarray]:
+    """Yield smaller and smaller copies of an image (..., Y, X), in temporary files."""
+    from ..pyramid import mean, next_step, smaller
+
+    axes = "TCZYX"[-array.ndim :]
+    while step := next_step(array.shape, axes):
+        file = opened.enter_context(TemporaryFile(dir=folder))  # noqa: SIM115
+        level: Any = np.memmap(file, array.dtype, "w+", shape=smaller(array.shape, step))
+        for place in np.ndindex(array.shape[:-2]):
+            for first in range(0, level.shape[-2], _ROWS):
+                rows = slice(first * step[-2], (first + _ROWS) * step[-2])
+                level[place][first : first + _ROWS] = mean(array[place][rows], step[-2:])
+        yield level
+        array = level
 
 
 def _fits_imagej(header: Header, order: str) -> bool:
