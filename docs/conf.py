@@ -47,6 +47,7 @@ numpydoc_show_class_members = False
 
 html_theme = "pydata_sphinx_theme"
 html_title = "MicroscopyGAN"
+html_sidebars = {page: [] for page in ("index", "install", "gallery")}
 html_static_path = ["static"]
 html_css_files = ["site.css"]
 html_show_sourcelink = html_copy_source = False

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import PIL.Image
 import pytest
 import typer
 
@@ -229,18 +230,37 @@ def test_contributing_names_existing_paths() -> None:
     assert not [p for p in paths if not ((REPOSITORY / p).exists() or (PACKAGE / p).exists())]
 
 
+def run_script(name: str, output: Path) -> None:
+    script = [sys.executable, str(REPOSITORY / "scripts" / name), "-o", str(output)]
+    subprocess.run(script, check=True, capture_output=True)
+
+
+def look_alike(shown: Path, made: Path) -> None:
+    """Letters, and the last bit of a grey value, differ a little between libraries."""
+    ours, theirs = (np.asarray(PIL.Image.open(path), float) for path in (shown, made))
+    assert ours.shape == theirs.shape
+    assert np.abs(ours - theirs).mean() < 2  # of 255
+
+
 @pytest.mark.slow
 def test_the_picture_is_what_its_script_makes(tmp_path: Path) -> None:
     """Slow (about 5 s): three images restored in a process of its own."""
-    from skimage.io import imread
-
-    shown, made = REPOSITORY / "docs" / "images" / "before_after.png", tmp_path / "made.png"
-    script = [sys.executable, str(REPOSITORY / "scripts" / "readme_picture.py"), "-o", str(made)]
-    subprocess.run(script, check=True, capture_output=True)
-    ours, theirs = (imread(path).astype(float) for path in (shown, made))
-    assert ours.shape == theirs.shape
-    assert np.abs(ours - theirs).mean() < 2  # of 255; letters differ a little between libraries
+    shown = REPOSITORY / "docs" / "images" / "before_after.png"
+    run_script("readme_picture.py", tmp_path / "made.png")
+    look_alike(shown, tmp_path / "made.png")
     assert shown.stat().st_size < 400_000
+
+
+@pytest.mark.slow
+def test_the_gallery_is_what_its_script_makes(tmp_path: Path) -> None:
+    """Slow (about 5 s): eight images restored in a process of its own."""
+    docs = REPOSITORY / "docs"
+    run_script("gallery_pictures.py", tmp_path)
+    assert (tmp_path / "gallery.md").read_text("utf-8") == (docs / "gallery.md").read_text("utf-8")
+    made = sorted(path.relative_to(tmp_path) for path in tmp_path.rglob("*.png"))
+    assert made == sorted(p.relative_to(docs) for p in (docs / "images/gallery").glob("*.png"))
+    for path in made:
+        look_alike(docs / path, tmp_path / path)
 
 
 def test_the_first_page_shows_the_three_commands_first() -> None:
