@@ -114,15 +114,18 @@ def test_a_base_installation_works_or_says_what_to_install(call, name: str) -> N
         (["IMAGE", "-o", "FOLDER/out.zarr", "--scheduler", "tcp://localhost:1"], "cluster"),
         (["https://localhost:1/image.zarr", "-o", "FOLDER/out"], "remote"),
         (["FOLDER/image.czi", "-o", "FOLDER/out"], "vendor"),
+        (["FOLDER/image.ims", "-o", "FOLDER/out"], "hdf5"),
         (["IMAGE", "-o", "FOLDER/out.npy", "--defect", "auto"], "evaluate"),
     ],
 )
 def test_what_an_option_or_a_format_needs_is_said(tmp_path: Path, arguments, extra: str) -> None:
     np.save(tmp_path / "image.npy", np.random.default_rng(0).random((48, 48)))
     (tmp_path / "image.czi").write_bytes(b"ZISRAWFILE")
+    (tmp_path / "image.ims").write_bytes(b"HDF")
     words = [w.replace("IMAGE", "FOLDER/image.npy") for w in arguments]
     words = [w.replace("FOLDER", str(tmp_path)) for w in words]
     hidden = {"dask", "distributed", "fsspec", "aiohttp", "s3fs", "bioio", "bioio_czi", "scipy"}
+    hidden |= {"h5py"}
     done = run_without(hidden, ["restore", *words, "--quiet"])
     assert done.returncode == 2
     (line,) = done.stderr.splitlines()

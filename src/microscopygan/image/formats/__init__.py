@@ -127,6 +127,12 @@ _ZARR: dict[str, Any] = {
     "lists": "ome_zarr.contents",
     "settings": ("chunks", "shards", "ngff", "compression"),
 }
+_HDF5: dict[str, Any] = {
+    "opens": "hdf5.open_hdf5",
+    "keeps": "what is stated of axes, pixel size, place, channels and colours, interval",
+    "lists": "hdf5.contents",
+    "package": "h5py",
+}
 _STATED = "what bioio states of axes, pixel size, channel names, interval"
 
 
@@ -172,13 +178,15 @@ FORMATS = (
         "mrc.create_mrc",
         "axes of stacks, pixel size, place, description",
     ),
+    Format("HDF5, also of BigDataViewer and ilastik", (".h5", ".hdf5"), **_HDF5),
+    Format("Imaris", (".ims",), **_HDF5),
     _vendor("CZI (Zeiss)", "bioio-czi", ".czi"),
     _vendor("ND2 (Nikon)", "bioio-nd2", ".nd2"),
     _vendor("LIF (Leica)", "bioio-lif", ".lif"),
     _vendor("DV (DeltaVision)", "bioio-dv", ".dv"),
     _vendor("SLDY (SlideBook)", "bioio-sldy", ".sldy"),
     _vendor("OIB, OIF, OIR, VSI (Olympus)", "bioio-bioformats", ".oib", ".oif", ".oir", ".vsi"),
-    _vendor("IMS (Imaris), ZVI (Zeiss)", "bioio-bioformats", ".ims", ".zvi"),
+    _vendor("ZVI (Zeiss)", "bioio-bioformats", ".zvi"),
 )
 
 _USUAL = {"chunks": None, "shards": None, "ngff": "0.5", "compression": "auto", "pyramid": False}
