@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -33,6 +35,25 @@ def test_the_page_shows_the_figures_of_the_published_tables() -> None:
     shown = [line for line in figures.splitlines() if re.match(r"\| [^|]+ \| [\d.+–-]", line)]
     assert shown
     assert set(shown) <= published
+
+
+def test_the_first_lines_say_what_the_tables_do() -> None:
+    text = (REPOSITORY / "docs" / "benchmark.md").read_text(encoding="utf-8")
+    said = re.search(r"CARE by ([\d.]+) dB on noise, ([\d.]+) on lowres, ([\d.]+) on axial", text)
+    row = re.search(r"^\| CARE \(CSBDeep\) \| \+.*$", text, re.MULTILINE)
+    assert said
+    assert row
+    axial, lowres, noise = (float(cell.split()[0]) for cell in row[0].split("|")[2:5])
+    for claim, gain in zip(said.groups(), (noise, lowres, axial), strict=True):
+        assert abs(float(claim) - gain) <= 0.051
+    assert text.index("images/pairs.svg") < text.index("<!-- figures -->")
+
+
+def test_the_figure_shows_the_published_scores(tmp_path: Path) -> None:
+    """Where it does not, run its script."""
+    script, made = REPOSITORY / "scripts" / "pairs_figure.py", tmp_path / "pairs.svg"
+    subprocess.run([sys.executable, script, "-o", made], check=True)
+    assert made.read_text("utf-8") == (REPOSITORY / "docs/images/pairs.svg").read_text("utf-8")
 
 
 def test_the_short_page_repeats_published_figures() -> None:
