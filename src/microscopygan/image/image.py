@@ -130,6 +130,8 @@ class Image:
         - ``white_is_zero``: the kind of dtype (``u``, ``i``, ``f``) stored with white as zero;
         - ``compression``: of a TIFF, ``name``, ``predictor`` and ``tile``; ``codecs`` of a Zarr;
         - ``pyramid``: whether a TIFF has smaller copies beside it;
+        - ``groups``, ``beside``: of a Zarr of several images, what is said above them, and the
+          OME-XML of bioformats2raw;
         - ``imagej``: properties that ImageJ alone knows.
     notes
         What a user should know of how it was read, a sentence each.

@@ -75,6 +75,8 @@ def open_ngff(location: Path | str, request: Request) -> Image:
         groups = _groups(name, inner, request.timeout)
         name = f"{name.rstrip('/')}/{inner}"
     level = _level(name, request.timeout)
+    if groups:
+        _complete(level, str(location), inner, request.timeout)
     array = level.array
     shape = tuple(array.shape)
     if level.axes is not None and len(level.axes) != len(shape) and axes is None:
@@ -294,11 +296,26 @@ def _level(location: str, timeout: float) -> _Level:
         return level
     inner = tuple(_images_inside(node))
     if inner:
-        return _level(f"{location.rstrip('/')}/{inner[numbered(location, inner, None)]}", timeout)
+        name = inner[numbered(location, inner, None)]
+        level = _level(f"{location.rstrip('/')}/{name}", timeout)
+        _complete(level, location, name, timeout)
+        return level
     raise ValueError(
         f"{location}: expected an OME-Zarr image or a Zarr array, got a group without images; "
         "name an array inside of it"
     )
+
+
+def _complete(level: _Level, location: str, inner: str, timeout: float) -> None:
+    """Add what the OME-XML of bioformats2raw says of an image."""
+    node = _node(location, timeout)
+    if "bioformats2raw.layout" not in {**node.attrs, **(node.attrs.get("ome") or {})}:
+        return
+    from .bioformats2raw import beside, complete
+
+    if found := beside(node, inner):
+        complete(level, found)
+        level.details = level.details | {"beside": found}
 
 
 def _images_inside(group: Any) -> list[str]:

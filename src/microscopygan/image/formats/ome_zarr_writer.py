@@ -217,6 +217,10 @@ def _write_groups(folder: Any, header: Header, ngff: str) -> None:
         place = folder.beside(f"{root}/{inner}".rstrip("/"))
         group = zarr.open_group(place, mode="a", zarr_format=_format(ngff))
         group.attrs.put(attributes)
+        if not inner and "beside" in header.details:
+            from .bioformats2raw import write_beside
+
+            write_beside(group, header.details["beside"], header)
 
 
 def _blocks(
