@@ -4,7 +4,7 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 PARALLEL := --numprocesses 2 --dist worksteal --quiet
 # Two processes of two threads each would get into each other's way.
-test test-fast: export OMP_NUM_THREADS := 1
+test test-fast docs: export OMP_NUM_THREADS := 1
 
 .PHONY: help demo test test-fast test-napari test-browser test-pipelines docs clean
 .DELETE_ON_ERROR:
