@@ -40,6 +40,20 @@ def test_photon_counts_keep_their_light(tmp_path, monkeypatch, capsys, light, ke
     assert run(monkeypatch, "restore", tmp_path / "a.png", "-o", tmp_path / "b.png") == 0
 
 
+def test_single_photons_around_bright_spots_keep_their_light(tmp_path, monkeypatch, capsys):
+    sparse = np.zeros((192, 256))
+    sparse[:48, :64] = BLOBS
+    counts = RNG.poisson(0.3 + 60 * sparse).astype(np.uint16)
+    write(tmp_path / "a.tif", Image(counts, "YX"))
+    assert run(monkeypatch, "restore", tmp_path / "a.tif", "-o", tmp_path / "b.tif") == 0
+    assert "would cost more than 1 % of the light" in capsys.readouterr().out
+    restored = read(tmp_path / "b.tif").array
+    assert restored[:, 64:].mean() == pytest.approx(counts[:, 64:].mean(), rel=0.3)
+    write(tmp_path / "a.tif", Image(counts + 100, "YX"), overwrite=True)
+    assert run(monkeypatch, "restore", tmp_path / "a.tif", "-o", tmp_path / "c.tif") == 0
+    assert read(tmp_path / "c.tif").array.dtype == np.uint16
+
+
 def test_a_size_that_would_make_very_many_planes_is_questioned(tmp_path, monkeypatch, capsys):
     stack = RNG.poisson(np.broadcast_to(100 * BLOBS, (2, 48, 64))).astype(np.uint16)
     write(tmp_path / "a.tif", Image(stack, "ZYX", {"Z": 60.0, "Y": 0.1, "X": 0.1}))

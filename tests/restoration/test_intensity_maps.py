@@ -16,6 +16,7 @@ from microscopygan.restoration.intensity_maps import (
     Mended,
     Scales,
     measure,
+    rounding_loss,
     without_hot_pixels,
 )
 
@@ -268,3 +269,20 @@ def test_the_part_that_is_cut_off_is_that_of_the_pixels(dtype: str, top: int) ->
     scale = Scales(stack, "volume", 1, 99.8)[()]
     assert scale.cut_off == cut_off(stack.array, "highest")
     assert (scale.cut_off > 0) == (top < 1000)
+
+
+@pytest.mark.parametrize(
+    ("light", "spots", "low", "high"),
+    [(0.3, 0, 0.9, 1.0), (0.3, 60, 0.1, 0.3), (10.4, 0, 0.0, 0.005), (200, 0, 0.0, 0.001)],
+)
+def test_rounding_costs_the_light_of_dark_counts(light, spots, low, high):
+    rng, (y, x) = np.random.default_rng(0), np.mgrid[:256, :256]
+    places = rng.integers(0, 256, (20, 2))
+    shape = sum(np.exp(-((y - b) ** 2 + (x - a) ** 2) / 20) for b, a in places)
+    counts = rng.poisson(light + spots * shape).astype(np.uint16)
+    assert low <= rounding_loss(Image(counts, "YX")) <= high
+
+
+def test_rounding_costs_nothing_where_nothing_is_or_counts_are_large():
+    assert rounding_loss(Image(np.zeros((3, 5, 4), np.uint8), "ZYX")) == 0
+    assert rounding_loss(Image(np.full((9, 20), 7, np.int16), "YX")) == 0

@@ -146,7 +146,7 @@ def restore(
     dtype
         ``same`` as the input (integers are rounded and clipped to their range), ``float32``, or
         ``auto``: same, but float32 for integers of so few grey levels that rounding would cost
-        more than 0.1 dB (not for Dask arrays).
+        more than 0.1 dB, or 1 % of the mean (not for Dask arrays).
     task
         ``plane`` restores each plane; ``axial`` makes stacks isotropic.
     keep_sampling
@@ -337,7 +337,7 @@ def restore_file(
         job = _job(image, job_task, restorer, about, target, memory // workers)
         _run(job, workers, scheduler, counting(job, progress), timeout)
     seconds = time.perf_counter() - start
-    notes = (*image.notes, *_found_note(found, restorer), *_notes(image, restorer, job_task))
+    notes = (*image.notes, *_found_note(found, restorer), *_notes(image, restorer, job_task, dtype))
     notes += _not_kept(image, output, pyramid)
     return Restored(output, math.prod(job_task.shape), seconds, notes)
 
@@ -641,12 +641,13 @@ def _not_kept(image: Image, place: Path | str, pyramid: bool) -> tuple[str, ...]
     return ("ImageJ's calibration of the grey values is kept in .tif only; numbers are as stored.",)
 
 
-def _notes(image: Image, restorer: Restorer, task: Task) -> tuple[str, ...]:
+def _notes(image: Image, restorer: Restorer, task: Task, wanted: DtypeName) -> tuple[str, ...]:
     notes, scales = [*_neighbours_note(task)], task.scales
-    if task.dtype.kind == "f" and image.array.dtype.kind in "ui" and few_levels(scales):
+    if wanted == "auto" and task.dtype.kind == "f" and image.array.dtype.kind in "ui":
+        much = "0.1 dB" if few_levels(scales) else "1 % of the light"
         notes.append(
             "The image has few grey levels: the output is float32, since rounding would cost more "
-            f"than 0.1 dB (--dtype same keeps {image.array.dtype})."
+            f"than {much} (--dtype same keeps {image.array.dtype})."
         )
     missing = missing_chunks(image)
     if missing:

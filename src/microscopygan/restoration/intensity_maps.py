@@ -33,7 +33,8 @@ EXACT = 2**26  # pixels that are sorted at most; where there are more, that many
 STREAMED = 2**31  # pixels of 8- or 16-bit integers that are counted at most
 _PIECE = 2**22  # pixels read at once
 _STRIP = 2**20  # pixels read at once for a sample of an array without chunks
-_PLANES, _PIXELS = 8, 2**22  # that the diagnosis looks at
+_PLANES, _PIXELS = 8, 2**22  # that are looked at to know what an image is like
+_BOX = 8  # pixels; side of the boxes whose means stand for restored pixels
 _ROWS = 128  # rows that are looked at together
 
 
@@ -419,8 +420,41 @@ def without_hot_pixels(image: Image, wanted: HotPixels) -> Image:
     return replace(image, array=array, notes=(*image.notes, line))
 
 
+def rounding_loss(image: Image) -> float:
+    """Estimate which part of its light an image loses where what is restored is rounded.
+
+    Returns
+    -------
+    float
+        0 to 1, of up to eight planes, evenly spaced. A restored pixel is taken for the mean of
+        8×8 ones around it: where that is 0.3, rounding leaves nothing, while errors of brighter
+        pixels cancel out.
+    """
+    before = lost = 0.0
+    for plane in _planes(image):
+        means = _box_means(plane.astype(np.float64))
+        lost += float((np.rint(means) - means).sum())
+        before += float(np.abs(means).sum())
+    return abs(lost) / before if before else 0.0
+
+
+def _box_means(plane: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Means of boxes of 8×8 pixels; what is left over at the edges is left out."""
+    y, x = (min(_BOX, n) for n in plane.shape)
+    rows, columns = (n // side for n, side in zip(plane.shape, (y, x), strict=True))
+    means: NDArray[np.float64] = (
+        plane[: rows * y, : columns * x].reshape(rows, y, columns, x).mean((1, 3))
+    )
+    return means
+
+
 def _hot_pixels(image: Image) -> HotPixelCount:
     """Count the hot pixels of planes all over an image."""
+    return find_hot_pixels(list(_planes(image)))
+
+
+def _planes(image: Image) -> Iterator[np.ndarray]:
+    """Yield planes all over an image, of large ones their middle."""
     y, x = image.axes.index("Y"), image.axes.index("X")
     shape = image.array.shape
     height = min(shape[y], max(_PIXELS // (_PLANES * shape[x]), 3))
@@ -428,7 +462,6 @@ def _hot_pixels(image: Image) -> HotPixelCount:
     lead = [n for k, n in enumerate(shape) if k not in (y, x)]
     total = int(np.prod(lead, dtype=np.int64))
     places = np.unique(np.linspace(0, total - 1, min(total, _PLANES)).round().astype(np.int64))
-    planes = []
     for place in places:
         index = iter(np.unravel_index(place, lead))
         middle = {y: (shape[y] - height) // 2, x: (shape[x] - width) // 2}
@@ -439,5 +472,4 @@ def _hot_pixels(image: Image) -> HotPixelCount:
             for k in range(len(shape))
         )
         plane = np.asarray(image.array[key])
-        planes.append(plane if y < x else plane.T)
-    return find_hot_pixels(planes)
+        yield plane if y < x else plane.T

@@ -17,11 +17,12 @@ from ..image.tiles import Region, Tile, mirror, plan_tiles, region_size, relativ
 from ..model_card import ModelCard
 from . import DtypeName, HotPixels, Neighbours, Scope, TaskName
 from .axial import AxialTask, axial_step
-from .intensity_maps import Scales
+from .intensity_maps import Scales, rounding_loss
 from .model import Restorer
 from .neighbours import NeighbourAxis
 
 _FEW = 32  # grey levels
+_DARK, _MOST_LOST = 50, 0.01  # grey levels, above which rounding cannot cost 1 % of the mean
 _UNLIKE = 2  # times the range of the map of a plane; a neighbour of another one is not looked at
 RunWindows = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 Place = tuple[int, ...]  # of a plane among others
@@ -417,7 +418,14 @@ def _output_dtype(image: Image, scales: Scales, wanted: DtypeName) -> np.dtype[A
         return np.dtype(np.float32)
     if wanted == "same" or dtype.kind not in "ui":
         return dtype
-    return np.dtype(np.float32) if few_levels(scales) else dtype
+    lossy = few_levels(scales) or _loses_light(image, scales)
+    return np.dtype(np.float32) if lossy else dtype
+
+
+def _loses_light(image: Image, scales: Scales) -> bool:
+    """Whether rounding would cost more than 1 % of the mean, as it does of dark photon counts."""
+    dark = scales.scope != "none" and any(s.map.offset < _DARK for s in scales.values())
+    return dark and rounding_loss(image) > _MOST_LOST
 
 
 def output_pixel_size(image: Image, options: Options) -> dict[str, float]:
