@@ -1,5 +1,6 @@
 """The site that `make docs` builds: every page and public name is in it, all else is out."""
 
+import inspect
 import re
 import sys
 from pathlib import Path
@@ -59,6 +60,14 @@ def test_every_public_name_is_on_a_page() -> None:
     }
     assert public <= set(shown)
     assert len(shown) == len(set(shown))
+
+
+def test_no_default_names_a_place_on_this_machine() -> None:
+    here = str(Path(microscopygan.__file__).parent)
+    functions = [getattr(microscopygan, n) for n in microscopygan.__all__ if n[0].islower()]
+    for function in functions:
+        for parameter in inspect.signature(function).parameters.values():
+            assert here not in str(parameter.default), (function, parameter)
 
 
 @pytest.mark.parametrize(

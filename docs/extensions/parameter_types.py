@@ -27,25 +27,28 @@ def type_text(annotation: Any) -> str:
     'dict[str, float] | None'
     """
     text = stringify_annotation(annotation, "fully-qualified-except-typing", short_literals=True)
-    return re.sub(r"(?<![\w'])(?:\w+\.)+(?=\w)", "", text)
+    text = re.sub(r"(?<![\w'])(?:\w+\.)+(?=\w)", "", text)
+    return re.sub(r"ndarray\[tuple\[Any, \.\.\.\], dtype\[(\w+)\]\]", r"NDArray[\1]", text)
 
 
-def described(obj: Any) -> dict[str, str]:
-    """Return ``type, default`` by the name of each parameter or attribute."""
-    kind = inspect.isclass(obj)
-    hints = get_type_hints(obj.__init__ if kind else obj)
-    if kind:
-        hints |= get_type_hints(obj)
+def described(obj: Any) -> dict[str, dict[str, str]]:
+    """Return ``type, default`` by section and by the name of each parameter or attribute."""
+    hints = get_type_hints(obj.__init__ if inspect.isclass(obj) else obj)
+    attributes = get_type_hints(obj) if inspect.isclass(obj) else {}
     try:
         parameters = inspect.signature(obj).parameters
     except ValueError:
         return {}
-    texts = {name: f"``{type_text(hint)}``" for name, hint in hints.items()}
+    texts = {name: f"``{type_text(hint)}``" for name, hint in (hints | attributes).items()}
+    plain = {name: texts[name] for name in attributes}
     for name, parameter in parameters.items():
         default = default_of(obj, parameter)
         if default is not inspect.Parameter.empty and name in texts:
             texts[name] += f", default ``{default!r}``"
-    return texts
+    return {
+        "Parameters": texts,
+        "Attributes": texts if dataclasses.is_dataclass(obj) else plain,
+    }
 
 
 def default_of(obj: Any, parameter: inspect.Parameter) -> Any:
@@ -57,14 +60,14 @@ def default_of(obj: Any, parameter: inspect.Parameter) -> Any:
     return parameter.default
 
 
-def with_types(lines: list[str], texts: dict[str, str]) -> Iterator[str]:
+def with_types(lines: list[str], sections: dict[str, dict[str, str]]) -> Iterator[str]:
     """Give the lines of a text back, with a header of its own for each parameter or attribute."""
-    section = ""
+    texts: dict[str, str] = {}
     for number, line in enumerate(lines):
         if line and re.fullmatch(r"-{3,}", "".join(lines[number + 1 : number + 2])):
-            section = line
+            texts = sections.get(line, {})
         names = line.split(", ") if _NAMES.match(line) else []
-        if section not in ("Parameters", "Attributes") or not set(names) & set(texts):
+        if not set(names) & set(texts):
             yield line
             continue
         for name in names[:-1]:

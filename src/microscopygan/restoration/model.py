@@ -101,6 +101,14 @@ class Restorer:
         a defect that the model takes no hint of, or a strength outside 0 to 1.
     """
 
+    card: ModelCard
+    device: Device
+    path: Path
+    hint: tuple[str, ...]
+    finds_hint: bool
+    smallest: int
+    own: bool
+
     def __init__(
         self,
         model: Path | str = GENERALIST,
