@@ -1,9 +1,11 @@
 import io
 import logging
 import struct
+import tracemalloc
 from dataclasses import replace
 from pathlib import Path
 
+import imagecodecs
 import numpy as np
 import pytest
 import tifffile
@@ -555,3 +557,20 @@ def test_compression_that_is_wanted(tmp_path, dtype):
     with create(tmp_path / "c.tif", packed.header, compression="none") as target:
         target.array[...] = stack
     assert read(tmp_path / "c.tif").details.get("compression") is None
+
+
+@pytest.mark.parametrize("compression", ["zlib", "zstd"])
+def test_a_strip_that_would_fill_the_memory_is_refused(tmp_path, compression):
+    path, encode = tmp_path / "a.tif", getattr(imagecodecs, f"{compression}_encode")
+    tifffile.imwrite(path, STACK[0], compression=compression, metadata=None)
+    with tifffile.TiffFile(path) as file:
+        places = [file.pages[0].tags[tag].valueoffset for tag in (273, 279)]
+    content, bomb = bytearray(path.read_bytes()), encode(bytes(10**8))
+    for place, value in zip(places, (len(content), len(bomb)), strict=True):
+        content[place : place + 4] = struct.pack("<I", value)
+    path.write_bytes(content + bomb)
+    tracemalloc.start()
+    with pytest.raises(ValueError, match=r"a\.tif: expected whole pixels, got damaged ones"):
+        read(path)
+    assert tracemalloc.get_traced_memory()[1] < 10**7
+    tracemalloc.stop()
