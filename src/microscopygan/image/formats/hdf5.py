@@ -228,14 +228,7 @@ def _imaris(path: Path, file: Any, names: tuple[str, ...]) -> _Stored:
     lengths = [int(stated.get(f"ImageSize{a}", n)) for a, n in zip("ZYX", first.shape, strict=True)]
     if any(not 0 < n <= whole for n, whole in zip(lengths, first.shape, strict=True)):
         raise ValueError(f"it states a size of {lengths} pixels")
-    sizes: dict[str, float | None] = {}
-    origin: dict[str, float] = {}
-    unit = about.get("Unit", "um")
-    for k, (letter, n) in enumerate(zip("XYZ", reversed(lengths), strict=True)):
-        start, end = (_number(about.get(f"Ext{which}{k}")) for which in ("Min", "Max"))
-        sizes[letter] = micrometres((end - start) / n, unit)
-        if (size := sizes[letter]) is not None:
-            origin[letter] = start * (micrometres(1, unit) or 1.0) + size / 2
+    sizes, origin = _imaris_extent(about, lengths)
     count = len(names) // times
     channels = [_attributes(file, f"DataSetInfo/Channel {k}") for k in range(count)]
     labels = [one.get("Name", "") for one in channels]
@@ -249,12 +242,27 @@ def _imaris(path: Path, file: Any, names: tuple[str, ...]) -> _Stored:
         "TCZYX",
         first.dtype,
         sizes,
-        {a: place for a, place in origin.items() if place},
+        origin,
         tuple(labels) if all(labels) else (),
         _imaris_interval(_attributes(file, "DataSetInfo/TimeInfo")),
         {key: about.get(name) for key, name in texts.items()}
         | {"channels": kinds if any(kinds) else []},
     )
+
+
+def _imaris_extent(
+    about: dict[str, str], lengths: list[int]
+) -> tuple[dict[str, float | None], dict[str, float]]:
+    """Sizes of a pixel, and the centre of the first one, by the ends of the whole image."""
+    sizes: dict[str, float | None] = {}
+    origin: dict[str, float] = {}
+    unit = about.get("Unit", "um")
+    for k, (letter, n) in enumerate(zip("XYZ", reversed(lengths), strict=True)):
+        start, end = (_number(about.get(f"Ext{which}{k}")) for which in ("Min", "Max"))
+        size = sizes[letter] = micrometres((end - start) / n, unit)
+        if size is not None:
+            origin[letter] = start * (micrometres(1, unit) or 1.0) + size / 2
+    return sizes, origin
 
 
 def _attributes(file: Any, name: str) -> dict[str, str]:
