@@ -4,6 +4,7 @@ import pytest
 from microscopygan.defects.base import Place
 from microscopygan.diagnosis.parameters import STAGES, parameters
 from microscopygan.settings import HINTS, LaboratorySettings
+from microscopygan.training import laboratories
 from microscopygan.training.laboratories import (
     FAINT,
     Specimens,
@@ -98,3 +99,15 @@ def test_restorers_need_neither_measures_nor_clean_images_besides() -> None:
     assert lab.alike.shape == (0, 64, 64)
     assert not lab.numbers.any()
     assert len(lab.alike_numbers) == 0
+
+
+def test_what_lies_below_black_is_not_to_be_guessed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A count of 0 is all that there was: no network should learn to take light away there."""
+    specimens = Specimens([[sort_of_squares()]], SETTINGS)
+    cut_off = laboratories._Digits(black=0.3, levels=0.0)
+    monkeypatch.setattr(laboratories._Digits, "draw", lambda rng: cut_off)
+    for seed in range(8):
+        lab = draw_laboratory(specimens, SETTINGS, np.random.default_rng(seed))
+        for image, clean in zip(lab.defective, lab.clean, strict=True):
+            assert np.mean(image == image.min()) > 0.29
+            assert clean.min() >= image.min()

@@ -6,7 +6,8 @@ into their quiet parts, and prints how much closer to the clean image the blind 
 after an affine fit: the mean, the worst field, and how many fields lose more than 0.1 dB). Fields
 whose own noise is above 0.4 % of their range have a row of their own: to take it away counts as an
 error there, larger than what a weak defect does. Then it counts invented and missed structures on
-simulated beads, lines and background, whose truth is known (`microscopygan.evaluate.structures`).
+simulated beads, lines and background, whose truth is known (`microscopygan.evaluate.structures`),
+and tells how much of the light of weak images is kept, which no affine fit shows.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from microscopygan.defects.base import Defect
 from microscopygan.defects.haze import Haze
 from microscopygan.defects.lowres import LowResolution
 from microscopygan.defects.noise import Noise
-from microscopygan.defects.specimens import filaments, vesicles
+from microscopygan.defects.specimens import filaments, nuclei, vesicles
 from microscopygan.defects.statistics import noisiness
 from microscopygan.evaluate.metrics import psnr_affine
 from microscopygan.evaluate.structures import structure_errors
@@ -46,6 +47,7 @@ DEFECTS: dict[str, list[Defect]] = {  # weak, middling, strong
 }
 HARM = 0.1  # dB lost that count as harm
 CLEANEST = 0.004  # noise of a field, as a part of its range, up to which it is all but free of it
+BACKGROUNDS = ((0.2, 0.0), (0.2, 1.5), (5.0, 0.0))  # photons, electrons
 CONTRAST = 0.1  # of the specimen's range, that makes a structure
 
 
@@ -77,6 +79,12 @@ def main(arguments: list[str] | None = None) -> None:
     for name, kind in (("beads", vesicles), ("lines", filaments), ("background", None)):
         for photons in (300, 30, 8):
             print(f"{name:10} {photons:4d} photons  {structures(restorer, kind, photons)}")
+    print("\nLight above the background that restoring adds, as a part of what is there; simulated")
+    print(f"photons {'background':>12} {'read-out noise':>16}")
+    for photons in (1, 3, 6, 12, 50):
+        for background, read_noise in BACKGROUNDS:
+            added = light_added(restorer, photons, background, read_noise)
+            print(f"{photons:7d} {background:12.1f} {read_noise:16.1f}  {added:+8.3f}")
 
 
 def held_out_images(folder: Path) -> list[Path]:
@@ -134,6 +142,30 @@ def structures(restorer: Restorer, kind: object, photons: float) -> str:
         f"false {before[0]:6.2f} {after[0]:6.2f}   missed {before[1]:6.2f} {after[1]:6.2f}   "
         f"there {before[2]:6.2f}"
     )
+
+
+def light_added(restorer: Restorer, photons: float, background: float, read_noise: float) -> float:
+    """Return how much light restoring adds, as a part of that of the structures; below 0: loses.
+
+    Parameters
+    ----------
+    restorer
+        To look at.
+    photons, background
+        At the brightest of the structures, and everywhere besides.
+    read_noise
+        In electrons (σ); 0: photons are counted, many pixels are exactly 0.
+    """
+    rng, added = np.random.default_rng(3), []
+    for kind in (nuclei, filaments):
+        for _ in range(6):
+            light = photons * kind((96, 128), rng)
+            truth = background + light
+            image = Noise(photons=1.0, read_noise=read_noise).apply(truth, rng)
+            scale = percentile_map(image)
+            restored = scale.undo(restorer.restore_plane(scale.apply(image)))
+            added.append(float((restored.mean() - truth.mean()) / light.mean()))
+    return float(np.mean(added))
 
 
 if __name__ == "__main__":

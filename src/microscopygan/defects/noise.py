@@ -108,10 +108,14 @@ class Noise(Defect):
 
     @classmethod
     def draw_broad(cls, rng: np.random.Generator) -> Self:
-        """Draw from some photons to what the eye calls clean: see :meth:`Defect.draw_broad`."""
+        """Draw from some photons to what the eye calls clean: see :meth:`Defect.draw_broad`.
+
+        Three in ten are counted without read-out noise: where there is no light they are 0.
+        """
         background = BROAD_BACKGROUND.value(rng.random()) if rng.random() < 0.5 else 0.0
         photons = BROAD_PHOTONS.value(rng.random() ** 1.5)
-        return cls.draw(rng, photons=photons, background=background)
+        counted = {"read_noise": 0.0} if rng.random() < 0.3 else {}
+        return cls.draw(rng, photons=photons, background=background, **counted)
 
     def apply(self, plane: NDArray[np.generic], rng: np.random.Generator) -> Plane:
         """Add the noise: see :func:`poisson_gaussian`."""

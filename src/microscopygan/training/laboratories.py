@@ -209,9 +209,11 @@ def draw_laboratory(
     stack = rng.random() < settings.stacks
     for index, plane in enumerate(fields[: settings.images]):
         moved = defect.jitter(rng, vary) if defect is not None and vary else defect
-        image = digits.apply(_apply(moved, plane, rng))
-        scale = percentile_map(image)
+        image = _apply(moved, plane, rng)
         target = plane if defect is None else defect.target(plane)
+        target = np.maximum(target, digits.lowest(image))  # what is below is lost, and not guessed
+        image = digits.apply(image)
+        scale = percentile_map(image)
         planes = [target, image, image, image]
         if stack and index < settings.stacked:
             other = fields[(index + 1) % len(fields)]
@@ -262,9 +264,12 @@ class _Digits:
         black = rng.uniform(0.0, 0.4) if rng.random() < 0.15 else -np.inf
         return cls(black, 10 ** rng.uniform(1.7, 2.4) if rng.random() < 0.3 else 0.0)
 
+    def lowest(self, plane: np.ndarray) -> float:
+        """Return the intensity that is saved as black."""
+        return float(np.quantile(plane, self.black)) if np.isfinite(self.black) else -np.inf
+
     def apply(self, plane: np.ndarray) -> np.ndarray:
-        if np.isfinite(self.black):
-            plane = np.maximum(plane, np.quantile(plane, self.black))
+        plane = np.maximum(plane, self.lowest(plane))
         if self.levels:
             low, high = float(plane.min()), float(plane.max())
             step = max(high - low, 1e-6) / self.levels
