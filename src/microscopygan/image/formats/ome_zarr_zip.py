@@ -1,7 +1,6 @@
 """OME-Zarr in one ZIP file (RFC 9 of OME-NGFF): read by chunk, packed when it is whole."""
 
 import json
-import os
 import zipfile
 from collections.abc import Iterator
 from functools import cached_property
@@ -10,7 +9,7 @@ from typing import Any
 
 from zarr.storage import ZipStore
 
-from ..atomic import Lock, Target, new_part, remove
+from ..atomic import Lock, Target, flush, new_part, remove, replace
 from . import ZARR_METADATA, ZIPPED, suffix_of
 from .bounded import BoundedStore
 from .ome_zarr_writer import LocalFolder
@@ -108,7 +107,8 @@ class _ZippedTarget(Target):
         part = new_part(self.path.with_name(f".{self.path.name}.part"))
         try:
             _pack(self.partial, part, self.version)
-            os.replace(part, self.path)
+            flush(part)
+            replace(part, self.path)
         finally:
             remove(part)
         remove(self.partial)
@@ -128,5 +128,3 @@ def _pack(folder: Path, part: Path, version: str) -> None:
             with (folder / file).open("rb") as source, packed.open(entry, "w") as stored:
                 while block := source.read(2**20):
                     stored.write(block)
-    with part.open("r+b") as raw:
-        os.fsync(raw.fileno())
