@@ -109,5 +109,5 @@ def test_what_lies_below_black_is_not_to_be_guessed(monkeypatch: pytest.MonkeyPa
     for seed in range(8):
         lab = draw_laboratory(specimens, SETTINGS, np.random.default_rng(seed))
         for image, clean in zip(lab.defective, lab.clean, strict=True):
-            assert np.mean(image == image.min()) > 0.29
-            assert clean.min() >= image.min()
+            assert np.mean(image <= image.min() + 1e-6) > 0.29
+            assert clean.min() >= image.min() - 1e-6
