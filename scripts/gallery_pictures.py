@@ -21,6 +21,7 @@ from microscopygan.defects.haze import Haze
 from microscopygan.defects.lowres import LowResolution
 from microscopygan.defects.motion import Motion
 from microscopygan.defects.noise import Noise
+from microscopygan.defects.stripes import Stripes
 from microscopygan.defects.uneven import UnevenIllumination
 from microscopygan.evaluate.metrics import psnr_affine, ssim_affine
 from microscopygan.evaluate.report.pictures import grey, window
@@ -89,15 +90,22 @@ CASES = {
         (40, 40),
         "Low resolution and noise, with one network and in one go.",
     ),
+    "stripes": Case(
+        "Rows that differ, and noise",
+        "dsb2018_168",
+        Composition(steps=(Stripes(gain=0.12, offset=0.02), Noise(photons=60, read_noise=1))),
+        (60, 60),
+        "A laser that flickers from row to row.",
+    ),
     "motion": Case(
-        "Motion, which it does not know",
+        "Motion",
         "dsb2018_168",
         Motion(length=9, angle=0.35),
         (60, 60),
-        "The stage moved. The network that ships hardly changes it.",
+        "The stage moved. The network that ships hardly changes it; train it for more.",
     ),
     "uneven": Case(
-        "Uneven light, which it does not know",
+        "Uneven light, which it does not mend",
         "dsb2018_124",
         UnevenIllumination(strength=0.8),
         (0, 0),

@@ -7,6 +7,9 @@ the weights reached so far; ``--common 0.6`` shows more of the defects that user
 ``RUN/run.json`` records the data's hashes, the settings, versions and seconds, ``RUN/log.csv`` the
 losses.
 
+``--ship 0.7`` trains nothing: it writes into the package the weights that lie so far from the
+generalist that ships to that of RUN (1: those of RUN), their model file and their record.
+
 ``--pupils corrector`` trains CIN-GAN, which has images of its own and is not gone on with:
 ``RUN/defects.safetensors`` is what ships, ``RUN/held_out.json`` the energy score of other
 laboratories, stage by stage, and that of the images that it corrects: 0.7 of it is what another
@@ -26,13 +29,17 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from microscopygan import __version__
 from microscopygan.diagnosis.parameters import STAGES
 from microscopygan.gan.cgan import load_restorer, save_restorer
 from microscopygan.gan.checkpoints import read_tensors, write_tensors
 from microscopygan.gan.networks import UNetRestorer, grown
 from microscopygan.image.axes import to_planes
 from microscopygan.image.formats import list_images, read
+from microscopygan.model_card import ModelCard
+from microscopygan.restoration.models import GENERALIST, MODELS
 from microscopygan.settings import LaboratorySettings, PretrainingSettings, RestorerArchitecture
+from microscopygan.training.fine_tuning import RESTORER
 from microscopygan.training.laboratories import Specimens
 from microscopygan.training.pretraining import (
     Pupil,
@@ -42,8 +49,9 @@ from microscopygan.training.pretraining import (
     sorts_of,
 )
 from microscopygan.training.pretraining_corrector import pretrain_corrector
+from microscopygan.training.run_folder import write_json
 
-CHANNELS = {"generalist": (16, 32, 96), "generalist-large": (48, 96, 256)}
+CHANNELS = {GENERALIST: (16, 32, 96), "generalist-large": (48, 96, 256)}
 ENCODER, CORRECTOR = "encoder", "corrector"
 # Held out: the sources of the demo's test images, and every tenth of the others.
 _HELD_OUT = ("neubias_xy_16bit__bacteria", "neubias_xy_16bit__rat", "neubias_xy_8bit__nup")
@@ -53,6 +61,9 @@ _HELD_OUT += ("dsb2018_095", "dsb2018_110", "dsb2018_124")
 def main() -> None:
     """Train, or go on; then write the weights."""
     options = _options()
+    if options.ship is not None:
+        ship(options.output, options.ship, options.weights)
+        return
     torch.manual_seed(options.seed)
     torch.set_num_threads(options.threads)
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
@@ -129,6 +140,45 @@ def _write(path: Path, pupil: Pupil) -> None:
         write_tensors(path, network.state_dict(), {"stages": list(STAGES)})
 
 
+def ship(run: Path, share: float, weights: Path) -> None:
+    """Write the generalist of a run, or a mean of it and of the last, into a folder of weights."""
+    from microscopygan.training.export_onnx import export_restorer, receptive_field
+
+    network = load_restorer(run / f"{GENERALIST}.safetensors").eval()
+    assert isinstance(network, UNetRestorer)
+    about, architecture = json.loads((run / "run.json").read_text()), network.architecture
+    if share < 1:
+        last = load_restorer(weights / RESTORER.name)
+        assert isinstance(last, UNetRestorer)
+        about |= {"mixing_weight": share, "mixed_with": _digest(weights / RESTORER.name)}
+        trained, former = network.state_dict(), grown(last, architecture).state_dict()
+        mean = {name: torch.lerp(value, trained[name], share) for name, value in former.items()}
+        network.load_state_dict(mean)
+    told = (
+        "mixing_weight",
+        "commit",
+        "machine",
+        "minutes",
+        "seed",
+        "started_from",
+        "settings",
+        "laboratories",
+    )
+    card = ModelCard(
+        name=GENERALIST,
+        program=__version__,
+        planes=architecture.planes,
+        halo=receptive_field(network, network.multiple, architecture.planes),
+        multiple=network.multiple,
+        defects=architecture.hints,
+        hints=architecture.hints,
+        training={name: about[name] for name in told if name in about},
+    )
+    export_restorer(network, weights / MODELS[GENERALIST].path.name, card)
+    save_restorer(weights / RESTORER.name, network)
+    write_json(weights / f"{GENERALIST}.json", about)
+
+
 def _about(
     options: argparse.Namespace,
     settings: PretrainingSettings,
@@ -201,6 +251,10 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--field", type=int, default=128, help="side of the images in pixels")
     parser.add_argument("--without", nargs="*", default=(), help="stages that no corrector sees")
     parser.add_argument("--tried", type=int, default=12, help="laboratories it is tried on")
+    parser.add_argument("--ship", type=float, help="write what is in RUN to the package")
+    parser.add_argument(
+        "--weights", type=Path, default=RESTORER.parent, help="its folder of weights"
+    )
     parser.add_argument("--commit", default="", help="to record")
     options = parser.parse_args()
     if CORRECTOR in options.pupils and len(options.pupils) > 1:

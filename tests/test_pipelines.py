@@ -20,7 +20,7 @@ import microscopygan
 from microscopygan.apps.cli import app
 from microscopygan.image.formats import Image, read, write
 from microscopygan.restoration.api import restore
-from microscopygan.settings import HINTS
+from microscopygan.restoration.diagnosed import hints_of
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 FOLDER = REPOSITORY / "examples" / "pipelines"
@@ -172,7 +172,7 @@ def test_the_galaxy_wrapper_offers_what_the_program_takes() -> None:
     assert wrapper.findtext("requirements/requirement") == "microscopygan"
     assert wrapper.find("requirements/requirement").get("version") == microscopygan.__version__
     hints = wrapper.findall("inputs/param[@argument='--defect']/option")
-    assert tuple(option.get("value") for option in hints) == HINTS
+    assert tuple(option.get("value") for option in hints) == hints_of("generalist")
     for name in {
         param.get("value") for param in wrapper.findall("tests/test/param[@name='image']")
     }:

@@ -31,8 +31,7 @@ PRESETS: tuple[str, ...] = get_args(Preset)
 STARTS: tuple[str, ...] = get_args(Start)
 STAGES: tuple[str, ...] = get_args(Stage)
 
-Hint = Literal["noise", "axial", "lowres", "haze"]  # defects that the generalist takes as a hint
-HINTS: tuple[str, ...] = get_args(Hint)
+COMMON: tuple[str, ...] = ("noise", "axial", "lowres", "haze")  # defects that users have most
 Channels = Annotated[int, Field(ge=1, le=1024)]
 Weight = Annotated[float, Field(ge=0.0, le=1000.0)]
 Rate = Annotated[float, Field(gt=0, le=0.1)]
@@ -579,7 +578,7 @@ def _still_there(kind: type[_Settings], content: Mapping[str, Any]) -> dict[str,
 
 
 _ADAPTATION = {
-    "restorer": {"steps": 4000, "error_floor": 0.01, "architecture": {"hints": HINTS}},
+    "restorer": {"steps": 4000, "error_floor": 0.01, "architecture": {"hints": COMMON}},
 }
 
 _PAPER = Settings(

@@ -68,7 +68,7 @@ def test_wrong_usage_restores_nothing(run_command, plate: Path, tmp_path: Path) 
     for arguments, line in (
         (("--device", "abacus"), "'abacus' is not one of 'auto', 'cpu'"),
         (("--model", "specialist"), "expected a file or one of generalist"),
-        (("--defect", "blur"), "expected some of noise"),
+        (("--defect", "blur"), "defect: expected some of jitter"),
     ):
         code, shown, error = run_command("restore", plate, "-o", tmp_path / "out", *arguments)
         assert (code, shown) == (2, "")
@@ -151,7 +151,7 @@ def test_models_are_listed_with_size_speed_and_card(run_command) -> None:
     (about,) = (json.loads(line) for line in shown.splitlines())
     assert about["name"] == GENERALIST
     assert about["bytes"] == MODELS[GENERALIST].path.stat().st_size
-    assert about["hints"] == ["noise", "axial", "lowres", "haze"]
+    assert {"noise", "axial", "lowres", "haze"} <= set(about["hints"])
     assert about["megapixels_per_second"] > 0
 
 

@@ -12,7 +12,7 @@ from microscopygan.defects.axial import Axial
 from microscopygan.defects.base import Composition, Defect, Place
 from microscopygan.defects.lowres import LowResolution, low_resolution
 from microscopygan.defects.noise import Noise, poisson_gaussian
-from microscopygan.settings import HINTS
+from microscopygan.settings import COMMON
 
 
 @pytest.mark.parametrize("kind", all_defects().values(), ids=all_defects())
@@ -100,12 +100,12 @@ def test_a_label_may_name_several_defects_or_none(label: str, parts: tuple[str, 
 
 
 def test_no_other_source_file_names_a_defect() -> None:
-    """But the hints of the generalist, and where it is chosen what that is trained on."""
+    """But those that users have most, and where it is chosen what that is trained on."""
     package = Path(__file__).parents[2] / "src" / "microscopygan"
     chooses = package / "training" / "pretraining.py"
     sources = {p: p.read_text("utf-8") for p in package.rglob("*.py") if p != chooses}
     for name, kind in all_defects().items():
-        if name not in HINTS:
+        if name not in COMMON:
             module = kind.__module__.rsplit(".", 1)[1]
             named = re.compile(rf"[\"']{name}[\"']|\b{module} import\b")
             own = package / "defects" / f"{module}.py"

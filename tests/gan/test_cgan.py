@@ -10,11 +10,12 @@ import torch
 from pydantic import Field
 from safetensors.torch import save_file
 
+from microscopygan.diagnosis.parameters import STAGES
 from microscopygan.gan import cgan
 from microscopygan.gan.cgan import load_restorer, save_restorer
 from microscopygan.gan.checkpoints import read_tensors
 from microscopygan.gan.networks import UNetRestorer
-from microscopygan.settings import HINTS, RestorerArchitecture
+from microscopygan.settings import RestorerArchitecture
 
 EARLIER = Path(__file__).parents[1] / "earlier_run"  # written by version 0.1.0
 
@@ -63,7 +64,7 @@ def test_weights_of_earlier_versions_are_read() -> None:
     shipped = load_restorer(
         Path(str(files("microscopygan") / "weights" / "generalist.safetensors"))
     )
-    assert shipped.architecture == RestorerArchitecture(hints=HINTS)
+    assert shipped.architecture == RestorerArchitecture(hints=STAGES, planes=3)
     older = load_restorer(EARLIER / "restorer.safetensors").architecture
     assert older == RestorerArchitecture(channels=(4, 6, 8), blocks=1, hints=("noise", "haze"))
 

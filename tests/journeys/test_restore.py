@@ -222,7 +222,7 @@ def test_out_of_the_box(run_command, stack: Path, tmp_path: Path, monkeypatch) -
 @pytest.mark.parametrize(
     ("arguments", "line"),
     [
-        (("--defect", "blur"), "defect: expected some of noise, axial, lowres, haze, got 'blur'"),
+        (("--defect", "blur"), "jpeg, saturation, got 'blur'"),
         (("--strength", 2), "strength: expected a value less than or equal to 1, got 2"),
     ],
 )

@@ -76,7 +76,7 @@ def test_hints_are_those_of_the_models_card(model: Path) -> None:
 
 def test_what_is_found_becomes_the_hint(told, noisy, tmp_path: Path) -> None:
     """The pixels are those of the same hint given by name; the file says how it came about."""
-    shown = told("noise", "uneven")
+    shown = told("noise", "bleaching")
     source = write(tmp_path / "in.tif", Image(noisy, "YX"))
     auto = restore_file(source, tmp_path / "auto.tif", defect="auto")
     named = restore_file(source, tmp_path / "named.tif", defect="noise")
@@ -84,10 +84,10 @@ def test_what_is_found_becomes_the_hint(told, noisy, tmp_path: Path) -> None:
     a, b = read(auto.path), read(named.path)
     assert np.array_equal(a.array, b.array)
     assert auto.notes[0].startswith("Found and told to the network: noise (90 %).")
-    assert "not known to the model: uneven (90 %)" in auto.notes[0]
+    assert "not known to the model: bleaching (90 %)" in auto.notes[0]
     about = a.provenance["restoration"]
     assert about["model"]["hint"] == ["noise"]
-    assert about["found"]["defects"]["uneven"] == 0.9
+    assert about["found"]["defects"]["bleaching"] == 0.9
     assert "defects" not in b.provenance["restoration"]["found"]
     assert np.array_equal(restore(noisy, defect="auto"), a.array)
 
@@ -126,7 +126,7 @@ def test_auto_is_refused_where_it_cannot_be(noisy, model: Path) -> None:
         restore(da.from_array(noisy), defect="auto")
     with pytest.raises(ValueError, match="takes no hints"):
         restore(noisy, model=model, defect="auto")
-    with pytest.raises(ValueError, match="expected some of noise"):
+    with pytest.raises(ValueError, match=r"expected some of .*noise"):
         load("generalist", defect=("auto", "noise"))
 
 

@@ -3,7 +3,7 @@ import pytest
 
 from microscopygan.defects.base import Place
 from microscopygan.diagnosis.parameters import STAGES, parameters
-from microscopygan.settings import HINTS, LaboratorySettings
+from microscopygan.settings import COMMON, LaboratorySettings
 from microscopygan.training import laboratories
 from microscopygan.training.laboratories import (
     FAINT,
@@ -88,7 +88,7 @@ def test_common_defects_are_one_that_users_have_most_and_noise_at_most() -> None
     rng = np.random.default_rng(0)
     drawn = [draw_defect(rng, common=1.0) for _ in range(100)]
     names = [[step.name for step in defect.steps] for defect in drawn if defect is not None]
-    assert {name for those in names for name in those} == set(HINTS)
+    assert {name for those in names for name in those} == set(COMMON)
     assert all(len(those) == 1 or (len(those) == 2 and "noise" in those) for those in names)
 
 

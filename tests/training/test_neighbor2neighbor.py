@@ -12,7 +12,7 @@ from torch import nn
 from microscopygan.datasets.folder import Dataset, Sample
 from microscopygan.defects.noise import Noise
 from microscopygan.defects.specimens import nuclei
-from microscopygan.settings import HINTS, Settings, make_settings
+from microscopygan.settings import Settings, make_settings
 from microscopygan.training.neighbor2neighbor import (
     NeighbourBatches,
     check_noise,
@@ -77,7 +77,7 @@ def test_batches_have_the_keys_of_pairs() -> None:
     settings = make_settings("default", restorer={"batch": 4, "patch": 32})
     batch = NeighbourBatches([plane], settings)(0, 0)
     assert batch["input"].shape == batch["target"].shape == (4, 1, 32, 32)
-    assert batch["hint"].shape == (4, len(HINTS))
+    assert batch["hint"].shape == (4, len(make_settings().restorer.architecture.hints))
     assert set(batch) == {"input", "target", "defect", "corrected", "hint"}
 
 

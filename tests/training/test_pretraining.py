@@ -1,15 +1,23 @@
 """Pre-training: all that learns, learns from the same laboratories; it goes on where it stopped."""
 
 import csv
+import json
 import math
+import shutil
+import subprocess
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
 from microscopygan.diagnosis.parameters import STAGES
+from microscopygan.gan.cgan import load_restorer
 from microscopygan.gan.networks import UNetRestorer, grown
+from microscopygan.restoration.model import Restorer
+from microscopygan.restoration.models import GENERALIST
 from microscopygan.settings import LaboratorySettings, PretrainingSettings, RestorerArchitecture
+from microscopygan.training.fine_tuning import RESTORER
 from microscopygan.training.laboratories import Specimens
 from microscopygan.training.pretraining import (
     encoder_pupil,
@@ -20,6 +28,7 @@ from microscopygan.training.pretraining import (
     sorts_of,
 )
 
+SCRIPT = Path(__file__).parents[2] / "scripts" / "pretrain.py"
 LABORATORY = LaboratorySettings(images=2, alike=1, stacked=1)
 SETTINGS = PretrainingSettings(laboratories=1, log_every=1, field=128)
 SMALL = RestorerArchitecture(channels=(4, 4, 8), blocks=1, hints=STAGES, planes=3)
@@ -84,3 +93,27 @@ def test_a_grown_network_does_blind_what_the_trained_one_does() -> None:
         assert torch.allclose(new(image, hint), wanted, atol=1e-6)
         alone = new(image[:, 1:2], hint)
     assert torch.allclose(alone, wanted, atol=1e-6)
+
+
+@pytest.mark.slow
+def test_what_the_script_trains_can_ship(tmp_path: Path, python: str) -> None:
+    """Slow (about 20 s): two processes, of which one trains for two seconds."""
+    run, weights = tmp_path / "run", tmp_path / "weights"
+    weights.mkdir()
+    shutil.copy(RESTORER, weights)
+    for options in (
+        ["--minutes", "0.03", "--pupils", GENERALIST, "--laboratories", "2", "--workers", "0"],
+        ["--ship", "0.25", "--weights", str(weights)],
+    ):
+        command = [python, str(SCRIPT), "-o", str(run), *options]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+    with torch.no_grad():
+        folders = (RESTORER.parent, run, weights)
+        last, trained, mean = (load_restorer(f / RESTORER.name).last.weight for f in folders)
+    torch.testing.assert_close(mean, 0.75 * last + 0.25 * trained)
+    shipped = Restorer(weights / "generalist.onnx")
+    assert shipped.card.hints == STAGES
+    assert shipped.card.planes == 3
+    assert shipped.card.training["mixing_weight"] == 0.25
+    assert json.loads((weights / "generalist.json").read_text())["minutes"] == 0.03

@@ -10,10 +10,12 @@ from safetensors.numpy import save_file
 from microscopygan_bench.restoration import fingerprint
 from microscopygan_bench.restoration.cells import Bench
 from microscopygan_bench.restoration.fingerprint import conditions, digest_of_weights
+from microscopygan_bench.restoration.methods import METHODS
 from microscopygan_bench.restoration.protocol import BenchmarkData
-from microscopygan_bench.restoration.published import read_published
+from microscopygan_bench.restoration.published import former_weights, read_published
 
 PUBLISHED = Path(__file__).resolve().parents[3] / "docs" / "benchmark"
+TABLE = PUBLISHED / "table.md"
 TASKS = ("noise", "axial", "lowres")
 
 
@@ -73,3 +75,14 @@ def test_settings_of_a_cin_gan_that_is_not_trained_change_nothing() -> None:
 
     assert conditions(job(0.0, 300)) == conditions(job(0.0, 400))
     assert conditions(job(0.5, 300)) != conditions(job(0.5, 400))
+
+
+def test_results_from_weights_that_shipped_before_are_said_to_be_such() -> None:
+    bench = bench_of(PUBLISHED)
+    costs = read_published(PUBLISHED, bench).costs
+    former = {row["method"] for row in costs if former_weights(row, bench)}
+    assert former < set(METHODS)
+    assert not former & {"input", "care", "scratch"}  # which start from none
+    said = re.findall(r"Started from the first generalist: (.*)\.", TABLE.read_text("utf-8"))
+    assert bool(said) == bool(former)
+    assert all(METHODS[str(name)].title in said[0] for name in former)

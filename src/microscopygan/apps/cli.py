@@ -21,7 +21,7 @@ from .. import __version__
 from ..image.formats import TIMEOUT, Compression, Ngff, as_url
 from ..restoration import Device, DtypeName, HotPixels, Neighbours, Scope, TaskName
 from ..restoration.models import GENERALIST
-from ..settings import HINTS, Preset, Stage, Start
+from ..settings import COMMON, Preset, Stage, Start
 from .batch import one_line, printable, say
 from .extras import need
 from .restore_options import RestoreOptions, combine_options
@@ -191,7 +191,7 @@ Images = Annotated[
 ]
 Hint = Annotated[
     str | None,
-    typer.Option("--defect", help=f"What they have, by commas: {', '.join(HINTS)}; or auto."),
+    typer.Option("--defect", help=f"What they have, by commas: {', '.join(COMMON)}, …; or auto."),
 ]
 Strength = Annotated[float, typer.Option(help="0 (the input) to 1 (restored).")]
 Task = Annotated[TaskName, typer.Option(help="Plane by plane, or stacks become isotropic.")]

@@ -125,7 +125,7 @@ class PlaneTask:
     planes
         Number of planes that the network sees at once, odd.
     neighbours
-        The axis along which they lie; None for models of one plane.
+        The axis along which they lie; None for models of one plane, and where there is but one.
     """
 
     tiled: ClassVar[str] = "YX"
@@ -389,10 +389,13 @@ def choose_task(image: Image, restorer: Restorer, options: Options) -> Task:
 
 
 def _neighbours(image: Image, card: ModelCard, options: Options) -> NeighbourAxis | None:
-    """Return along which axis planes are restored together; None for models of one plane."""
+    """Return along which axis planes are restored together; None where each is alone."""
+    named = options.neighbours in ("z", "t")
+    several = [n > 1 for a, n in zip(image.axes, image.array.shape, strict=True) if a in "ZT"]
     if card.planes > 1:
-        return NeighbourAxis(image, options.neighbours, options.channels)
-    if options.neighbours in ("z", "t"):
+        beside = named or any(several)
+        return NeighbourAxis(image, options.neighbours, options.channels) if beside else None
+    if named:
         raise ValueError(
             "neighbours: expected auto or none, since the model sees single planes, got "
             f"{options.neighbours!r}; give another --model"

@@ -65,8 +65,9 @@ def validation_images(
 
     They are the held-back pairs of a defect. Where there are fewer than `FEW` images, synthetic
     ones join them: the defect's physics, or CIN-GAN's `generator` where it has none, put into
-    clean images held back, or into simulated specimens where there are none. A defect that has
-    neither pairs nor physics, and whose images by CIN-GAN do not resemble real ones, is left out.
+    clean images held back; where there are none, into those of the pairs that train, or else into
+    simulated specimens, which are less like the user's. A defect that has neither pairs nor
+    physics, and whose images by CIN-GAN do not resemble real ones, is left out.
     """
     rng, images = np.random.default_rng([settings.seed, 6]), {}
     held_back = [pair.target for some in split.validation_pairs.values() for pair in some]
@@ -114,9 +115,10 @@ def _synthetic_images(
     count: int,
     rng: np.random.Generator,
 ) -> ValidationImages:
-    """Put a defect's physics into so many fields of clean planes, or of specimens without any."""
+    """Put a defect's physics into so many fields of clean planes: see `validation_images`."""
     adaptation = settings.adaptation.model_copy(update={"fields": count})
     size = (adaptation.field, adaptation.field)
+    planes = planes or [pair.target for some in split.pairs.values() for pair in some]
     planes = planes or [draw_specimen(size, rng) for _ in range(count)]
     fields, source = cut_fields([[plane] for plane in planes], rng, adaptation)
     clean = [flip(field, split.meaning[name], rng)[0] for field in fields]

@@ -22,7 +22,7 @@ from ..defects.specimens import SPECIMENS
 from ..diagnosis.features import count, features, scaled
 from ..diagnosis.parameters import STAGES, Parameter, parameters
 from ..image.intensity import fit_affine, percentile_map
-from ..settings import HINTS, LaboratorySettings
+from ..settings import COMMON, LaboratorySettings
 from .batches import crop, resized
 
 FAINT = 60.0  # dB; a stage that changes an image by less counts as this
@@ -123,13 +123,13 @@ def draw_defect(rng: np.random.Generator, common: float = 0.0) -> Composition | 
     rng
         Source of all draws.
     common
-        Share of defects that are one of `HINTS`, and noise at most: what users have most often.
+        Share of defects that are one of `COMMON`, and noise at most: what users have most often.
     """
     if rng.random() < _WITHOUT:
         return None
     one = common > 0 and rng.random() < common
     kinds = [all_defects()[name] for name in STAGES]
-    shares = np.array([kind.share * (not one or kind.name in HINTS) for kind in kinds])
+    shares = np.array([kind.share * (not one or kind.name in COMMON) for kind in kinds])
     chosen: list[type[Defect]] = []
     for _ in range(1 if one else 1 + rng.choice(len(_STAGES), p=_STAGES)):
         taken = {kind.place for kind in chosen if kind.place <= _ALONE}

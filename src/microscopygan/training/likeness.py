@@ -19,7 +19,7 @@ from ..defects.statistics import BANDS, log_spectra, normalised, pooled_log_spec
 from .batches import crop
 from .validation import restored_by
 
-RESEMBLES = 0.42  # of the way from real images among themselves to clean ones, at most
+RESEMBLES = 0.33  # of the way from real images among themselves to clean ones, at most
 SIDE = 128  # of the crops, in pixels, at most
 MOST, LEAST = 32, 4  # crops of images
 _NEAREST = 2  # images that each is looked at beside

@@ -12,7 +12,8 @@ import numpy as np
 
 from microscopygan.datasets.folder import Dataset, Pair, Sample
 from microscopygan.restoration.model import Restorer
-from microscopygan.settings import Settings
+from microscopygan.settings import RestorerArchitecture, Settings
+from microscopygan.training.fine_tuning import as_generalist
 from microscopygan.training.record import parameter_count
 from microscopygan.training.split import Split, split_dataset
 from microscopygan.training.stages import train_split
@@ -30,9 +31,14 @@ def train_ours(job: Job, given: Arrays, work: Path) -> Trained:
     restorer = Restorer(run / "restorer.onnx", threads=job["threads"])
     return Trained(
         lambda planes: np.stack([restorer.restore_plane(plane) for plane in planes]),
-        parameter_count(settings.restorer.architecture),
+        parameter_count(_architecture(settings)),
         steps,
     )
+
+
+def _architecture(settings: Settings) -> RestorerArchitecture:
+    settings = as_generalist(settings) if settings.start == "generalist" else settings
+    return settings.restorer.architecture
 
 
 def split_images(job: Job, given: Arrays, settings: Settings) -> Split:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from microscopygan_bench.restoration.cells import Bench, Cell, count_of, job
-from microscopygan_bench.restoration.fingerprint import fingerprint
+from microscopygan_bench.restoration.fingerprint import FORMER_WEIGHTS, fingerprint
 from microscopygan_bench.restoration.methods import METHODS
 from microscopygan_bench.restoration.scores import Row
 
@@ -69,10 +69,24 @@ def read_published(folder: Path, bench: Bench) -> Published:
 
 
 def still_holds(row: Row, bench: Bench) -> bool:
-    """Tell whether this run would compute the cell of a row of ``cells.csv`` just so."""
+    """Tell whether this run would compute the cell of a row of ``cells.csv`` just so.
+
+    Or would have, from weights that shipped before: see `former_weights`.
+    """
     if row["method"] not in METHODS:
         return False
-    return row.get("job") == fingerprint(bench.data.digest, job(bench, cell_of(row)))
+    today = fingerprint(bench.data.digest, job(bench, cell_of(row)))
+    return row.get("job") == today or bool(former_weights(row, bench))
+
+
+def former_weights(row: Row, bench: Bench) -> str:
+    """Return what weights a row started from that do not ship any more; empty if from others."""
+    today = job(bench, cell_of(row))
+    for digest, name in FORMER_WEIGHTS.items():
+        then = today | {"started_from": [digest, *today["started_from"][1:]]}
+        if today["started_from"] and row.get("job") == fingerprint(bench.data.digest, then):
+            return name
+    return ""
 
 
 def _rows(path: Path) -> tuple[Row, ...]:

@@ -15,6 +15,7 @@ from microscopygan.image.atomic import write_text
 from microscopygan_bench.peers.job import read_arrays
 from microscopygan_bench.restoration.cells import ALL, Bench, Cell, count_of
 from microscopygan_bench.restoration.methods import METHODS
+from microscopygan_bench.restoration.published import former_weights
 from microscopygan_bench.restoration.scores import Row
 from microscopygan_bench.restoration.tables import (
     OURS,
@@ -60,10 +61,25 @@ def _rounded(row: Row) -> Row:
 def conditions(bench: Bench, results: Results) -> str:
     """Say under which conditions the figures came about."""
     images = ", ".join(f"{task} {len(bench.data.test[task])}" for task in bench.data.tasks)
-    return (
+    text = (
         f"Each training {bench.seconds / 60:g} min on {bench.threads} threads; test images: "
         f"{images}. {'; '.join(results.machines)}."
     )
+    for name, labels in _by_former_weights(bench, results.every_cost).items():
+        text += f" Started from {name}: {'; '.join(labels)}."
+    return text
+
+
+def _by_former_weights(bench: Bench, costs: list[Row]) -> dict[str, list[str]]:
+    """Name the trainings that started from weights which do not ship any more, by these."""
+    labels: dict[str, list[str]] = {}
+    for cost in costs:
+        where = group_title((str(cost["setting"]), str(cost["pairs"]))).lower()
+        label = f"{METHODS[str(cost['method'])].title} ({where})"
+        name = former_weights(cost, bench)
+        if name and label not in labels.setdefault(name, []):
+            labels[name].append(label)
+    return labels
 
 
 def page(bench: Bench, results: Results) -> str:

@@ -125,7 +125,12 @@ class Results:
     @property
     def machines(self) -> list[str]:
         """Where cells were computed."""
-        return sorted({str(row["machine"]) for rows in self._costs.values() for row in rows})
+        return sorted({str(row["machine"]) for row in self.every_cost})
+
+    @property
+    def every_cost(self) -> list[Row]:
+        """The costs of all cells."""
+        return [row for rows in self._costs.values() for row in rows]
 
 
 def _place(row: Mapping[str, str | float]) -> Place:

@@ -30,7 +30,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from ...settings import HINTS
+from ...settings import COMMON
 from ..batch import one_line
 from ..extras import need
 from .layers import refusal
@@ -176,7 +176,7 @@ class AdaptWidget(QWidget):
         from ...defects import all_defects
 
         self.defect.setEditable(True)
-        self.defect.addItems([*HINTS, *(name for name in all_defects() if name not in HINTS)])
+        self.defect.addItems([*COMMON, *(name for name in all_defects() if name not in COMMON)])
         self.defect.setToolTip("What is wrong with the images; a name of your own will do")
         self.minutes.setRange(0.1, 600.0)
         self.minutes.setDecimals(1)

@@ -11,6 +11,7 @@ from qtpy.QtWidgets import (
     QComboBox,
     QFileDialog,
     QFormLayout,
+    QGridLayout,
     QHBoxLayout,
     QLineEdit,
     QToolButton,
@@ -20,9 +21,10 @@ from qtpy.QtWidgets import (
 from superqt import QCollapsible, QLabeledDoubleSlider
 
 from ...restoration.models import MODELS
-from ...settings import HINTS
+from ...settings import COMMON
 from ..restore_options import RestoreOptions, label_of
 
+_COLUMNS = 2  # of defects
 _FIRST = ("strength", "task")
 _OF_FILES = ("compression", "pyramid", "ngff", "workers", "scheduler", "timeout")
 _OTHERS = ("model", "defect", *_OF_FILES)  # above, or not here
@@ -47,9 +49,12 @@ class OptionsForm(QWidget):
         self._fields: dict[str, Any] = {}
         self._model = QComboBox()
         self._model.addItems(list(MODELS))
-        self._hints = QHBoxLayout()
+        self._hints, self._others = QGridLayout(), QCollapsible("Other defects")
+        inner = QWidget()
+        self._other_hints = QGridLayout(inner)
+        self._others.setContent(inner)
         self._boxes: dict[str, QCheckBox] = {}
-        self.show_hints(HINTS)
+        self.show_hints(COMMON)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addLayout(self._first_rows())
@@ -67,6 +72,7 @@ class OptionsForm(QWidget):
         line.addWidget(browse)
         rows.addRow("Model", line)
         rows.addRow("Defect", self._hints)
+        rows.addRow(self._others)
         for name in _FIRST:
             rows.addRow(label_of(name), self._field(name))
         return rows
@@ -153,16 +159,18 @@ class OptionsForm(QWidget):
         ticked = {name for name, box in self._boxes.items() if box.isChecked()}
         if list(hints) == list(self._boxes):
             return
-        while item := self._hints.takeAt(0):
-            if widget := item.widget():
-                widget.deleteLater()
+        for grid in (self._hints, self._other_hints):
+            while item := grid.takeAt(0):
+                if widget := item.widget():
+                    widget.deleteLater()
         self._boxes = {name: QCheckBox(name) for name in hints}
         for name, box in self._boxes.items():
             box.setChecked(name in ticked)
             box.setToolTip("--defect: what the images have; none ticked: the network looks itself")
             box.toggled.connect(self._tell)
-            self._hints.addWidget(box)
-        self._hints.addStretch()
+            grid = self._hints if name in COMMON else self._other_hints
+            grid.addWidget(box, *divmod(grid.count(), _COLUMNS))
+        self._others.setVisible(self._other_hints.count() > 0)
 
     def _browse(self) -> None:
         path, _ = QFileDialog.getOpenFileName(self, "Model", "", "Models (*.onnx *.zip)")

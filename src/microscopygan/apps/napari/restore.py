@@ -127,6 +127,7 @@ class RestoreWidget(QWidget):
         self._list.itemChanged.connect(self._update)
         self.form.changed.connect(self._update)
         self.form.model_changed.connect(self._show_card)
+        self._show_card()
         self._preview_box.toggled.connect(self._toggle_preview)
         self.diagnose_button.clicked.connect(self.diagnose)
         self.restore_button.clicked.connect(self.restore)

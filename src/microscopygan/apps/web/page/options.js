@@ -2,11 +2,28 @@
 
 import { ask } from "./server.js";
 
+/** Defects that users have most; the others that a model knows are folded away. */
+const COMMON = ["noise", "axial", "lowres", "haze"];
+
 const WORDS = {
   noise: "Noise",
   axial: "Few or blurred planes along Z",
   lowres: "Low resolution",
   haze: "Haze",
+  jitter: "Shifted lines",
+  astigmatism: "Astigmatism",
+  defocus: "Out of focus",
+  motion: "Motion",
+  grating: "Patterned light",
+  shadows: "Shadows of a light sheet",
+  stripes: "Stripes",
+  uneven: "Uneven light",
+  hum: "Hum (waves)",
+  camera: "Pattern of the camera",
+  grain: "Correlated noise",
+  hotpixels: "Hot or dead pixels",
+  jpeg: "JPEG compression",
+  saturation: "Saturation",
   plane: "each plane by itself",
   volume: "one for each stack",
   frame: "one for each plane",
@@ -95,12 +112,20 @@ export class Options {
   async showHints() {
     const ticked = new Set(this.hints());
     const { hints } = await ask("GET", `/api/hints?model=${encodeURIComponent(byId("model").value)}`);
-    byId("hints").replaceChildren(
-      ...hints.map((name) => {
+    const boxes = (names) =>
+      names.map((name) => {
         const box = make("input", { type: "checkbox", value: name, checked: ticked.has(name) });
         return make("label", { class: "tick" }, box, ` ${WORDS[name] ?? name}`);
-      }),
-    );
+      });
+    const common = COMMON.filter((name) => hints.includes(name));
+    const others = hints.filter((name) => !COMMON.includes(name));
+    byId("hints").replaceChildren(...boxes(common));
+    if (others.length) {
+      const open = others.some((name) => ticked.has(name)) || !common.length;
+      byId("hints").append(
+        make("details", { open }, make("summary", {}, "Other defects"), ...boxes(others)),
+      );
+    }
     byId("hints-none").textContent = hints.length
       ? "None ticked: the network looks for itself."
       : "This model looks for itself.";
@@ -113,6 +138,8 @@ export class Options {
 
   tickHints(names) {
     for (const box of byId("hints").querySelectorAll("input")) box.checked = names.includes(box.value);
+    const folded = byId("hints").querySelector("details");
+    if (folded) folded.open ||= folded.querySelector("input:checked") !== null;
     this.changed();
   }
 
