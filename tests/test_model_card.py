@@ -5,6 +5,7 @@ import json
 import onnxruntime
 import pytest
 
+from microscopygan.diagnosis.parameters import STAGES
 from microscopygan.model_card import KEY, ModelCard
 from microscopygan.restoration.models import GENERALIST, MODELS
 
@@ -53,7 +54,8 @@ def test_the_card_of_the_model_that_ships() -> None:
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
     card = ModelCard.from_json(session.get_modelmeta().custom_metadata_map[KEY], path.name)
     assert (card.name, card.halo, card.multiple) == ("generalist", (33, 33), 4)
-    assert card.hints == ("noise", "axial", "lowres", "haze")
+    assert card.hints == STAGES
+    assert card.planes == 3
 
 
 @pytest.mark.parametrize(

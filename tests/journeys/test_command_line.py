@@ -1,6 +1,7 @@
 """Journeys of a user at the command line, on a small dataset."""
 
 import json
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -31,8 +32,8 @@ def test_a_few_images_adapt_the_generalist(run_command, dataset: Path, tmp_path:
     code, shown, _ = run_command("train", dataset, "-o", run, "--steps", 10, "--quiet")
     assert code == 0
     assert "Kept: the " in shown
-    judged = "on synthetic images of 32 simulated specimens of each defect"  # all pairs train
-    assert judged in " ".join(shown.split())
+    judged = r"on synthetic images of \d+ clean images of training pairs of each defect"
+    assert re.search(judged, " ".join(shown.split()))
     scores = (run / "evaluation" / "scores.csv").read_text()
     assert ",generalist," in scores
     assert ",restored," in scores

@@ -93,6 +93,8 @@ def _kind(split: Split, name: str, count: int) -> str:
         return _count(count, "noisy image")
     if split.validation_planes[name]:
         return f"synthetic images of {_count(count, 'held-back clean image')}"
+    if any(split.pairs.values()):
+        return f"synthetic images of {_count(count, 'clean image')} of training pairs"
     return f"synthetic images of {_count(count, 'simulated specimen')}"
 
 
