@@ -303,11 +303,12 @@ def test_hints_are_those_of_the_model(viewer, widget, until, tmp_path: Path) -> 
     from microscopygan.model_card import KEY, ModelCard
     from microscopygan.restoration.models import MODELS
 
-    others = ("haze", "noise", "lowres", "axial")
     model = onnx.load(MODELS["generalist"].path)
     (entry,) = [one for one in model.metadata_props if one.key == KEY]
-    card = ModelCard.from_json(entry.value, "a").model_copy(update={"hints": others})
-    entry.value = card.model_dump_json()
+    card = ModelCard.from_json(entry.value, "a")
+    others = card.hints[::-1]
+    changes = {"hints": others, "sha256": None}
+    entry.value = card.model_copy(update=changes).model_dump_json()
     onnx.save(model, tmp_path / "two.onnx")
     widget.choose_model(str(tmp_path / "two.onnx"))
     until(lambda: list(widget.form._boxes) == list(others), must=True)
