@@ -1,11 +1,13 @@
 """Real defective images: restored by one network they lie nearer to clean ones than by another."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import nn
 
+from microscopygan.datasets.folder import Pair
 from microscopygan.defects import Defect
 from microscopygan.defects.base import Plane
 from microscopygan.defects.noise import Noise
@@ -91,3 +93,13 @@ def test_what_was_found_is_written_and_read(tmp_path: Path) -> None:
     write_comparisons(tmp_path, found)
     assert read_comparisons(tmp_path) == found
     assert read_comparisons(tmp_path / "none") == {}
+
+
+def test_held_back_pairs_know_better() -> None:
+    none: dict[str, list[Plane]] = {"noise": []}
+    planes, networks = specimens(6, 0), (AddsRows(0.0), AddsRows(0.2))
+    pair = Pair(planes[0], planes[1], "a", "b")
+    split = Split(("noise",), planes, none, {"noise": planes}, none, none)  # type: ignore[arg-type]
+    assert compare(split, make_settings(), *networks).keys() == {"noise"}
+    split = replace(split, validation_pairs={"noise": [pair]})
+    assert compare(split, make_settings(), *networks) == {}

@@ -74,7 +74,8 @@ def compare(
     Parameters
     ----------
     split
-        Defective and clean images; a defect with fewer than `LEAST` of either is left out.
+        Defective and clean images. A defect with fewer than `LEAST` of either is left out, and one
+        of which pairs are held back: these know what is right, where statistics only suppose it.
     settings
         Of the run, for its seed.
     adapted, shipped
@@ -84,7 +85,7 @@ def compare(
     for number, name in enumerate(split.defects):
         rng = np.random.default_rng([settings.seed, 7, number])
         clean, defective = split.own_clean[name] or split.real_clean, split.defective[name]
-        if min(len(clean), len(defective)) < LEAST:
+        if split.validation_pairs[name] or min(len(clean), len(defective)) < LEAST:
             continue
         side = common_side([*clean, *defective])
         some, real = (some_crops(planes, side, rng) for planes in (clean, defective))
