@@ -21,6 +21,9 @@ from ..settings import explain
 
 _UNITS = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
 
+# Of files as they are stored, and of machines: no matter of an image in a window or on a page.
+NOT_IN_WINDOWS = ("compression", "pyramid", "ngff", "workers", "scheduler", "timeout")
+
 
 class RestoreOptions(BaseModel):
     """How images are restored; each field is the long option of the same name.

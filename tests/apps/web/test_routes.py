@@ -8,6 +8,7 @@ import pytest
 
 from microscopygan.apps.restore_options import RestoreOptions
 from microscopygan.apps.web.guard import TOKEN
+from microscopygan.settings import COMMON
 
 
 def test_events_tell_each_change(client, tmp_path, write_noisy):
@@ -77,4 +78,5 @@ def test_the_form_has_the_fields_of_the_command_line(client):
     choices = {field["name"]: field["choices"] for field in form["fields"]}
     assert choices["task"] == ["plane", "axial"]
     assert form["models"] == ["generalist"]
-    assert client.get("/api/hints?model=generalist")["hints"]
+    told = client.get("/api/hints?model=generalist")
+    assert set(told["common"]) == set(COMMON) < set(told["hints"])

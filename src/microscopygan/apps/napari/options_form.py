@@ -22,12 +22,11 @@ from superqt import QCollapsible, QLabeledDoubleSlider
 
 from ...restoration.models import MODELS
 from ...settings import COMMON
-from ..restore_options import RestoreOptions, label_of
+from ..restore_options import NOT_IN_WINDOWS, RestoreOptions, label_of
 
 _COLUMNS = 2  # of defects
 _FIRST = ("strength", "task")
-_OF_FILES = ("compression", "pyramid", "ngff", "workers", "scheduler", "timeout")
-_OTHERS = ("model", "defect", *_OF_FILES)  # above, or not here
+_OTHERS = ("model", "defect", *NOT_IN_WINDOWS)  # above, or not here
 _MORE = [name for name in RestoreOptions.model_fields if name not in (*_FIRST, *_OTHERS)]
 _WHERE_EMPTY = {
     "axes": "from the layer or its file",

@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, get_args
 
-from ..restore_options import RestoreOptions, label_of
+from ..restore_options import NOT_IN_WINDOWS, RestoreOptions, label_of
 
-_OF_FILES = ("compression", "pyramid", "ngff")  # which are stored as the input
-_NOT_HERE = (*_OF_FILES, "workers", "scheduler", "timeout")  # of machines, not of an image
 _OF_IMAGES = ("axes", "voxel_size")  # said of each image
 _APART = ("model", "defect")  # fields of their own kind
 _FIRST = ("strength", "task")
@@ -21,7 +19,7 @@ _WHERE_EMPTY = {
 
 def fields() -> list[dict[str, Any]]:
     """Return the fields of the form: name, label, kind, choices, default and description."""
-    left_out = (*_NOT_HERE, *_OF_IMAGES, *_APART)
+    left_out = (*NOT_IN_WINDOWS, *_OF_IMAGES, *_APART)
     return [_field(name) for name in RestoreOptions.model_fields if name not in left_out]
 
 
@@ -40,7 +38,7 @@ def read_options(values: Mapping[str, Any], models: Mapping[str, str]) -> Restor
     ValueError
         A field that the form does not have, or a value that cannot be.
     """
-    allowed = RestoreOptions.model_fields.keys() - set(_NOT_HERE) - set(_OF_IMAGES)
+    allowed = RestoreOptions.model_fields.keys() - set(NOT_IN_WINDOWS) - set(_OF_IMAGES)
     for name in values.keys() - allowed:
         raise ValueError(f"expected a field of the form, got {str(name)[:40]!r}")
     defaults = {name: about.default for name, about in RestoreOptions.model_fields.items()}

@@ -18,6 +18,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from ...image.atomic import Cancelled, remove
+from ...settings import COMMON
 from ..batch import one_line
 from ..restore_options import RestoreOptions
 from .downloads import content, disposition
@@ -146,7 +147,8 @@ class _Answers:
         opened = await run_in_threadpool(
             self._session.queue.open_model, self._session.runs(options)
         )
-        return JSONResponse({"hints": list(opened.card.hints)})
+        hints = opened.card.hints
+        return JSONResponse({"hints": hints, "common": [name for name in COMMON if name in hints]})
 
     # images in
 

@@ -2,9 +2,6 @@
 
 import { ask } from "./server.js";
 
-/** Defects that users have most; the others that a model knows are folded away. */
-const COMMON = ["noise", "axial", "lowres", "haze"];
-
 const WORDS = {
   noise: "Noise",
   axial: "Few or blurred planes along Z",
@@ -108,17 +105,17 @@ export class Options {
     return make("label", { class: "slider" }, make("span", {}, name), input, shown);
   }
 
-  /** Offer the defects that the chosen model takes as a hint. */
+  /** Offer the defects that the chosen model takes as a hint; those less common are folded away. */
   async showHints() {
     const ticked = new Set(this.hints());
-    const { hints } = await ask("GET", `/api/hints?model=${encodeURIComponent(byId("model").value)}`);
+    const model = encodeURIComponent(byId("model").value);
+    const { hints, common } = await ask("GET", `/api/hints?model=${model}`);
     const boxes = (names) =>
       names.map((name) => {
         const box = make("input", { type: "checkbox", value: name, checked: ticked.has(name) });
         return make("label", { class: "tick" }, box, ` ${WORDS[name] ?? name}`);
       });
-    const common = COMMON.filter((name) => hints.includes(name));
-    const others = hints.filter((name) => !COMMON.includes(name));
+    const others = hints.filter((name) => !common.includes(name));
     byId("hints").replaceChildren(...boxes(common));
     if (others.length) {
       const open = others.some((name) => ticked.has(name)) || !common.length;
