@@ -117,8 +117,7 @@ def is_held_out(name: str) -> bool:
 
 
 def _pupil(name: str, start: list[Path], settings: PretrainingSettings) -> Pupil:
-    found = [folder / f"{name}.safetensors" for folder in start]
-    earlier = next((path for path in found if path.exists()), None)
+    earlier = _earlier(name, start)
     if name == ENCODER:
         pupil = encoder_pupil(settings)
         if earlier is not None:
@@ -130,6 +129,12 @@ def _pupil(name: str, start: list[Path], settings: PretrainingSettings) -> Pupil
     network = load_restorer(earlier)
     assert isinstance(network, UNetRestorer)
     return restorer_pupil(grown(network, architecture), settings)
+
+
+def _earlier(name: str, start: list[Path]) -> Path | None:
+    """Return the weights that a network starts from, None where it starts anew."""
+    found = (folder / f"{name}.safetensors" for folder in start)
+    return next((path for path in found if path.exists()), None)
 
 
 def _write(path: Path, pupil: Pupil) -> None:
@@ -188,7 +193,7 @@ def _about(
 ) -> dict[str, object]:
     """State what was trained on what, with which versions, for how long."""
     gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU"
-    start = [path for folder in options.start for path in sorted(folder.glob("*.safetensors"))]
+    start = [path for name in options.pupils if (path := _earlier(name, options.start))]
     return {
         "program": {name: _version(name) for name in ("microscopygan", "torch", "numpy")},
         "commit": options.commit,
@@ -198,7 +203,7 @@ def _about(
         "seed": options.seed,
         "settings": settings.model_dump(mode="json"),
         "laboratories": laboratory.model_dump(mode="json"),
-        "started_from": {str(path): _digest(path) for path in start},
+        "started_from": {path.name: _digest(path) for path in start},
         "clean": {name: _digest(images[name]) for name in train},
         "held_out": {name: _digest(images[name]) for name in sorted(set(images) - set(train))},
     }
