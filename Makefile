@@ -39,7 +39,6 @@ test: $(STAMP)
 	@$(BIN)/ruff format --check .
 	@echo "Checking types (mypy)"
 	@$(BIN)/mypy
-	@cd bench && ../$(BIN)/mypy
 	@echo "Running the tests (pytest)"
 	@$(BIN)/pytest $(PARALLEL)
 	@cd bench && ../$(BIN)/pytest $(PARALLEL)
