@@ -19,6 +19,7 @@ from ..image.formats import (
     bare_name,
     contents,
     format_of,
+    is_image_folder,
     is_output,
     is_zarr,
     list_images,
@@ -257,7 +258,7 @@ def _is_part_of(path: Path, source: Path) -> bool:
 
 
 def _is_folder(image: Path | str) -> bool:
-    return Path(image).is_dir() and not is_zarr(Path(image))
+    return Path(image).is_dir() and not is_image_folder(Path(image))
 
 
 @contextmanager

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from ...image.formats import contents, format_of, is_zarr
+from ...image.formats import contents, format_of, is_image_folder
 
 RESULTS = "restored"
 _MOST = 2_000  # entries of a folder that are shown
@@ -65,7 +65,7 @@ class RootFolder:
     def entries(self, relative: str) -> dict[str, Any]:
         """List the folders and the images of a folder, by name; what is hidden is left out."""
         folder = self.resolve(relative)
-        if not folder.is_dir() or is_zarr(folder):
+        if not folder.is_dir() or is_image_folder(folder):
             raise ValueError(f"expected a folder, got {relative[:200]!r}")
         folders, images = [], []
         for inner in sorted(folder.iterdir(), key=lambda path: path.name.lower())[:_MOST]:
@@ -98,7 +98,7 @@ class RootFolder:
 def _is_image(path: Path) -> bool:
     """Whether a file or a folder is an image, by its name or its metadata."""
     if path.is_dir():
-        return is_zarr(path)
+        return is_image_folder(path)
     try:
         form = format_of(path)
     except ValueError:

@@ -114,6 +114,7 @@ class Contents:
 
 
 ZIPPED = (".ozx", ".zarr.zip")  # a Zarr in one file
+N5 = (".n5",)  # a folder that is no Zarr
 _ALL = "axes, pixel size, place, channels and colours, interval, description, provenance"
 _TIFF = ("tiff.open_tiff", "tiff.create_tiff", _ALL)
 _IN_TIFF: dict[str, Any] = {"lists": "tiff.contents"}
@@ -160,6 +161,14 @@ FORMATS = (
     ),
     Format("OME-Zarr 0.1 to 0.5, plain Zarr", (".zarr",), folder=True, **_ZARR),
     Format("OME-Zarr in one ZIP file", ZIPPED, **_ZARR),
+    Format(
+        "N5, also of BigDataViewer",
+        N5,
+        "n5.open_n5",
+        keeps="what is stated of axes, pixel size, name",
+        folder=True,
+        lists="n5.contents",
+    ),
     Format("NPY", (".npy",), "plain.open_npy", "plain.create_npy"),
     Format("NPZ", (".npz",), "npz.open_npz", lists="npz.contents"),
     Format(
@@ -213,6 +222,7 @@ __all__ = [
     "contents",
     "create",
     "format_of",
+    "is_image_folder",
     "is_output",
     "is_zarr",
     "list_images",
@@ -413,7 +423,7 @@ def create(
 
 
 def missing_chunks(image: Image) -> int:
-    """Count the chunks (or shards) that a Zarr image lacks; they are read as fill value.
+    """Count the chunks (or shards) that a Zarr or N5 image lacks; they are read as fill value.
 
     Parameters
     ----------
@@ -423,11 +433,15 @@ def missing_chunks(image: Image) -> int:
     Returns
     -------
     int
-        0 for images that are no Zarr. At a URL, what was not read yet is asked for.
+        0 for images of other formats. At a URL, what was not read yet is asked for.
     """
     source = image.source
-    if source is None or not (as_url(source) or _is_any_zarr(Path(source))):
+    if source is None or not (as_url(source) or _in_chunks(Path(source))):
         return 0
+    if not as_url(source) and suffix_of(split_part(Path(source))[0]) in N5:
+        from .n5 import missing_blocks
+
+        return missing_blocks(image)
     from .ome_zarr import missing_chunks
 
     return missing_chunks(image)
@@ -547,12 +561,17 @@ def output_name(source: Path | str, *, this_file: bool = False) -> str:
         return f"{stem}.ome.tif"
     if part is not None:
         inner = re.sub(r"[^\w.+-]+", "_", part)
-        return f"{file.name}/{part}" if file.is_dir() else f"{stem}_{inner}.ome.tif"
+        return f"{file.name}/{part}" if is_zarr(file) else f"{stem}_{inner}{_read_only(file)}"
     if is_output(file):
         return file.name
-    if isinstance(source, str) or source.is_dir():
+    if isinstance(source, str) or is_zarr(source):
         return f"{'_'.join(_inside(file))}.ome.zarr"
-    return f"{stem}.ome.tif"
+    return f"{stem}{_read_only(file)}"
+
+
+def _read_only(source: Path) -> str:
+    """Return the suffix of the output of an image whose format is only read."""
+    return ".ome.zarr" if suffix_of(source) in N5 else ".ome.tif"
 
 
 def contents(path: Path) -> Contents:
@@ -687,31 +706,37 @@ def local_path(url: str) -> Path | None:
 
 def is_zarr(folder: Path) -> bool:
     """Whether a folder is a Zarr group or array, by its name or its metadata."""
-    return folder.is_dir() and (
+    return (folder.is_dir() and suffix_of(folder) not in N5) and (
         folder.suffix.lower() in _zarr().suffixes
         or any((folder / name).exists() for name in ZARR_METADATA)
     )
 
 
-def _is_any_zarr(path: Path) -> bool:
-    """Whether an image lies in a Zarr on this machine, a folder or one ZIP file."""
-    return is_zarr(path) or suffix_of(split_part(path)[0]) in ZIPPED
+def is_image_folder(folder: Path) -> bool:
+    """Whether a folder is an image, by its name or its metadata."""
+    return is_zarr(folder) or (folder.is_dir() and suffix_of(folder) in N5)
+
+
+def _in_chunks(path: Path) -> bool:
+    """Whether an image on this machine lies in chunks, each a file, or in a Zarr in one file."""
+    file = split_part(path)[0]
+    return is_image_folder(file) or is_zarr(path) or suffix_of(file) in ZIPPED
 
 
 def _zarr() -> Format:
-    """Return the format whose images are folders."""
-    return next(form for form in FORMATS if form.folder)
+    """Return the format of the folders that are a Zarr."""
+    return next(form for form in FORMATS if form.opens == _ZARR["opens"])
 
 
 def _images_at(path: Path) -> list[Path]:
     """Images that a local path or pattern names."""
-    if is_zarr(path):
+    if is_image_folder(path):
         return [path]
     if path.is_dir():
         return [inner for inner in path.iterdir() if _is_image(inner)]
     file, _ = split_part(path)
     if file.exists():
-        if not is_zarr(file):
+        if not is_image_folder(file):
             format_of(file)
         return [path]
     if glob.has_magic(str(path)):
@@ -792,8 +817,12 @@ def _open(path: Path | str, request: Request) -> Image:
 
 def _input_format(location: Path | str) -> Format:
     """Return the format of an image that is there."""
-    if isinstance(location, str) or is_zarr(location):
+    if isinstance(location, str):
+        if suffix_of(Path(urlsplit(location).path)) in N5:
+            raise ValueError(f"{location}: expected a Zarr at a URL, got N5; copy it here")
         return _zarr()
+    if is_image_folder(location):
+        return _zarr() if is_zarr(location) else format_of(location)
     if location.is_dir():
         raise ValueError(f"expected an image file, got the folder {location}; name a file in it")
     form = format_of(location)
@@ -804,7 +833,7 @@ def _input_format(location: Path | str) -> Format:
             f"expected an image file, {location} does not exist; check the name"
         )
     if form.folder:
-        raise ValueError(f"{location}: expected a Zarr folder, got a file; unpack it")
+        raise ValueError(f"{location}: expected a folder ({form.name}), got a file; unpack it")
     if not location.is_file():
         raise ValueError(f"{location}: expected an image file, got a pipe or a device; copy it")
     _check_stored(location)
@@ -840,8 +869,8 @@ def _too_large(name: str) -> ValueError:
 
 
 def _check_plausible(image: Image) -> None:
-    """Refuse a local Zarr of a large shape that holds next to nothing: the shape is damaged."""
-    if not (isinstance(image.source, Path) and _is_any_zarr(image.source)):
+    """Refuse chunks on this machine that hold next to nothing of a large shape: it is damaged."""
+    if not (isinstance(image.source, Path) and _in_chunks(image.source)):
         return
     size, stored, source = image.array.nbytes, 1, split_part(image.source)[0]
     if size > 2**28:

@@ -3,64 +3,26 @@
 import json
 import math
 import re
-import xml.etree.ElementTree as ElementTree
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from datetime import datetime
-from functools import partial
 from itertools import product
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ..axes import AXES, name_axes
-from ..image import Image, known_sizes, micrometres
-from ..lazy import Blocks, LazyArray, Slices, one_line, region_shape
+from ..axes import AXES
+from ..image import Image, micrometres
+from ..lazy import Blocks, Slices, one_line
 from . import Contents, Request, numbered
-from .plain import DEFLATE, NpyHeader, npy_layout
+from .plain import DEFLATE
+from .stored import Pixels, Stored, image_of, view_setup
 
 _IMARIS = "DataSet/ResolutionLevel 0"
 _MOST = 2**30  # bytes of a chunk, which is decoded as a whole
 _SMALL = 2**28  # bytes that a chunk of whatever content may be decoded to
 _PLAUSIBLE = 20_000  # pixels' bytes for each byte on the disk; more are a damaged shape
 _OBJECTS = 100_000  # of a file that are looked at
-_XML = 2**26  # bytes of BigDataViewer's description
-
-
-@dataclass(frozen=True)
-class _Stored:
-    """An image in a file.
-
-    Attributes
-    ----------
-    path
-        The file.
-    names
-        The datasets it lies in, the last of the leading axes running fastest.
-    shape
-        Lengths of the leading axes, each dataset of which holds one place, and of the datasets.
-    lead
-        Number of leading axes.
-    axes
-        Of all dimensions, None where the file does not name them.
-    dtype
-        Of a pixel.
-    sizes, origin, channels, interval, details
-        As of `Image`; sizes in µm.
-    """
-
-    path: Path
-    names: tuple[str, ...]
-    shape: tuple[int, ...]
-    lead: int
-    axes: str | None
-    dtype: np.dtype[Any]
-    sizes: dict[str, float | None] = field(default_factory=dict)
-    origin: dict[str, float] = field(default_factory=dict)
-    channels: tuple[str, ...] = ()
-    interval: float | None = None
-    details: dict[str, Any] = field(default_factory=dict)
 
 
 def open_hdf5(path: Path, request: Request) -> Image:
@@ -94,26 +56,8 @@ def open_hdf5(path: Path, request: Request) -> Image:
         name = list(images)[numbered(str(path), tuple(images), part)]
         stored = _described(path, file, images[name])
         missing = _check_datasets(file, stored)
-    shown = str(path) if part is None else f"{path}#{part}"
-    kept, axes = _layout(shown, stored, request)
-    shape = tuple(stored.shape[i] for i in kept)
-    number = shape[axes.index("C")] if "C" in axes else 1
-    source = partial(_Pixels, stored, kept)
-    same = stored.axes is not None and axes == "".join(stored.axes[i] for i in kept)
-    details = {name: value for name, value in stored.details.items() if value}
-    if len(details.get("channels", ())) not in (0, number):
-        del details["channels"]
-    return Image(
-        LazyArray(shown, source, shape, stored.dtype),
-        axes,
-        known_sizes(stored.sizes, axes),
-        Path(shown),
-        stored.channels if same and len(stored.channels) == number else (),
-        stored.interval if "T" in axes else None,
-        origin={a: place for a, place in stored.origin.items() if a in axes},
-        details=details,
-        notes=(f"{missing} chunks of the image are not there: read as 0.",) if missing else (),
-    )
+    notes = (f"{missing} chunks of the image are not there: read as 0.",) if missing else ()
+    return image_of(stored, request, _Pixels, notes=notes)
 
 
 def contents(path: Path) -> Contents:
@@ -177,7 +121,7 @@ def _there(file: Any, name: str) -> bool:
     return True
 
 
-def _described(path: Path, file: Any, names: tuple[str, ...]) -> _Stored:
+def _described(path: Path, file: Any, names: tuple[str, ...]) -> Stored:
     """Describe an image by what its kind of file says of it."""
     for name in names:
         if not _there(file, name):
@@ -194,7 +138,7 @@ def _described(path: Path, file: Any, names: tuple[str, ...]) -> _Stored:
         if (len(steps) == 3)
         else {}
     )
-    return _Stored(path, names, dataset.shape, 0, stated, dataset.dtype, sizes)
+    return Stored(path, names, dataset.shape, 0, stated, dataset.dtype, sizes)
 
 
 def _axes(dataset: Any) -> str | None:
@@ -221,7 +165,7 @@ def _numbers(group: Any, what: str) -> int:
     return sum(re.fullmatch(rf"{what} \d+", name) is not None for name in group)
 
 
-def _imaris(path: Path, file: Any, names: tuple[str, ...]) -> _Stored:
+def _imaris(path: Path, file: Any, names: tuple[str, ...]) -> Stored:
     times = _numbers(file[_IMARIS], "TimePoint")
     first, about = file[names[0]], _attributes(file, "DataSetInfo/Image")
     stated = _attributes(file, names[0].rpartition("/")[0])
@@ -234,7 +178,7 @@ def _imaris(path: Path, file: Any, names: tuple[str, ...]) -> _Stored:
     labels = [one.get("Name", "") for one in channels]
     texts = {"name": "Name", "description": "Description", "acquired": "RecordingDate"}
     kinds = [_imaris_channel(one) for one in channels]
-    return _Stored(
+    return Stored(
         path,
         names,
         (times, count, *lengths),
@@ -309,29 +253,16 @@ def _imaris_interval(about: dict[str, str]) -> float | None:
     return passed if passed > 0 else None
 
 
-def _big_data_viewer(path: Path, file: Any, names: tuple[str, ...]) -> _Stored:
+def _big_data_viewer(path: Path, file: Any, names: tuple[str, ...]) -> Stored:
     first, setup = file[names[0]], names[0].split("/")[1]
     dtype = first.dtype  # whose sign counts for nothing: these are unsigned numbers
     unsigned = np.dtype(f"u{dtype.itemsize}") if dtype.kind == "i" else dtype
-    name, sizes = _view_setup(path.with_suffix(".xml"), int(setup[1:]))
+    name, sizes = view_setup(path, int(setup[1:]))
     shape = (len(names), *first.shape)
-    return _Stored(path, names, shape, 1, "TZYX", unsigned, sizes, details={"name": name})
+    return Stored(path, names, shape, 1, "TZYX", unsigned, sizes, details={"name": name})
 
 
-def _view_setup(xml: Path, number: int) -> tuple[str | None, dict[str, float | None]]:
-    """Name and voxel size of a setup, by the XML beside the file; nothing where there is none."""
-    if not xml.is_file() or xml.stat().st_size > _XML:
-        return None, {}
-    for setup in ElementTree.parse(xml).getroot().iter("ViewSetup"):
-        if setup.findtext("id") == str(number):
-            unit = setup.findtext("voxelSize/unit", "")
-            steps = setup.findtext("voxelSize/size", "").split()
-            sizes = {a: micrometres(s, unit) for a, s in zip("XYZ", steps, strict=False)}
-            return setup.findtext("name"), sizes
-    return None, {}
-
-
-def _check_datasets(file: Any, stored: _Stored) -> int:
+def _check_datasets(file: Any, stored: Stored) -> int:
     """Count the chunks that are missing; refuse datasets that cannot be read as they say.
 
     Raises
@@ -375,43 +306,14 @@ def _check_chunk(path: Path, dataset: Any) -> None:
         )
 
 
-def _layout(name: str, stored: _Stored, request: Request) -> tuple[tuple[int, ...], str]:
-    """Return the dimensions that are kept, and their axes."""
-    shape = stored.shape
-    if stored.axes is None:
-        wanted, axes = npy_layout(name, NpyHeader(shape, stored.dtype, "C"), request)
-        kept: list[int] = []
-        for i, n in enumerate(shape):
-            if len(kept) < len(wanted) and n == wanted[len(kept)]:
-                kept.append(i)
-        return tuple(kept), axes
-    places = [i for i, a in enumerate(stored.axes) if a in "YX" or shape[i] > 1]
-    named = "".join(stored.axes[i] for i in places)
-    lengths = tuple(shape[i] for i in places)
-    return tuple(places), name_axes(name, lengths, named, request.axes, request.fallback)
-
-
-class _Pixels:
+class _Pixels(Pixels):
     """Pixels of an image, in one or more datasets of a file that stays open."""
 
-    def __init__(self, stored: _Stored, kept: tuple[int, ...]) -> None:
-        self._stored, self._kept = stored, kept
+    def __init__(self, stored: Stored, kept: tuple[int, ...]) -> None:
+        super().__init__(stored, kept)
         self._file = _opened(stored.path.absolute())
 
-    def __getitem__(self, key: Slices) -> np.ndarray:
-        stored, lead = self._stored, self._stored.lead
-        region = [slice(0, 1)] * len(stored.shape)
-        for place, part in zip(self._kept, key, strict=True):
-            region[place] = part
-        places = list(product(*(range(p.start, p.stop, p.step or 1) for p in region[:lead])))
-        inner = tuple(region[lead:])
-        block = np.empty((len(places), *region_shape(inner)), stored.dtype)
-        for k, index in enumerate(places):
-            number = int(np.ravel_multi_index(index, stored.shape[:lead])) if lead else 0
-            block[k] = self._read(stored.names[number], inner).astype(stored.dtype, copy=False)
-        return block.reshape(region_shape(key))
-
-    def _read(self, name: str, region: Slices) -> np.ndarray:
+    def region(self, name: str, region: Slices) -> np.ndarray:
         dataset = self._file[name]
         try:
             _check_decoded(dataset, region)
