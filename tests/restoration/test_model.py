@@ -1,6 +1,7 @@
 """The session: tiles, receptive field, threads, devices, processes, refusals."""
 
 import pickle
+import shutil
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -163,6 +164,14 @@ def test_the_generalist_is_the_default_and_takes_hints() -> None:
     assert np.array_equal(again.restore_plane(plane), results[2])
 
 
+@pytest.mark.parametrize("hint", ["haze,noise", "haze + noise", ["haze", "noise"], ["haze,noise"]])
+def test_hints_are_given_as_on_the_command_line(hint: str | list[str]) -> None:
+    assert Restorer(defect=hint).hint == ("haze", "noise")
+    assert Restorer(defect=" auto").finds_hint
+    with pytest.raises(ValueError, match=r"expected some of .*got ''"):
+        Restorer(defect="haze,")
+
+
 @pytest.mark.parametrize("strength", [0.0, 0.25, 1.0])
 def test_strength_blends_input_and_result(model: Path, strength: float) -> None:
     plane = plane_of(60, 72)
@@ -171,6 +180,34 @@ def test_strength_blends_input_and_result(model: Path, strength: float) -> None:
     assert blended.identity["strength"] == strength
     found = pickle.loads(pickle.dumps(blended)).restore_plane(plane)
     np.testing.assert_allclose(found, plane + strength * (whole - plane), atol=1e-6)
+
+
+def test_the_folder_of_a_run_is_its_restorer(tmp_path: Path, model: Path) -> None:
+    shutil.copy(model, tmp_path / "restorer.onnx")
+    assert Restorer(tmp_path).path == tmp_path / "restorer.onnx"
+    (tmp_path / "restorer").mkdir()
+    with pytest.raises(FileNotFoundError, match="no such model"):
+        Restorer(tmp_path / "restorer")
+
+
+@pytest.mark.parametrize(
+    ("name", "beside", "said"),
+    [
+        ("restorer/state.safetensors", "restorer.onnx", r"weights .*; give \S+restorer\.onnx$"),
+        ("mine.safetensors", "mine.onnx", r"weights \(\.safetensors\), .*; give \S+mine\.onnx$"),
+        ("mine.PTH", None, r"weights \(\.pth\), .*; give a run's folder, or its restorer\.onnx$"),
+        ("text.onnx", None, r"an ONNX model, cannot load it .*; give a run's folder"),
+    ],
+)
+def test_what_is_no_restorer_names_what_is(tmp_path, name, beside, said) -> None:
+    file = tmp_path / name
+    file.parent.mkdir(exist_ok=True)
+    file.write_bytes(b"no graph")
+    if beside:
+        (tmp_path / beside).write_bytes(b"")
+    with pytest.raises(ValueError, match=rf"^\S+: expected .*{said}") as caught:
+        Restorer(file)
+    assert "\n" not in str(caught.value)
 
 
 def test_hints_and_strengths_that_do_not_fit(model: Path) -> None:

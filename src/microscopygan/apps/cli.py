@@ -419,13 +419,12 @@ def export(
     need("export", "exporting")
     from ..restoration.bioimageio.package import export_bioimageio, parse_scale
     from .known_scores import known_psnr
-    from .restore_options import parse_defects
 
     difference = export_bioimageio(
         model,
         output,
         scale=parse_scale(scale),
-        defect=parse_defects(defect),
+        defect=() if defect is None else defect,
         strength=strength,
         image=image,
         psnr=known_psnr(model),

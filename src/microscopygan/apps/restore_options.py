@@ -93,7 +93,7 @@ class RestoreOptions(BaseModel):
             A text that does not say what it should.
         """
         texts = self.model_dump(exclude={"voxel_size"})
-        parsed: dict[str, Any] = {"defect": parse_defects(self.defect)}
+        parsed: dict[str, Any] = {"defect": () if self.defect is None else self.defect}
         if self.channels is not None:
             parsed["channels"] = parse_channels(self.channels)
         if self.memory is not None:
@@ -210,17 +210,6 @@ def _explained(error: ValidationError) -> str:
         names = ", ".join(name.replace("_", "-") for name in RestoreOptions.model_fields)
         return f"expected one of {names}, got {problem['loc'][0]!r}"
     return explain(error)
-
-
-def parse_defects(text: str | None) -> tuple[str, ...]:
-    """Read names of defects such as ``noise,axial``.
-
-    Examples
-    --------
-    >>> parse_defects("noise, axial"), parse_defects(None)
-    (('noise', 'axial'), ())
-    """
-    return () if text is None else tuple(re.split(r"\s*[,+]\s*", text.strip()))
 
 
 def parse_bytes(text: str) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import hashlib
+import re
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -47,6 +48,8 @@ _BATCH_MEMORY = 280 * _BATCH  # bytes that they take at most, whatever the netwo
 _NO_MEMORY = ("alloc", "out of memory", "outofmemory", "not enough memory", "available memory")
 
 
+_RESTORER = "restorer.onnx"  # of a run
+_WEIGHTS = (".safetensors", ".pt", ".pth", ".ckpt", ".h5", ".keras")  # of networks in training
 AUTO = "auto"  # as a hint: it is to be found out
 
 
@@ -58,8 +61,8 @@ class Restorer:
     Parameters
     ----------
     model
-        The name of a model that ships, a ``restorer.onnx`` written by ``microscopygan train``, or
-        a package of BioImage.IO (``.zip``).
+        The name of a model that ships, the folder of a run or a ``restorer.onnx`` written by
+        ``microscopygan train``, or a package of BioImage.IO (``.zip``).
     device
         ``cpu``, ``cuda``, ``coreml``, ``directml`` or ``openvino``, as far as the installed ONNX
         Runtime has them; ``auto`` takes the fastest of them.
@@ -67,9 +70,9 @@ class Restorer:
         Threads of the network, as many as processors where not given. The result does not
         depend on it.
     defect
-        A hint: which of the defects ``card.hints`` the images have, one name or several; where not
-        given, the network looks for itself. ``auto``: `restore` and `restore_file` find out
-        for each image.
+        A hint: which of the defects ``card.hints`` the images have, one name or several, also as
+        one text (``haze,noise``); where not given, the network looks for itself. ``auto``:
+        `restore` and `restore_file` find out for each image.
     strength
         0 gives the input back, 1 the network's result; between them, a mixture of both.
     timeout
@@ -119,7 +122,7 @@ class Restorer:
         timeout: float = TIMEOUT,
     ) -> None:
         shipped = MODELS.get(str(model))
-        self.path = shipped.path if shipped else Path(model).absolute()
+        self.path = shipped.path if shipped else _file(Path(model).absolute())
         if not self.path.is_file():
             raise FileNotFoundError(
                 f"{model}: no such model; expected a file or one of {', '.join(MODELS)}; train one "
@@ -142,8 +145,9 @@ class Restorer:
         self._use(defect, strength)
 
     def _use(self, defect: str | Iterable[str], strength: float) -> None:
-        self.finds_hint = defect in (AUTO, (AUTO,), [AUTO]) and bool(self.card.hints)
-        self.hint = () if self.finds_hint else _hint(defect, self.card.hints, self.path.name)
+        names = defect_names(defect)
+        self.finds_hint = names == (AUTO,) and bool(self.card.hints)
+        self.hint = () if self.finds_hint else _hint(names, self.card.hints, self.path.name)
         if not 0 <= strength <= 1:
             raise ValueError(f"strength: expected 0 (the input) to 1 (restored), got {strength}")
         self.strength = float(strength)
@@ -380,15 +384,59 @@ def _explained(error: Exception, windows: np.ndarray, file: str) -> Exception:
     )
 
 
-def _hint(defect: str | Iterable[str], hints: tuple[str, ...], name: str) -> tuple[str, ...]:
-    """Return the defects that a network gets as a hint, each once."""
-    defects = tuple(dict.fromkeys([defect] if isinstance(defect, str) else defect))
-    unknown = [each for each in defects if each not in hints]
+def defect_names(defect: str | Iterable[str]) -> tuple[str, ...]:
+    """Return names of defects, each once.
+
+    Parameters
+    ----------
+    defect
+        Names; a text may hold several, with commas between them.
+
+    Examples
+    --------
+    >>> defect_names("noise, axial"), defect_names(["noise", "haze+noise"]), defect_names(())
+    (('noise', 'axial'), ('noise', 'haze'), ())
+    """
+    texts = [defect] if isinstance(defect, str) else defect
+    names = (name for text in texts for name in re.split(r"\s*[,+]\s*", text.strip()))
+    return tuple(dict.fromkeys(names))
+
+
+def _hint(names: tuple[str, ...], hints: tuple[str, ...], model: str) -> tuple[str, ...]:
+    """Return the defects that a network gets as a hint."""
+    unknown = [each for each in names if each not in hints]
     if unknown and not hints:
-        raise ValueError(f"defect: expected none, since {name} takes no hints, got {unknown[0]!r}")
+        raise ValueError(f"defect: expected none, since {model} takes no hints, got {unknown[0]!r}")
     if unknown:
         raise ValueError(f"defect: expected some of {', '.join(hints)}, got {unknown[0]!r}")
-    return defects
+    return names
+
+
+def _file(model: Path) -> Path:
+    """Return the file of a model; of a run's folder, its restorer."""
+    return model / _RESTORER if model.is_dir() else model
+
+
+def _unlike(file: str, error: Exception) -> str:
+    """Say in one line why a file is no restorer."""
+    suffix = Path(file).suffix.lower()
+    if suffix in _WEIGHTS:
+        return (
+            f"{file}: expected a restorer (.onnx, or a package, .zip), got weights ({suffix}), "
+            f"which training goes on from; {_advice(Path(file).absolute())}"
+        )
+    reason = str(error).strip().splitlines()[0][:200]
+    return (
+        f"{file}: expected an ONNX model, cannot load it ({reason}); "
+        f"{_advice(Path(file).absolute())}"
+    )
+
+
+def _advice(model: Path) -> str:
+    """Name the restorer beside what is none, such as the weights of a run."""
+    near = [model.with_suffix(".onnx"), *(folder / _RESTORER for folder in model.parents[:2])]
+    there = [path for path in near if path != model and path.is_file()]
+    return f"give {there[0]}" if there else f"give a run's folder, or its {_RESTORER}"
 
 
 def _open(model: Path | bytes, file: str, device: Device, threads: int) -> tuple[Device, Any]:
@@ -400,8 +448,7 @@ def _open(model: Path | bytes, file: str, device: Device, threads: int) -> tuple
     try:
         session = onnxruntime.InferenceSession(model, _session_options(threads), providers)
     except Exception as error:  # ONNX Runtime's exceptions have no common base of their own
-        reason = str(error).strip().splitlines()[0][:200]
-        raise ValueError(f"{file}: expected an ONNX model, cannot load it ({reason})") from None
+        raise ValueError(_unlike(file, error)) from None
     if session.get_providers()[0] == DEVICES[name]:
         return name, session
     if device == "auto":
