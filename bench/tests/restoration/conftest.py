@@ -33,7 +33,7 @@ def train(job, given, work):
         raise ValueError("out of luck")
     if os.environ.get("STUB") == "blank":
         return Trained(lambda planes: planes * np.nan, 0, 0)
-    return Trained(lambda planes: planes + 0.001 * np.arange(40) ** 2, 12, 34)
+    return Trained(lambda planes: planes + 0.001 * np.arange(planes.shape[-1]) ** 2, 12, 34)
 
 perform(train, ["numpy"])
 """

@@ -28,7 +28,8 @@ def test_no_process_gets_a_test_target(bench: Bench) -> None:
         finish(bench, cell._replace(task="noise"))
         cells.write_job(bench, cell)
         folder = bench.folder(cell)
-        assert {path.name for path in folder.iterdir()} == {"job.json", "training.npz", "test.npz"}
+        given = {"job.json", "training.npz", "test.npz", "samples.npz"}
+        assert {path.name for path in folder.iterdir()} == given
         seen = [read_arrays(folder / name) for name in ("training.npz", "test.npz")]
         for plane in (p for arrays in seen for planes in arrays.values() for p in planes):
             for target in targets:

@@ -9,9 +9,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from microscopygan_bench.restoration import command
 from microscopygan_bench.restoration.cells import Bench
+from microscopygan_bench.restoration.pictures import FOOT, GAP, HEAD, SHOWN
 
 TEST = 3  # images of a task
 
@@ -40,8 +42,13 @@ def test_a_run_is_whole_and_counts_once(
     assert "3 of 5 cells to compute" in printed.out
     assert [path.stat().st_mtime_ns for path in counted] == before
     left = {p.name for p in (bench.out / "cells/each").glob("*-noise-0.6s/*")}
-    assert left == {"job.json", "machine.json", "log.txt", "restored.npz", "about.json"}
+    kept = {"restored.npz", "restored_samples.npz", "about.json"}
+    assert left == {"job.json", "machine.json", "log.txt"} | kept
     check_reports(bench, printed.out)
+    assert run(data, bench, "--report-only", "--pictures", str(bench.out / "pictures")) == 0
+    assert capsys.readouterr().out.endswith("noise.png\n" + f"{bench.out}/pictures/lowres.png\n")
+    with Image.open(bench.out / "pictures" / "noise.png") as drawn:
+        assert drawn.size == (4 * (SHOWN + GAP) - GAP, HEAD + 3 * (SHOWN + FOOT))
 
     monkeypatch.setenv("STUB", "broken")  # nothing is left to compute, so nothing can fail
     assert run(data, bench, *chosen) == 0

@@ -1,9 +1,10 @@
 """What a training process of `microscopygan_bench.restoration` reads, does and writes.
 
 The process is given a folder and nothing else: ``job.json``, ``training.npz`` with the images to
-train on, ``test.npz`` with the images to restore, without targets. Last of all it writes
-``restored.npz`` and then ``about.json``, each whole or not at all. This module needs NumPy and
-the standard library, so that it runs in the virtual environment of any program.
+train on, ``test.npz`` with the images to restore, without targets, and sometimes ``samples.npz``
+with more of them, which may be shown. Last of all it writes ``restored.npz``, `RESTORED_SAMPLES`
+and then ``about.json``, each whole or not at all. This module needs NumPy and the standard library,
+so that it runs in the virtual environment of any program.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ import numpy as np
 
 Job = dict[str, Any]
 Arrays = dict[str, np.ndarray]
+RESTORED_SAMPLES = "restored_samples.npz"
 
 
 @dataclass(frozen=True)
@@ -60,6 +62,8 @@ def perform(train: Callable[[Job, Arrays, Path], Trained], packages: Sequence[st
     folder = Path(sys.argv[1])
     job = read_job(folder)
     images, test = read_arrays(folder / "training.npz"), read_arrays(folder / "test.npz")
+    more = folder / "samples.npz"
+    samples = read_arrays(more) if more.exists() else {}
     work = folder / "work"
     work.mkdir(exist_ok=True)
     versions = {name: version(name) for name in packages}
@@ -68,6 +72,7 @@ def perform(train: Callable[[Job, Arrays, Path], Trained], packages: Sequence[st
     ready = time.perf_counter()
     restored = {name: trained.restore(planes) for name, planes in test.items()}
     done = time.perf_counter()
+    shown = {name: trained.restore(planes) for name, planes in samples.items()}
     check_restored(test, restored)
     about = {
         "training_seconds": round(ready - begun, 3),
@@ -78,6 +83,7 @@ def perform(train: Callable[[Job, Arrays, Path], Trained], packages: Sequence[st
         "versions": versions,
     }
     write_arrays(folder / "restored.npz", restored)
+    write_arrays(folder / RESTORED_SAMPLES, shown)
     write_json(folder / "about.json", about)
 
 

@@ -20,6 +20,7 @@ from microscopygan.training.fine_tuning import DEFECTS, RESTORER
 from microscopygan_bench import machine, reference_seconds
 from microscopygan_bench.peers.job import Arrays, read_arrays, write_arrays, write_json
 from microscopygan_bench.processes import last_words, run_process, threaded
+from microscopygan_bench.restoration import samples
 from microscopygan_bench.restoration.fingerprint import digest_of_weights, uses_cin_gan
 from microscopygan_bench.restoration.methods import METHODS, ORACLE_TIMES, Method, settings_of
 from microscopygan_bench.restoration.protocol import (
@@ -167,7 +168,7 @@ def compute(bench: Bench, cell: Cell) -> None:
     if code or not bench.finished(cell):
         (folder / "about.json").unlink(missing_ok=True)
         raise RuntimeError(last_words(folder / "log.txt"))
-    for name in ("training.npz", "test.npz"):
+    for name in ("training.npz", "test.npz", "samples.npz"):
         (folder / name).unlink()
     shutil.rmtree(folder / "work", ignore_errors=True)
 
@@ -183,6 +184,8 @@ def write_job(bench: Bench, cell: Cell) -> None:
             images |= training_images(bench.data, task, cell.setting, cell.pairs, cell.draw)
     write_arrays(folder / "training.npz", images)
     write_arrays(folder / "test.npz", _to_restore(bench, cell))
+    known = (task for task in _tasks(bench, cell) if task in samples.DEFECTS)
+    write_arrays(folder / "samples.npz", {task: samples.spoilt(task) for task in known})
     write_json(folder / "job.json", job(bench, cell))
 
 

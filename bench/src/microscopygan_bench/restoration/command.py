@@ -26,10 +26,12 @@ from microscopygan_bench.restoration.cells import (
 )
 from microscopygan_bench.restoration.fingerprint import conditions
 from microscopygan_bench.restoration.methods import GROUPS, METHODS, choose
+from microscopygan_bench.restoration.pictures import write_pictures
 from microscopygan_bench.restoration.protocol import SETTINGS, read_data, two_defects
 from microscopygan_bench.restoration.published import Published, read_published
 from microscopygan_bench.restoration.report import write_reports
 from microscopygan_bench.restoration.scores import score_cell, score_cells
+from microscopygan_bench.restoration.tables import Results
 from microscopygan_bench.restoration_speed import install_peer
 
 _PLACE = re.compile(r"([AB])-(all|\d+)-(\d+)-(.+)-[\d.]+s")
@@ -61,6 +63,8 @@ def run(options: argparse.Namespace) -> int:
         print("no finished cell to report", file=sys.stderr)
         return 1
     print(write_reports(bench, scores, costs))
+    if options.pictures:
+        print("\n".join(map(str, write_pictures(bench, Results(scores, costs), options.pictures))))
     return 1 if failed else 0
 
 
@@ -181,6 +185,9 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
         "--published", type=Path, metavar="FOLDER", help="take in another run's scores, cells.csv"
     )
     parser.add_argument("--report-only", action="store_true", help="score what is finished")
+    parser.add_argument(
+        "--pictures", type=Path, metavar="FOLDER", help="draw what became of shipped images, too"
+    )
     parser.add_argument("-o", "--output", type=Path, default=Path("runs/benchmark"))
     return parser.parse_args(arguments)
 

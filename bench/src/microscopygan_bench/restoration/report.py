@@ -136,7 +136,7 @@ def _pictures(bench: Bench, results: Results, group: Group, task: str) -> str:
     planes = {
         place[0]: read_arrays(path)[task]
         for place in places
-        if (path := _first_draw(bench, place, task)).exists()
+        if (path := first_draw(bench, place, task) / "restored.npz").exists()
     }
     if not planes:
         return ""
@@ -159,8 +159,8 @@ def _row(planes: dict[str, np.ndarray], target: np.ndarray, index: int) -> str:
     return row(figures, scale_note(scale, "the target"))
 
 
-def _first_draw(bench: Bench, place: Place, task: str) -> Path:
-    """Return where a method's first draw left what it restored of a task."""
+def first_draw(bench: Bench, place: Place, task: str) -> Path:
+    """Return the folder of the cell where a method's first draw restores a task."""
     name, setting, pairs = place
     restores = task.rpartition("+")[2] if METHODS[name].single else ALL
-    return bench.folder(Cell(name, setting, count_of(pairs), 0, restores)) / "restored.npz"
+    return bench.folder(Cell(name, setting, count_of(pairs), 0, restores))
