@@ -134,6 +134,10 @@ _HDF5: dict[str, Any] = {
     "lists": "hdf5.contents",
     "package": "h5py",
 }
+_OLYMPUS: dict[str, Any] = {
+    "opens": "olympus.open_olympus",
+    "keeps": "axes, pixel size, channel names, interval",
+}
 _STATED = "what bioio states of axes, pixel size, channel names, interval"
 
 
@@ -194,7 +198,9 @@ FORMATS = (
     _vendor("LIF (Leica)", "bioio-lif", ".lif"),
     _vendor("DV (DeltaVision)", "bioio-dv", ".dv"),
     _vendor("SLDY (SlideBook)", "bioio-sldy", ".sldy"),
-    _vendor("OIB, OIF, OIR, VSI (Olympus)", "bioio-bioformats", ".oib", ".oif", ".oir", ".vsi"),
+    Format("OIB, OIF (Olympus)", (".oib", ".oif"), package="oiffile", **_OLYMPUS),
+    Format("OIR (Olympus)", (".oir",), package="oirfile", **_OLYMPUS),
+    _vendor("VSI (Olympus)", "bioio-bioformats", ".vsi"),
     _vendor("ZVI (Zeiss)", "bioio-bioformats", ".zvi"),
 )
 
