@@ -56,6 +56,14 @@ def test_the_figure_shows_the_published_scores(tmp_path: Path) -> None:
     assert made.read_text("utf-8") == (REPOSITORY / "docs/images/pairs.svg").read_text("utf-8")
 
 
+def test_the_page_shows_every_picture_of_the_methods() -> None:
+    """There may be none: `--pictures docs/images/methods` draws them."""
+    text = (REPOSITORY / "docs" / "benchmark.md").read_text(encoding="utf-8")
+    drawn = list((REPOSITORY / "docs" / "images" / "methods").glob("*.png"))
+    assert set(re.findall(r"\(images/methods/(\w+)\.png\)", text)) == {p.stem for p in drawn}
+    assert all(path.stat().st_size < 300_000 for path in drawn)
+
+
 def test_the_short_page_repeats_published_figures() -> None:
     docs = REPOSITORY / "docs"
     text = (docs / "figures.md").read_text(encoding="utf-8")
