@@ -18,7 +18,15 @@ from microscopygan.settings import Settings, make_settings
 
 
 @pytest.fixture
-def tiny() -> Settings:
+def coarse_physics(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let calibration try fewer noise levels on fewer planes, and fewer draws of a diagnosis."""
+    monkeypatch.setattr("microscopygan.defects.noise.PHOTONS", np.geomspace(2, 600, 12))
+    monkeypatch.setattr("microscopygan.defects.noise.CLEAN", 4)
+    monkeypatch.setattr("microscopygan.training.identification.DRAWS", 48)
+
+
+@pytest.fixture
+def tiny(coarse_physics: None) -> Settings:
     """Settings of a run of seconds: all terms of the losses, few channels and steps."""
     chosen = make_settings("default", "scratch", validation=0.0, specimens=2)
     terms = {"adversarial_weight": 0.03, "content_weight": 0.3}
@@ -32,10 +40,20 @@ def tiny() -> Settings:
 
 
 @pytest.fixture
-def brief() -> Settings:
-    """Settings of an adaptation of seconds: the networks that ship, few steps."""
+def brief(coarse_physics: None, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    """Settings of an adaptation of seconds: the networks that ship, few steps, small images."""
+    monkeypatch.setattr("microscopygan.training.correction._TRIED", 4)
+    monkeypatch.setattr("microscopygan.training.synthesis._DRAWS", 8)
+    monkeypatch.setattr("microscopygan.training.synthesis._FIELD", 64)
     few = {"steps": 10, "batch": 2, "save_every": 5, "picture_every": 10, "log_every": 1}
-    return make_settings("default", seed=1, defects=few, restorer=few)
+    small = {
+        "adaptation": {"validations": 2, "fields": 8, "field": 64},
+        "sampling": {"field": 64},
+        "split": {"specimen_side": 64},
+        "specimens": 2,
+    }
+    narrow = few | {"patch": 48}
+    return make_settings("default", seed=1, defects=narrow, restorer=narrow, **small)
 
 
 def write_dataset(folder: Path, seed: int = 0) -> Path:

@@ -12,6 +12,10 @@ import pytest
 from microscopygan.image.formats import Image, read, write
 from microscopygan.settings import Settings, make_settings
 
+CHANGES = ("adaptation.validations=2", "adaptation.fields=4", "adaptation.field=64")
+CHANGES += ("specimens=2", "split.specimen_side=64")
+SMALL = [word for change in CHANGES for word in ("--set", change)]
+
 
 @pytest.fixture
 def command(tiny: Settings, monkeypatch, run_command):
@@ -26,10 +30,12 @@ def command(tiny: Settings, monkeypatch, run_command):
 
 
 @pytest.mark.slow
-def test_a_few_images_adapt_the_generalist(run_command, dataset: Path, tmp_path: Path) -> None:
-    """Slow (about 20 s): the command as a user gives it, but for its ten steps."""
-    run = tmp_path / "run"
-    code, shown, _ = run_command("train", dataset, "-o", run, "--steps", 10, "--quiet")
+def test_a_few_images_adapt_the_generalist(
+    run_command, coarse_physics, dataset: Path, tmp_path: Path
+) -> None:
+    """Slow (about 10 s): the command as a user gives it, but for ten steps on small images."""
+    run, few = tmp_path / "run", ("--steps", 10, *SMALL)
+    code, shown, _ = run_command("train", dataset, "-o", run, *few, "--quiet")
     assert code == 0
     assert "Kept: the " in shown
     judged = r"on synthetic images of \d+ clean images of training pairs of each defect"
@@ -41,7 +47,7 @@ def test_a_few_images_adapt_the_generalist(run_command, dataset: Path, tmp_path:
     model = run / "restorer.onnx"
     before = model.read_bytes()
     again = ("train", dataset, "-o", run, "--quiet")
-    assert run_command(*again, "--steps", 10, "--resume")[0] == 0
+    assert run_command(*again, *few, "--resume")[0] == 0
     assert model.read_bytes() == before
     code, _, error = run_command(*again, "--add-to", run, "--minutes", 1, "--overwrite")
     assert code == 2

@@ -1,5 +1,6 @@
 """The demo's data and its way, with networks of seconds."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -7,7 +8,19 @@ import pytest
 
 from microscopygan.apps import demo
 from microscopygan.datasets.folder import load_dataset
+from microscopygan.image.formats import Image, read
 from microscopygan.settings import Settings
+
+
+@pytest.fixture(autouse=True)
+def small_samples(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only a part of each sample is read."""
+
+    def read_part(path: Path) -> Image:
+        image = read(path)
+        return replace(image, array=image.array[:96, :96])
+
+    monkeypatch.setattr(demo, "read", read_part)
 
 
 def test_no_image_is_on_two_sides(tmp_path: Path) -> None:
@@ -27,7 +40,7 @@ def test_no_image_is_on_two_sides(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_the_demo_ends_with_a_report(tmp_path: Path, brief: Settings, monkeypatch) -> None:
-    """Slow (about 30 s): restoring, calibration, both adaptations and scoring."""
+    """Slow (about 15 s): restoring, calibration, the adaptation and scoring."""
     monkeypatch.setattr(demo, "demo_settings", lambda seed: brief)
     demo.run_demo(tmp_path / "demo", quiet=True)
     page = (tmp_path / "demo" / "report.html").read_text()

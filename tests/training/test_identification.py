@@ -43,7 +43,7 @@ class Sees:
 
 
 @pytest.fixture(autouse=True)
-def sees(monkeypatch: pytest.MonkeyPatch) -> object:
+def sees(coarse_physics: None, monkeypatch: pytest.MonkeyPatch) -> object:
     """Set what a diagnosis sees; stripes where the test does not say."""
 
     def that(*defects: Defect) -> None:
