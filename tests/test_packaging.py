@@ -57,9 +57,11 @@ def run(*command: object, **options: object) -> str:
     return done.stdout
 
 
-def virtual_environment(folder: Path) -> Path:
-    """Make one; return the folder of its programs."""
-    run(sys.executable, "-m", "venv", folder)
+def virtual_environment(folder: Path, *packages: object) -> Path:
+    """Make one with some packages; return the folder of its programs."""
+    run(sys.executable, "-m", "venv", "--without-pip", folder)
+    pip = [sys.executable, "-m", "pip", "--python", folder / BINARIES / "python"]
+    run(*pip, "install", "--quiet", "--no-compile", *packages)
     return folder / BINARIES
 
 
@@ -167,13 +169,11 @@ def test_the_wheel_alone_restores_a_sample(tmp_path: Path) -> None:
     """Slow (about a minute): builds both distributions, checks them, installs in a new place."""
     if not index_reached():
         pytest.skip(f"{INDEX} cannot be reached")
-    tools, made = virtual_environment(tmp_path / "tools"), tmp_path / "made"
-    run(tools / "pip", "install", "--quiet", "build", "twine")
+    tools, made = virtual_environment(tmp_path / "tools", "build", "twine"), tmp_path / "made"
     run(tools / "python", "-m", "build", "--outdir", made, REPOSITORY)
     run(tools / "twine", "check", "--strict", *made.iterdir())
     (wheel,) = made.glob("*.whl")
-    user, empty = virtual_environment(tmp_path / "user"), tmp_path / "empty"
-    run(user / "pip", "install", "--quiet", wheel)
+    user, empty = virtual_environment(tmp_path / "user", wheel), tmp_path / "empty"
     empty.mkdir()
     where = "import microscopygan; print(microscopygan.__path__[0])"
     package = Path(run(user / "python", "-c", where, cwd=empty).strip())

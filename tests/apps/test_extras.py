@@ -1,6 +1,7 @@
 """A base installation: every command works, or says in one line what to install."""
 
 import ast
+import functools
 import os
 import re
 import subprocess
@@ -46,6 +47,8 @@ COMMANDS = {
     "report": (["FOLDER"], "evaluate"),
     "web": (["--no-browser"], "web"),
 }
+
+owners_of_packages = functools.cache(packages_distributions)
 
 
 def distributions(requirements: list[str]) -> set[str]:
@@ -145,7 +148,7 @@ def test_a_single_missing_package_is_named(call, package: str) -> None:
 @pytest.mark.parametrize("extra", EXTRAS)
 def test_extras_are_those_of_the_project(extra: str) -> None:
     brought = distributions([f"microscopygan[{extra}]"])
-    owners = packages_distributions()
+    owners = owners_of_packages()
     assert {owners[package][0].lower() for package in EXTRAS[extra]} == brought
 
 
@@ -162,7 +165,7 @@ def test_no_package_is_imported_that_nothing_brings() -> None:
                 named |= {alias.name.partition(".")[0] for alias in node.names}
             elif isinstance(node, ast.ImportFrom) and not node.level:
                 named.add(node.module.partition(".")[0])
-    owners = packages_distributions()
+    owners = owners_of_packages()
     third = named - set(sys.stdlib_module_names)
     unknown = {name for name in third if owners.get(name, [name])[0].lower() not in brought}
     assert not unknown

@@ -69,7 +69,7 @@ def adapting(widget, folders, tmp_path):
     for package in ("torch", "accelerate", "onnxscript"):
         pytest.importorskip(package)
     widget.run_folder.setText(str(tmp_path / "run"))
-    widget.minutes.setValue(0.5)
+    widget.minutes.setValue(0.3)
     widget.sources["defective"].choose(Source(folders[0]))
     widget.sources["clean"].choose(Source(folders[1]))
     widget.start()
@@ -77,7 +77,7 @@ def adapting(widget, folders, tmp_path):
 
 
 def test_the_new_model_is_chosen_in_restore(adapting, viewer, until, tmp_path) -> None:
-    """Slow (about a minute): a training of half a minute in a process of its own."""
+    """Slow (about 40 s): a training of a third of a minute in a process of its own."""
     seen = []
     longest, last = 0.0, time.perf_counter()
 
