@@ -89,5 +89,5 @@ docs: .venv/.docs
 
 clean:
 	@echo "Removing virtual environments, demo/, site/ and caches"
-	@rm -rf .venv .venv-pipelines demo site $(foreach d,. bench,$(d)/.mypy_cache $(d)/.ruff_cache $(d)/.pytest_cache $(d)/.hypothesis)
+	@rm -rf .venv .venv-pipelines demo site .mypy_cache $(foreach d,. bench,$(d)/.ruff_cache $(d)/.pytest_cache $(d)/.hypothesis)
 	@find src tests bench -name __pycache__ -type d -prune -exec rm -rf {} +
