@@ -19,10 +19,12 @@ from microscopygan.settings import Settings, make_settings
 
 @pytest.fixture
 def coarse_physics(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let calibration try fewer noise levels on fewer planes, and fewer draws of a diagnosis."""
+    """Let calibration try fewer noise levels on fewer planes, and draw fewer and smaller ones."""
     monkeypatch.setattr("microscopygan.defects.noise.PHOTONS", np.geomspace(2, 600, 12))
     monkeypatch.setattr("microscopygan.defects.noise.CLEAN", 4)
     monkeypatch.setattr("microscopygan.training.identification.DRAWS", 48)
+    monkeypatch.setattr("microscopygan.training.synthesis._DRAWS", 8)
+    monkeypatch.setattr("microscopygan.training.synthesis._FIELD", 64)
 
 
 @pytest.fixture
@@ -43,8 +45,6 @@ def tiny(coarse_physics: None) -> Settings:
 def brief(coarse_physics: None, monkeypatch: pytest.MonkeyPatch) -> Settings:
     """Settings of an adaptation of seconds: the networks that ship, few steps, small images."""
     monkeypatch.setattr("microscopygan.training.correction._TRIED", 4)
-    monkeypatch.setattr("microscopygan.training.synthesis._DRAWS", 8)
-    monkeypatch.setattr("microscopygan.training.synthesis._FIELD", 64)
     few = {"steps": 10, "batch": 2, "save_every": 5, "picture_every": 10, "log_every": 1}
     small = {
         "adaptation": {"validations": 2, "fields": 8, "field": 64},

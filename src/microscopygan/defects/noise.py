@@ -185,7 +185,7 @@ class Noise(Defect):
         --------
         >>> from microscopygan.defects.specimens import nuclei
         >>> rng = np.random.default_rng(0)
-        >>> clean = [nuclei((96, 96), rng) for _ in range(6)]
+        >>> clean = [nuclei((80, 80), rng) for _ in range(4)]
         >>> noisy = [Noise(photons=20).apply(plane, rng) for plane in clean]
         >>> noisy = [percentile_map(plane).apply(plane) for plane in noisy]
         >>> photons = [noise.photons for noise in Noise.calibrate(clean, noisy, rng)]
