@@ -62,6 +62,11 @@ def test_images_and_models_are_listed(data: Path):
     root = RootFolder.of(data)
     entries = root.entries("a")
     assert [one["path"] for one in entries["images"]] == ["a/b.tif"]
+    (data / "a" / "c.n5" / "setup0").mkdir(parents=True)
+    entries = root.entries("a")
+    assert [one["path"] for one in entries["images"]] == ["a/b.tif", "a/c.n5"]
+    with pytest.raises(ValueError, match="expected a folder"):
+        root.entries("a/c.n5")
     (data / "a" / "restorer.onnx").write_bytes(b"x")
     assert root.models() == ["a/restorer.onnx"]
 

@@ -1,6 +1,7 @@
 """What is sent: plain names of images, no more than is allowed, nothing half."""
 
 import http.client
+import json
 import struct
 import tempfile
 import threading
@@ -73,6 +74,20 @@ def test_a_zarr_does_not_reach_out_of_its_folder(client, tmp_path, write_noisy):
     assert reply.status == 400, reply.body
     assert client.get("/api/state")["images"] == []
     assert secret.exists()
+
+
+def test_a_folder_of_n5_is_an_image(client, tmp_path):
+    plane = np.random.default_rng(0).integers(0, 999, (40, 50), dtype=np.uint16)
+    about = {"dimensions": [50, 40], "blockSize": [50, 40], "dataType": "uint16"}
+    about |= {"compression": {"type": "raw"}}
+    block = struct.pack(">HHII", 0, 2, 50, 40) + plane.astype(">u2").tobytes()
+    folder = tmp_path / "a.n5"
+    (folder / "0").mkdir(parents=True)
+    (folder / "attributes.json").write_text(json.dumps(about))
+    (folder / "0/0").write_bytes(block)
+    assert client.send(folder).status == 200
+    (image,) = client.get("/api/state")["images"]
+    assert image["name"] == "a.n5"
 
 
 def test_a_file_of_a_zarr_is_sent_once(client):

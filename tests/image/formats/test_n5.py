@@ -1,6 +1,7 @@
 """N5 as BigDataViewer and n5-viewer lay it out, written here block by block as its page says."""
 
 import bz2
+import errno
 import gzip
 import json
 import lzma
@@ -229,6 +230,17 @@ def test_pipes_in_the_place_of_blocks_are_refused(path):
     os.mkfifo(path / "0/0/0")
     with pytest.raises(ValueError, match=r"0: expected a file of .* got a pipe or a folder"):
         read(path)
+
+
+def test_metadata_that_may_not_be_read_are_not_damaged(path, monkeypatch):
+    write_dataset(path, STACK)
+
+    def refuse(file: Path, most: int) -> bytes:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(file))
+
+    monkeypatch.setattr(n5, "_content", refuse)
+    with pytest.raises(PermissionError, match=r"^\S+a\.n5: cannot be read .*allow reading"):
+        open_image(path)
 
 
 @pytest.mark.parametrize(

@@ -818,6 +818,10 @@ def _open(path: Path | str, request: Request) -> Image:
             if url:
                 raise type(error)(without_secrets(str(error))) from None
             raise  # one line already, of the image or of what lies in it
+        if isinstance(error, PermissionError):
+            raise PermissionError(
+                f"{location}: cannot be read ({one_line(error)}); allow reading all of it"
+            ) from None
         raise ValueError(
             f"{without_secrets(str(location))}: expected an image ({form.name}), got a damaged or "
             f"unknown file ({one_line(error)}); copy or export it again"

@@ -3,8 +3,8 @@
 import { ask, send } from "./server.js";
 
 const AT_ONCE = 2;
-const INSIDE = 4; // files of a Zarr at once
-const ZARR = /\.zarr$/i;
+const INSIDE = 4; // files of such a folder at once
+const FOLDER = /\.(zarr|n5)$/i; // of one image
 
 export class Uploads {
   /** `changed` is called with what is on its way, `opened` with the first images, `failed` with a line. */
@@ -17,14 +17,14 @@ export class Uploads {
     const files = [...items].filter((item) => item.kind === "file");
     for (const entry of files.map((item) => item.webkitGetAsEntry()).filter(Boolean)) {
       if (entry.isFile) this.add([await asFile(entry)]);
-      else if (ZARR.test(entry.name)) this.addFolder(entry.name, await allFiles(entry));
+      else if (FOLDER.test(entry.name)) this.addFolder(entry.name, await allFiles(entry));
       else await this.addImagesOf(entry);
     }
   }
 
   async addImagesOf(folder) {
     for (const entry of await inside(folder)) {
-      if (entry.isDirectory && ZARR.test(entry.name)) {
+      if (entry.isDirectory && FOLDER.test(entry.name)) {
         this.addFolder(entry.name, await allFiles(entry));
       } else if (entry.isFile && this.isImage(entry.name)) {
         this.add([await asFile(entry)]);
@@ -48,7 +48,7 @@ export class Uploads {
     const [first] = files;
     if (!first) return;
     const name = first.webkitRelativePath.split("/")[0];
-    if (!ZARR.test(name)) {
+    if (!FOLDER.test(name)) {
       this.add([...files].filter((file) => this.isImage(file.name)));
       return;
     }
