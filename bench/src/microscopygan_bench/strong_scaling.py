@@ -28,7 +28,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
@@ -235,9 +235,10 @@ def half_done(bench: Bench, command: Command) -> str:
     marks = bench.unfinished / PROGRESS
     while command.process.poll() is None:
         done = sum(path.name.isdigit() for path in (marks / "c").glob("*"))
-        blocks = json.loads((marks / "zarr.json").read_text())["shape"][0] if done else 1
-        if 2 * done >= blocks:
-            return f"{done} of {blocks}"
+        with suppress(FileNotFoundError):  # before the first block, and after the last
+            blocks = json.loads((marks / "zarr.json").read_text())["shape"][0]
+            if blocks <= 2 * done < 2 * blocks:
+                return f"{done} of {blocks}"
         time.sleep(0.05)
     ended(command)
     raise SystemExit("expected blocks after the first half, got none; give a larger --size")
