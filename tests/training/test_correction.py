@@ -19,7 +19,7 @@ from microscopygan.training.loop import run_loop
 from microscopygan.training.split import Split, to_fit, to_judge
 
 STRIPES = Stripes(gain=0.0, offset=0.08, length=0.0, axis=0)
-SMALL = {"architecture": {"channels": 16, "blocks": 2}, "batch": 8, "patch": 64, "steps": 60}
+SMALL = {"architecture": {"channels": 16, "blocks": 2}, "batch": 8, "patch": 48, "steps": 50}
 
 
 @pytest.fixture
@@ -63,7 +63,7 @@ def row_spread(planes: np.ndarray) -> float:
 def test_stripes_that_simulation_lacks_are_learned_from_ten_images(
     tmp_path: Path, settings: Settings
 ) -> None:
-    """Slow (about 12 s): 60 updates of the rows."""
+    """Slow (about 5 s): 50 updates of the rows."""
     clean = [nuclei((96, 96), np.random.default_rng(k)) for k in range(100, 130)]
     split = split_of(images(10, 0, stripes=True), clean)
     generator = fitted(split, settings, tmp_path)
