@@ -45,6 +45,9 @@ class ModelCard(BaseModel):
     bytes_per_pixel: int = Field(
         _BYTES_PER_PIXEL[True], ge=1, description="memory for a pixel that is restored, measured"
     )
+    precision: Literal["float32", "int8"] = Field(
+        "float32", description="what it multiplies; int8: whole numbers in the coarser scales"
+    )
     parameters: int | None = Field(None, ge=0, description="number of weights, where it is known")
     low: float = Field(1.0, ge=0, le=100, description="percentile that maps to intensity 0")
     high: float = Field(99.8, ge=0, le=100, description="percentile that maps to intensity 1")

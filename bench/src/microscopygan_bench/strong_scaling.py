@@ -108,8 +108,7 @@ def measure(options: argparse.Namespace, folder: Path) -> int:
         done = {"run": run, "seconds": seconds, "equal": equal(bench), "blocks": blocks}
         with kept.open("a") as lines:
             print(json.dumps(done | {"machine": machine()}), file=lines)
-        said = (run.title, f"{seconds:.1f} s", _compared([done]), blocks)
-        print("; ".join(filter(None, said)), flush=True)
+        print(" | ".join(_row(run, [done], options.size, seconds)), flush=True)
     every = [json.loads(line) for line in kept.read_text().splitlines()]
     print("\n".join(table(every, options.size)))
     return 0 if all(done["equal"] for done in every) else 1
@@ -296,14 +295,10 @@ def table(every: list[dict[str, Any]], size: tuple[int, ...]) -> list[str]:
 
 
 def _row(run: Run, done: list[dict[str, Any]], size: tuple[int, ...], first: float) -> list[str]:
-    seconds = _median(done)
+    seconds, same = _median(done), all(one["equal"] for one in done)
     speed = math.prod(size) / seconds / 1e6
     numbers = [f"{seconds:.1f}", f"{speed:.2f}", f"{first / seconds:.2f}"]
-    return [run.title, *numbers, _compared(done), done[-1]["blocks"] or "–"]
-
-
-def _compared(done: list[dict[str, Any]]) -> str:
-    return "byte-equal" if all(one["equal"] for one in done) else "DIFFERENT"
+    return [run.title, *numbers, "byte-equal" if same else "DIFFERENT", done[-1]["blocks"] or "–"]
 
 
 def _median(done: list[dict[str, Any]]) -> float:

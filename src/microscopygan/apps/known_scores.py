@@ -27,7 +27,7 @@ def known_psnr(model: Path | str) -> Mapping[str, tuple[float, float]]:
     Examples
     --------
     >>> known_psnr("generalist")["noise"]
-    (18.43, 29.17)
+    (18.43, 29.14)
     """
     if str(model) in MODELS:
         return MODELS[str(model)].psnr

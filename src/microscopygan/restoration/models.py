@@ -39,9 +39,9 @@ GENERALIST = "generalist"  # the model that restores where none is named
 MODELS = {
     GENERALIST: ShippedModel(
         _WEIGHTS / "generalist.onnx",
-        "69023fb2dd8c42ec4afff39dcf5fb4e435d8085f410f94c8c6d30c424fec4a0e",
+        "81e74a4e6d8aed6e2406bc45ca2006386e67bd435949f3d5a84becb6815d3f3f",
         410_177,
         "docs/generalist.md",
-        {"noise": (18.43, 29.17), "lowres": (25.38, 26.68), "axial": (26.29, 27.23)},
+        {"noise": (18.43, 29.14), "lowres": (25.38, 26.68), "axial": (26.29, 27.22)},
     ),
 }
