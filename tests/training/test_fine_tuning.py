@@ -20,7 +20,7 @@ from microscopygan.gan.cin_gan import load_defects, synthesize
 from microscopygan.gan.networks import defect_rows
 from microscopygan.restoration.model import Restorer
 from microscopygan.settings import COMMON, Settings, make_settings
-from microscopygan.training import identification, validation
+from microscopygan.training import export_onnx, identification, validation
 from microscopygan.training.fine_tuning import (
     DEFECTS,
     FEW,
@@ -29,7 +29,7 @@ from microscopygan.training.fine_tuning import (
     generator_for,
     validation_images,
 )
-from microscopygan.training.quantisation import TOLERANCE
+from microscopygan.training.quantisation import TOLERANCE, quantised
 from microscopygan.training.run_folder import summary
 from microscopygan.training.split import Split, split_dataset
 from microscopygan.training.stages import needs_defects, train
@@ -169,6 +169,7 @@ def test_a_name_without_physics_does_not_end_in_a_refusal(
 ) -> None:
     """Slow (about 5 s): CIN-GAN. Nothing is better, so what ships is kept, and it is said."""
     monkeypatch.setattr(identification, "diagnose", SeesFaintNoise)
+    monkeypatch.setattr(export_onnx, "quantised", quantised)
     run, rng = tmp_path / "run", np.random.default_rng(0)
     bad = [Stripes(gain=0.2, offset=0.1).apply(plane, rng) for plane in planes(4, 7)]
     clean = [Sample(p, f"c{k}", f"c{k}") for k, p in enumerate(planes(4))]
@@ -206,6 +207,7 @@ def test_a_failed_adaptation_leaves_the_generalist(
         return {name: gain - loss for name, gain in truly(self, network).items()}
 
     monkeypatch.setattr(validation.Validation, "gains", worse)
+    monkeypatch.setattr(export_onnx, "quantised", quantised)
     run = tmp_path / "run"
     train(noisy_dataset(10), run, brief, quiet=True)
     about = json.loads((run / "run.json").read_text())
