@@ -3,10 +3,13 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 PARALLEL := --numprocesses 2 --dist worksteal --quiet
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+# What an extra brings, a line each; the package itself is there already.
+extra = $(BIN)/python -c "import tomllib; print(*tomllib.load(open('pyproject.toml', 'rb'))['project']['optional-dependencies']['$(1)'], sep='\n')"
 # Two processes of two threads each would get into each other's way.
-test test-fast docs: export OMP_NUM_THREADS := 1
+test-package test-bench test-fast docs: export OMP_NUM_THREADS := 1
 
-.PHONY: help demo test test-fast test-napari test-browser test-pipelines docs clean
+.PHONY: help demo test check test-package test-bench test-fast test-napari test-browser test-pipelines docs clean
 .DELETE_ON_ERROR:
 
 help:
@@ -24,23 +27,29 @@ $(STAMP): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; (3, 11) <= v < (3, 15) or sys.exit(f"expected Python 3.11 to 3.14, got {v[0]}.{v[1]}; try make PYTHON=python3.12")'
 	@$(PYTHON) -m venv .venv
 	@echo "Installing MicroscopyGAN and what it needs (minutes, once)"
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check \
-		--constraint constraints.txt --editable ".[train,dev]"
+	@$(INSTALL) --editable ".[train,dev]"
 	@touch $@
 
 demo: $(STAMP)
 	@echo "Running the demo into demo/"
 	@$(BIN)/microscopygan demo -o demo --overwrite
 
-test: $(STAMP)
+test: check test-package test-bench
+
+check: $(STAMP)
 	@echo "Checking lint (ruff check)"
 	@$(BIN)/ruff check .
 	@echo "Checking format (ruff format)"
 	@$(BIN)/ruff format --check .
 	@echo "Checking types (mypy)"
 	@$(BIN)/mypy
+
+test-package: $(STAMP)
 	@echo "Running the tests (pytest)"
 	@$(BIN)/pytest $(PARALLEL)
+
+test-bench: $(STAMP)
+	@echo "Running the tests of the benchmarks (pytest)"
 	@cd bench && ../$(BIN)/pytest $(PARALLEL)
 
 test-fast: $(STAMP)
@@ -49,8 +58,7 @@ test-fast: $(STAMP)
 
 .venv/.napari: $(STAMP) constraints-napari.txt
 	@echo "Installing napari (minutes, once)"
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt \
-		--constraint constraints-napari.txt --editable ".[train,dev,napari]" PyQt6
+	@$(call extra,napari) | $(INSTALL) --constraint constraints-napari.txt --requirement /dev/stdin PyQt6
 	@touch $@
 
 test-napari: .venv/.napari
@@ -58,8 +66,7 @@ test-napari: .venv/.napari
 
 .venv/.browser: $(STAMP) constraints-browser.txt
 	@echo "Installing Playwright (once)"
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt \
-		--constraint constraints-browser.txt playwright
+	@$(INSTALL) --constraint constraints-browser.txt playwright
 	@touch $@
 
 test-browser: .venv/.browser
@@ -77,9 +84,8 @@ test-pipelines: $(STAMP) .venv-pipelines/.installed
 
 .venv/.docs: $(STAMP) constraints-napari.txt constraints-docs.txt
 	@echo "Installing Sphinx (once)"
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt \
-		--constraint constraints-napari.txt --constraint constraints-docs.txt \
-		--editable ".[train,dev,docs]"
+	@$(call extra,docs) | $(INSTALL) --constraint constraints-napari.txt \
+		--constraint constraints-docs.txt --requirement /dev/stdin
 	@touch $@
 
 docs: .venv/.docs

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import hypothesis
 import numpy as np
 import pytest
 
@@ -15,6 +16,9 @@ from microscopygan.defects.noise import Noise
 from microscopygan.defects.specimens import nuclei
 from microscopygan.image.formats import Image, write
 from microscopygan.settings import Settings, make_settings
+
+hypothesis.settings.register_profile("busy", deadline=None)  # machines may be busy
+hypothesis.settings.load_profile("busy")
 
 
 @pytest.fixture

@@ -2,12 +2,16 @@
 
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from microscopygan.gan.networks import UNetRestorer
 from microscopygan.model_card import ModelCard
 from microscopygan.settings import RestorerArchitecture
 from microscopygan.training.export_onnx import export_restorer, receptive_field
+
+hypothesis.settings.register_profile("busy", deadline=None)  # machines may be busy
+hypothesis.settings.load_profile("busy")
 
 
 @pytest.fixture(scope="session")

@@ -83,7 +83,7 @@ def test_noise_besides_a_defect_is_found() -> None:
     """Slow: hundreds of noise levels, each tried on many planes."""
     rng = np.random.default_rng(0)
     truth = Stripes(gain=0.15, offset=0.04)
-    clean = [filaments((96, 96), rng) for _ in range(8)]
+    clean = [filaments((96, 96), rng) for _ in range(4)]
     noisy = [Noise(photons=50).apply(filaments((96, 96), rng), rng) for _ in range(6)]
     found = calibrate_with_noise(Stripes, clean, [truth.apply(p, rng) for p in noisy], rng)
     assert len(found) >= 24

@@ -29,7 +29,7 @@ def test_ten_noisy_unpaired_images_give_the_parameters_away() -> None:
     """Slow: hundreds of trials, each on many planes."""
     rng = np.random.default_rng(0)
     truth = Motion(length=8, angle=0.6)
-    clean = [filaments((96, 96), rng) for _ in range(20)]
+    clean = [filaments((96, 96), rng) for _ in range(10)]
     planes = [truth.apply(filaments((96, 96), rng), rng) for _ in range(10)]
     noisy = [Noise(photons=300).apply(plane, rng) for plane in planes]
     calibrated = Motion.calibrate(clean, noisy, rng)

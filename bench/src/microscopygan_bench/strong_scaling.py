@@ -108,7 +108,8 @@ def measure(options: argparse.Namespace, folder: Path) -> int:
         done = {"run": run, "seconds": seconds, "equal": equal(bench), "blocks": blocks}
         with kept.open("a") as lines:
             print(json.dumps(done | {"machine": machine()}), file=lines)
-        print(" | ".join(_row(run, [done], options.size, seconds)), flush=True)
+        said = (run.title, f"{seconds:.1f} s", _compared([done]), blocks)
+        print("; ".join(filter(None, said)), flush=True)
     every = [json.loads(line) for line in kept.read_text().splitlines()]
     print("\n".join(table(every, options.size)))
     return 0 if all(done["equal"] for done in every) else 1
@@ -295,10 +296,14 @@ def table(every: list[dict[str, Any]], size: tuple[int, ...]) -> list[str]:
 
 
 def _row(run: Run, done: list[dict[str, Any]], size: tuple[int, ...], first: float) -> list[str]:
-    seconds, same = _median(done), all(one["equal"] for one in done)
+    seconds = _median(done)
     speed = math.prod(size) / seconds / 1e6
     numbers = [f"{seconds:.1f}", f"{speed:.2f}", f"{first / seconds:.2f}"]
-    return [run.title, *numbers, "byte-equal" if same else "DIFFERENT", done[-1]["blocks"] or "–"]
+    return [run.title, *numbers, _compared(done), done[-1]["blocks"] or "–"]
+
+
+def _compared(done: list[dict[str, Any]]) -> str:
+    return "byte-equal" if all(one["equal"] for one in done) else "DIFFERENT"
 
 
 def _median(done: list[dict[str, Any]]) -> float:

@@ -1,5 +1,6 @@
 """No chunk is decoded to far more than its array's metadata say, however it is compressed."""
 
+import os
 import subprocess
 import warnings
 import zlib
@@ -121,6 +122,16 @@ def test_a_file_larger_than_a_chunk_is_not_read(tmp_path):
         file.truncate(10**13)  # of which the disk holds next to nothing
     with pytest.raises(ValueError, match="would be decoded to 10000000000000"):
         image.array[...]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="pipes of POSIX")
+@pytest.mark.parametrize("inner", ["c/1/0", "zarr.json"])
+def test_a_pipe_in_the_place_of_a_file_is_refused(tmp_path, inner):
+    zarr.create_array(tmp_path / "a.zarr", data=PIXELS, chunks=(32, 64))
+    (tmp_path / "a.zarr" / inner).unlink()
+    os.mkfifo(tmp_path / "a.zarr" / inner)
+    with pytest.raises(ValueError, match=rf"^\S+a\.zarr: .*{inner} is a pipe or a device"):
+        open_image(tmp_path / "a.zarr", axes="YX").array[...]
 
 
 def test_chunks_that_nobody_can_judge_are_refused(tmp_path):

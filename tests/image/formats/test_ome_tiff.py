@@ -1,5 +1,6 @@
 """Images of several files and several images of one file."""
 
+import os
 import re
 from pathlib import Path
 
@@ -118,6 +119,17 @@ def test_a_companion_that_is_missing(tmp_path):
     with pytest.raises(ValueError, match=r"expected its companion set\.companion\.ome beside"):
         open_image(path)
     assert np.array_equal(open_image(path, this_file=True).array[...], PLANES[0, 0])
+
+
+@pytest.mark.skipif(os.name == "nt", reason="pipes of POSIX")
+@pytest.mark.parametrize("lost", ["set.companion.ome", NAMES[1][1]])
+def test_pipes_in_the_place_of_files_of_a_set_are_missing(tmp_path, lost):
+    write_set(tmp_path, companion=True)
+    (tmp_path / lost).unlink()
+    os.mkfifo(tmp_path / lost)
+    said = "expected its companion" if "companion" in lost else "1 of 6 planes are missing"
+    with pytest.raises(ValueError, match=said):
+        open_image(tmp_path / NAMES[0][0])
 
 
 @pytest.mark.parametrize("name", ["../secret.tif", "/etc/passwd", "..\\secret.tif"])

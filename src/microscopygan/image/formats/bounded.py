@@ -3,6 +3,8 @@
 import bz2
 import lzma
 import math
+import os
+import stat
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -118,11 +120,21 @@ class BoundedStore(WrapperStore[Any]):
         self, key: str, prototype: "BufferPrototype", byte_range: "ByteRequest | None" = None
     ) -> "Buffer | None":
         """Return what is stored under a key, None where nothing is."""
+        self._check_file(key)
         if byte_range is None:
             await self._check_stored(key)
         found: Buffer | None = await self._store.get(key, prototype, byte_range)
         check_size(key, found, self.limit, whole=byte_range is None)
         return found
+
+    def _check_file(self, key: str) -> None:
+        """Refuse a pipe or a device, whose reading may never end."""
+        try:
+            mode = os.stat(os.path.join(self.path, key)).st_mode
+        except (OSError, ValueError):  # not there, within a ZIP file, or no name of a file
+            return
+        if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+            raise ValueError(f"{key} is a pipe or a device, not a file")
 
     async def _check_stored(self, key: str) -> None:
         """Refuse a file that is far larger than a chunk may be."""

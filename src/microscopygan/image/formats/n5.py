@@ -104,7 +104,10 @@ def open_n5(path: Path, request: Request) -> Image:
     """
     images = _images(path)
     if not images:
-        raise ValueError(f"{path}: expected a dataset of 2 to 5 dimensions, got none")
+        raise ValueError(
+            f"{path}: expected a dataset of 2 to 5 dimensions, got none; check the name, or copy "
+            "it again"
+        )
     part = None if request.part is None else request.part.strip("/")
     name = list(images)[numbered(str(path), tuple(images), part)]
     stored, blocks = _described(path, name, images[name])

@@ -89,7 +89,7 @@ class Ome:
         only = root.find("{*}BinaryOnly")
         if only is not None:
             self.companion = self._beside(only.get("MetadataFile", ""))
-            if not self.companion.exists():
+            if not self.companion.is_file():
                 raise ValueError(
                     f"{path}: expected its companion {self.companion.name} beside it, got none; "
                     "copy it there, or give --this-file"
@@ -107,7 +107,7 @@ class Ome:
     @property
     def contents(self) -> Contents:
         """Names of the images, and the files that are there of them."""
-        files = {file for image in self.images for file in image.files if file.exists()}
+        files = {file for image in self.images for file in image.files if file.is_file()}
         files |= {self.path} | ({self.companion} if self.companion else set())
         names = tuple(image.name or str(k) for k, image in enumerate(self.images))
         return Contents(names, frozenset(files), self._name(files) if len(files) > 1 else None)
@@ -182,7 +182,7 @@ class Ome:
 
 def pages_of(file: Path) -> int:
     """Count the pages of a TIFF file; 0 where there is none."""
-    if not file.exists() or file.suffix.lower() == ".ome":
+    if not file.is_file() or file.suffix.lower() == ".ome":
         return 0
     with tifffile.TiffFile(file) as opened:
         return len(opened.pages)
@@ -202,7 +202,7 @@ def present(image: OmeImage, own: Path, pages: int) -> dict[Place, Stored]:
     for file, page in image.planes.values():
         last[file] = max(last.get(file, 0), page)
     numbers = {
-        file: pages if file == own else 1 if not page and file.exists() else pages_of(file)
+        file: pages if file == own else 1 if not page and file.is_file() else pages_of(file)
         for file, page in last.items()
     }
     return {

@@ -222,7 +222,7 @@ def _open_ome(path: Path, text: str, request: Request, file: tifffile.TiffFile |
         raise _colour(path)
     there = present(image, path, len(file.pages) if file is not None else 0)
     try:
-        lost = any(not one.exists() for one in image.files)
+        lost = any(not one.is_file() for one in image.files)
         lengths, note = complete(image.lead, image.lengths, set(there), files_missing=lost)
     except ValueError as error:
         raise _cut(path, str(error)) from None
