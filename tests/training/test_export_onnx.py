@@ -14,6 +14,7 @@ from microscopygan.gan.networks import UNetRestorer, build_restorer
 from microscopygan.model_card import KEY, ModelCard
 from microscopygan.restoration.model import Restorer
 from microscopygan.settings import make_settings
+from microscopygan.training import export_onnx
 from microscopygan.training.export_onnx import bytes_per_pixel, export_restorer, receptive_field
 from microscopygan.training.fine_tuning import RESTORER
 
@@ -105,11 +106,17 @@ def test_memory_for_a_pixel_is_that_of_the_default_network() -> None:
     assert 280 <= min(measured) <= max(measured) <= 380
 
 
-def test_an_adapted_generalist_takes_the_memory_of_the_one_that_ships(tmp_path: Path) -> None:
+@pytest.mark.parametrize("precision", ["float32", "int8"])
+def test_an_adapted_generalist_states_the_memory_of_the_one_that_ships(
+    precision: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if precision == "float32":
+        monkeypatch.setattr(export_onnx, "quantised", lambda graph: None)
     card = Restorer().card
     path = tmp_path / "restorer.onnx"
     export_restorer(load_restorer(RESTORER), path, card.model_copy(update={"bytes_per_pixel": 1}))
     again = Restorer(path).card
+    assert again.precision == precision
     assert again.bytes_per_pixel == card.bytes_per_pixel
 
 

@@ -55,14 +55,14 @@ def quantised(model: onnx.ModelProto) -> onnx.ModelProto | None:
         The same inputs and outputs; None where no part of it gains, or where the first output
         differs by more than `TOLERANCE` from what it was, on virtual laboratories.
     """
-    convolutions, rectifiers = _coarse(model)
+    prepared = copy.deepcopy(model)
+    convolutions, rectifiers = _coarse(prepared)
     if not convolutions:
         return None
     feeds = _feeds(model)
+    _even_out(prepared, convolutions, rectifiers, feeds)
+    onnx.helper.set_model_props(prepared, _DONE)
     with tempfile.TemporaryDirectory() as folder:
-        prepared = copy.deepcopy(model)
-        _even_out(prepared, *_coarse(prepared), feeds)
-        onnx.helper.set_model_props(prepared, _DONE)
         path = Path(folder) / "int8.onnx"
         quantize_static(
             prepared,
