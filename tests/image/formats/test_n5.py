@@ -7,6 +7,7 @@ import json
 import lzma
 import os
 import struct
+import tracemalloc
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -222,6 +223,19 @@ def test_a_block_that_would_fill_the_memory_is_refused(path, compression):
     (path / "0/0/0").write_bytes(header + ENCODERS[compression](bytes(10**7)))
     with pytest.raises(ValueError, match=r"a\.n5: expected whole pixels, got damaged ones"):
         read(path)
+
+
+@pytest.mark.parametrize("compression", ["gzip", "bzip2", "xz"])
+def test_a_stream_that_ends_just_beyond_its_block_is_the_last(path, compression):
+    write_dataset(path, STACK[:2], compression={"type": compression})
+    header, encode = (path / "0/0/0").read_bytes()[:16], ENCODERS[compression]
+    too_long = encode(bytes(2 * 16 * 32 * 2 + 1))
+    (path / "0/0/0").write_bytes(header + too_long + encode(bytes(10**8)))
+    tracemalloc.start()
+    with pytest.raises(ValueError, match=r"a\.n5: expected whole pixels, got damaged ones"):
+        read(path)
+    assert tracemalloc.get_traced_memory()[1] < 10**7
+    tracemalloc.stop()
 
 
 def test_pipes_in_the_place_of_blocks_are_refused(path):

@@ -396,7 +396,7 @@ def _of_streams(content: bytes, decoder_of: Callable[[], Any], most: int) -> byt
     while content:
         decoder = decoder_of()
         decoded += decoder.decompress(content, most + 1 - len(decoded))
-        if not decoder.eof:
+        if not decoder.eof or len(decoded) > most:  # to go on with a limit of 0 is to have none
             raise ValueError(f"a block is cut, or would be decoded to more than its {most} bytes")
         content = decoder.unused_data
     return decoded
