@@ -314,6 +314,19 @@ class PretrainingSettings(_Settings):
     save_seconds: float = Field(600.0, gt=0, description="seconds between two saved states")
 
 
+class StageTreeSettings(_Settings):
+    """Boosted trees that say which stages spoil images."""
+
+    trees: int = Field(200, ge=1, le=5000, description="trees a stage")
+    rate: Rate = Field(0.06, description="what each tree adds of its answer")
+    leaves: int = Field(12, ge=2, le=256, description="leaves a tree")
+    samples_a_leaf: int = Field(20, ge=1, description="examples in a leaf, at least")
+    ridge: float = Field(2.0, ge=0, description="L2 regularisation of the leaves")
+    share: float = Field(0.2, gt=0, le=1, description="share of the measures that a split tries")
+    faint: float = Field(44.0, gt=0, le=60, description="PSNR in dB of stages too faint to count")
+    seed: int = Field(0, ge=0, lt=2**31, description="seed of the measures that are tried")
+
+
 class Settings(_Settings):
     """All settings of a run: what it depends on beside the data.
 

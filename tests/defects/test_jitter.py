@@ -2,9 +2,8 @@
 
 import numpy as np
 import pytest
-from scipy import ndimage
 
-from microscopygan.defects.jitter import LineJitter, neighbour_shifts, shift_lines
+from microscopygan.defects.jitter import LineJitter, shift_lines
 from microscopygan.defects.noise import Noise
 from microscopygan.defects.specimens import filaments
 from microscopygan.evaluate.metrics import psnr_affine
@@ -34,12 +33,6 @@ def test_alternating_lines_are_shifted_against_each_other(axis: int) -> None:
     inner = np.diff(got[:, 10:-10] if axis == 0 else got.T[:, 10:-10], axis=0)
     assert np.allclose(np.abs(inner), 1.5, atol=1e-3)
     assert np.allclose(inner[1:], -inner[:-1], atol=1e-3)
-
-
-def test_shifts_of_neighbours_are_estimated() -> None:
-    plane = ndimage.gaussian_filter(np.random.default_rng(0).random((1, 200)), (0, 3))
-    rows = shift_lines(np.repeat(plane, 6, axis=0), np.array([0, 0.5, 0.5, -0.5, 0, 1]))
-    assert neighbour_shifts(rows) == pytest.approx([0.5, 0, -1, 0.5, 1], abs=0.15)
 
 
 @pytest.mark.slow

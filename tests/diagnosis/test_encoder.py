@@ -6,7 +6,7 @@ import pytest
 
 from microscopygan.diagnosis import encoder
 from microscopygan.diagnosis.encoder import KEY, read_set
-from microscopygan.diagnosis.parameters import parameters
+from microscopygan.diagnosis.parameters import STAGES, parameters
 
 
 def test_a_reading_has_each_stage_and_normalised_parameters() -> None:
@@ -43,12 +43,12 @@ def test_the_more_images_the_fewer_squares_of_each(
 
     class Session:
         def get_modelmeta(self) -> SimpleNamespace:
-            about = json.dumps([{"name": "noise", "parameters": {}}])
+            about = json.dumps([{"name": stage, "parameters": {}} for stage in STAGES])
             return SimpleNamespace(custom_metadata_map={KEY: about})
 
         def run(self, wanted: None, feed: dict[str, np.ndarray]) -> list[np.ndarray]:
             shapes.append(feed["images"].shape)
-            return [np.zeros((len(feed["images"]), 1), np.float32)]
+            return [np.zeros((len(feed["images"]), len(STAGES)), np.float32)]
 
     monkeypatch.setattr(encoder, "_session", Session)
     planes = [np.random.default_rng(k).random((400, 300)) for k in range(images)]

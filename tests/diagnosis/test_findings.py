@@ -41,6 +41,14 @@ def test_an_amount_that_is_likely_nothing_counts_as_nothing() -> None:
     assert posterior(amount, 0.0, sharp=80).draw(np.random.default_rng(0)) >= 0.0
 
 
+def test_an_interval_reaches_to_the_ends_where_values_pile_up() -> None:
+    amount = next(p for p in parameters() if p.range.low == 0 and p.bins > 2)
+    assert posterior(amount, 0.0).interval(0.9)[0] == amount.range.low
+    assert posterior(amount, 1.0).interval(0.9)[1] == amount.range.high
+    low, high = posterior(amount, 0.5).interval(0.9)
+    assert amount.range.low < low < high < amount.range.high
+
+
 def test_a_diagnosis_draws_what_is_there_in_the_order_of_the_light_path() -> None:
     one, two, absent = STAGES[0], STAGES[-1], STAGES[3]
     found = Diagnosis((finding(two, 0.99), finding(one, 0.95), finding(absent, 0.01)), 10)

@@ -15,10 +15,13 @@ from pydantic import Field
 from scipy import ndimage
 
 from microscopygan.defects.base import Defect, Place, Plane, Planes, Range, Symmetry, as_plane
-from microscopygan.defects.statistics import Floats, check_planes, normalised
+from microscopygan.defects.statistics import (
+    QUIET_WINDOW,
+    Floats,
+    check_planes,
+    quiet_covariances,
+)
 
-WINDOW = 16  # pixels; side of the windows that noise is measured in
-QUIETEST = 0.1  # share of the windows of a plane, those of least variance
 LEAST = 0.08  # correlation of neighbours below which noise counts as independent
 
 
@@ -73,25 +76,11 @@ class Grain(Defect):
         >>> bool(1.1 < np.median([item.down for item in measured]) < 1.9)
         True
         """
-        check_planes("clean", clean, 2 * WINDOW)
-        check_planes("defective", defective, 2 * WINDOW)
-        plain = np.median([_covariances(plane) for plane in clean], axis=0)
+        check_planes("clean", clean, 2 * QUIET_WINDOW)
+        check_planes("defective", defective, 2 * QUIET_WINDOW)
+        plain = np.median([quiet_covariances(plane) for plane in clean], axis=0)
         chosen = rng.permutation(len(defective))[:64]
-        return [cls(**_parameters(_covariances(defective[int(i)]) - plain)) for i in chosen]
-
-
-def _covariances(plane: NDArray[np.generic]) -> Floats:
-    """Variance, covariance 1 and 2 pixels down, 1 and 2 right, in the quietest windows."""
-    scaled = normalised(plane).astype(np.float64)
-    rows, columns = (side // WINDOW for side in scaled.shape)
-    grid = scaled[: rows * WINDOW, : columns * WINDOW].reshape(rows, WINDOW, columns, WINDOW)
-    windows = grid.swapaxes(1, 2).reshape(-1, WINDOW, WINDOW)
-    windows = windows - windows.mean(axis=(1, 2), keepdims=True)
-    count = max(2, round(QUIETEST * len(windows)))
-    quiet = windows[np.argsort((windows**2).mean(axis=(1, 2)))[:count]]
-    down = [float((quiet[:, lag:] * quiet[:, :-lag]).mean()) for lag in (1, 2)]
-    right = [float((quiet[:, :, lag:] * quiet[:, :, :-lag]).mean()) for lag in (1, 2)]
-    return np.array([float((quiet**2).mean()), *down, *right])
+        return [cls(**_parameters(quiet_covariances(defective[int(i)]) - plain)) for i in chosen]
 
 
 def _parameters(covariances: Floats) -> dict[str, float]:

@@ -15,10 +15,10 @@ from pydantic import Field
 from scipy import ndimage
 
 from microscopygan.defects.base import Defect, Place, Plane, Range, Symmetry, as_plane
+from microscopygan.defects.line_statistics import neighbour_shifts
 from microscopygan.defects.statistics import Feature, Floats, Medians, Trace, evenly
 
 BANDS = 8  # of the spectrum of shifts
-FARTHEST = 3.0  # pixels that one line is shifted against the next, at most
 SMOOTH = 4.0  # lines; σ of what the classical method takes for the specimen's own slant
 
 
@@ -63,19 +63,6 @@ def shift_lines(plane: NDArray[np.generic], shifts: NDArray[np.floating], axis: 
         ]
     )
     return np.asarray(moved if axis == 0 else moved.T, np.float32)
-
-
-def neighbour_shifts(plane: Plane) -> Floats:
-    """Estimate by how many pixels each row is shifted against the one before, (Y - 1,).
-
-    Least squares on the difference of the rows and their slope, as optical flow does.
-    """
-    mean = (plane[1:] + plane[:-1]) / 2
-    slope = np.gradient(mean, axis=1)
-    apart = plane[1:] - plane[:-1]
-    energy = (slope**2).sum(axis=1)
-    shifts = -(slope * apart).sum(axis=1) / (energy + 0.1 * energy.mean() + 1e-12)
-    return np.asarray(np.clip(shifts, -FARTHEST, FARTHEST), np.float64)
 
 
 def _shift_spectra(crop: Plane) -> Floats:

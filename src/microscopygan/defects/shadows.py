@@ -16,10 +16,9 @@ from pydantic import Field
 from scipy import ndimage
 
 from microscopygan.defects.base import Defect, Place, Plane, Planes, Range, Symmetry, as_plane
+from microscopygan.defects.line_statistics import RAY, ray_contrast
 from microscopygan.defects.statistics import Floats, check_planes, normalised
 
-SCALES = (1.0, 2.0, 4.0, 8.0)  # lines; σ of the smoothings whose differences are looked at
-BLOCK = 32  # pixels along the rays that are averaged
 WIDTHS = (0.7, 1.0, 1.5, 2.2, 3.3, 5.0, 8.0)  # trial widths, pixels
 TRIAL = 0.5  # depth of the shadows that are simulated
 PLANES = 16  # clean planes that shadows are put into
@@ -86,18 +85,18 @@ class Shadows(Defect):
     @classmethod
     def calibrate(cls, clean: Planes, defective: Planes, rng: np.random.Generator) -> list[Self]:
         """Find axis, width and strength: see :meth:`Defect.calibrate`."""
-        check_planes("clean", clean, BLOCK)
-        check_planes("defective", defective, BLOCK)
+        check_planes("clean", clean, RAY)
+        check_planes("defective", defective, RAY)
         some = [normalised(clean[i]) for i in rng.permutation(len(clean))[:PLANES]]
-        own = np.mean([_contrast(normalised(plane)) for plane in defective], axis=0)
-        plain = np.mean([_contrast(plane) for plane in some], axis=0)
+        own = np.mean([ray_contrast(normalised(plane)) for plane in defective], axis=0)
+        plain = np.mean([ray_contrast(plane) for plane in some], axis=0)
         axis = int(np.log(own[0] / own[1]).mean() < np.log(plain[0] / plain[1]).mean())
         wanted = _excess(own, plain, axis)
 
         def fit(width: float) -> tuple[float, float]:
             trial = cls(depth=TRIAL, width=width, axis=axis)
             shaded = [normalised(trial.apply(p, rng)) for p in some for _ in range(REPEATS)]
-            got = _excess(np.mean([_contrast(plane) for plane in shaded], axis=0), plain, axis)
+            got = _excess(np.mean([ray_contrast(plane) for plane in shaded], axis=0), plain, axis)
             scale = max(float(got @ wanted) / max(float(got @ got), 1e-12), 0.0)
             return float(np.sum((wanted - scale * got) ** 2)), scale
 
@@ -136,19 +135,6 @@ class Shadows(Defect):
         share = 1 - spread[1 - axis] / spread[axis]
         even = lifted * np.exp(-share * ratios[axis])
         return np.asarray(even - lifted.mean() + plane.mean(), np.float32)
-
-
-def _contrast(plane: Plane) -> Floats:
-    """Variance of rays along rows, and along columns, at several scales: (2, SCALES)."""
-    light = np.log(np.clip(plane, 0, None) + 0.1)
-    found = []
-    for lines in (light, light.T):
-        count = lines.shape[1] // BLOCK
-        rays = lines[:, : count * BLOCK].reshape(len(lines), count, BLOCK).mean(axis=2)
-        smooth = [ndimage.gaussian_filter1d(rays, scale, axis=0) for scale in SCALES]
-        apart = [fine - coarse for fine, coarse in zip([rays, *smooth], smooth, strict=False)]
-        found.append([float(part.var()) + 1e-9 for part in apart])
-    return np.array(found)
 
 
 def _excess(contrast: Floats, plain: Floats, axis: int) -> Floats:

@@ -28,6 +28,8 @@ BANDS = 24  # frequency bands from 0 to the Nyquist frequency
 POOLED = 6  # blocks a side of a quarter of a spectrum
 LAGS = 12  # rows; longer than the longest sensible step
 APART = (1, 2, 3, 4, 6, 8, 12)  # pixels between the pixels whose differences are compared
+QUIET_WINDOW = 16  # pixels; side of the windows that grain is measured in
+QUIETEST = 0.1  # share of the windows of a plane, those of least variance
 OUTLYING = 8.0  # robust standard deviations from its neighbours that make a pixel an outlier
 _EIGHT = np.array([[1, 1, 1], [1, 0, 1], [1, 1, 1]], bool)
 LEVELS = np.linspace(-0.1, 1.1, 9)  # edges of the intensity bins of the noise curve
@@ -338,6 +340,21 @@ def normalised(plane: NDArray[np.generic]) -> Plane:
     """Bring a plane to its percentile scale, float32."""
     array = np.asarray(plane)
     return np.asarray(percentile_map(array).apply(array), np.float32)
+
+
+def quiet_covariances(plane: NDArray[np.generic]) -> Floats:
+    """Variance, covariance 1 and 2 pixels down, 1 and 2 right, in the quietest windows."""
+    scaled = normalised(plane).astype(np.float64)
+    side = QUIET_WINDOW
+    rows, columns = (length // side for length in scaled.shape)
+    grid = scaled[: rows * side, : columns * side].reshape(rows, side, columns, side)
+    windows = grid.swapaxes(1, 2).reshape(-1, side, side)
+    windows = windows - windows.mean(axis=(1, 2), keepdims=True)
+    count = max(2, round(QUIETEST * len(windows)))
+    quiet = windows[np.argsort((windows**2).mean(axis=(1, 2)))[:count]]
+    down = [float((quiet[:, lag:] * quiet[:, :-lag]).mean()) for lag in (1, 2)]
+    right = [float((quiet[:, :, lag:] * quiet[:, :, :-lag]).mean()) for lag in (1, 2)]
+    return np.array([float((quiet**2).mean()), *down, *right])
 
 
 def outliers(plane: NDArray[np.generic]) -> tuple[Floats, NDArray[np.bool_]]:

@@ -101,10 +101,10 @@ def find_wave(clean: Planes, defective: Planes) -> tuple[float, float, list[floa
     sides = [side for plane in [*clean, *defective] for side in np.shape(plane)]
     side = min(LARGEST, *sides)
     planes = [_crop(plane, side) for plane in defective]
-    plain = _prominence([_crop(plane, side) for plane in clean])
-    excess = _prominence(planes) / np.maximum(plain, 1)
+    plain = prominences([_crop(plane, side) for plane in clean])
+    excess = prominences(planes) / np.maximum(plain, 1)
     down, right = _sharpened(planes, excess)
-    return down, right, [_height(plane, down, right) for plane in planes]
+    return down, right, [wave_height(plane, down, right) for plane in planes]
 
 
 def strongest_wave(plane: Plane) -> tuple[float, float, float, float]:
@@ -125,9 +125,9 @@ def strongest_wave(plane: Plane) -> tuple[float, float, float, float]:
         Its amplitude, in the plane's units.
     """
     crop = np.asarray(plane, np.float64) - plane.mean()
-    prominence = _prominence([crop])
-    down, right = _peak(crop, prominence)
-    return float(prominence.max()), down, right, _height(crop, down, right)
+    prominence = prominences([crop])
+    down, right = strongest_frequency(crop, prominence)
+    return float(prominence.max()), down, right, wave_height(crop, down, right)
 
 
 def outstanding(plane: Plane) -> tuple[float, float] | None:
@@ -139,7 +139,7 @@ def outstanding(plane: Plane) -> tuple[float, float] | None:
     True
     """
     crop = np.asarray(plane, np.float64) - plane.mean()
-    prominence = _prominence([crop])
+    prominence = prominences([crop])
     return None if prominence.max() < STANDS_OUT else _sharpened([crop], prominence)
 
 
@@ -151,7 +151,7 @@ def _crop(plane: NDArray[np.generic], side: int) -> Floats:
     return np.asarray(crop - crop.mean())
 
 
-def _prominence(planes: list[Floats]) -> Floats:
+def prominences(planes: list[Floats]) -> Floats:
     """Mean power over the highest of the frequencies around it; 0 where waves are slow."""
     power = np.mean([power_spectrum(plane, half=True) for plane in planes], axis=0)
     around = ndimage.maximum_filter(power, footprint=_RING, mode="wrap")
@@ -160,7 +160,7 @@ def _prominence(planes: list[Floats]) -> Floats:
     return np.where(frequency_radius(shape, half=True) > SLOWEST, ratio, 0.0)
 
 
-def _peak(plane: Floats, prominence: Floats) -> tuple[float, float]:
+def strongest_frequency(plane: Floats, prominence: Floats) -> tuple[float, float]:
     """Frequency of the highest peak of the spectrum of a plane."""
     row, column = np.unravel_index(int(np.argmax(prominence)), prominence.shape)
     return float(fft.fftfreq(len(plane))[row]), float(fft.rfftfreq(plane.shape[1])[column])
@@ -169,14 +169,14 @@ def _peak(plane: Floats, prominence: Floats) -> tuple[float, float]:
 def _sharpened(planes: list[Floats], prominence: Floats) -> tuple[float, float]:
     """Frequency of the highest peak, between the places of the spectrum."""
     rows, columns = planes[0].shape
-    down, right = _peak(planes[0], prominence)
+    down, right = strongest_frequency(planes[0], prominence)
     trials = [(down + y / rows, right + x / columns) for y in ZOOM for x in ZOOM]
-    total = [sum(_height(plane, *trial) ** 2 for plane in planes[:16]) for trial in trials]
+    total = [sum(wave_height(plane, *trial) ** 2 for plane in planes[:16]) for trial in trials]
     best = trials[int(np.argmax(total))]
     return float(np.clip(best[0], -0.5, 0.5)), float(np.clip(best[1], -0.5, 0.5))
 
 
-def _height(plane: Floats, down: float, right: float) -> float:
+def wave_height(plane: Floats, down: float, right: float) -> float:
     """Amplitude of a wave, under a Hann window."""
     windows = [np.hanning(side) for side in plane.shape]
     waves = [
@@ -184,4 +184,5 @@ def _height(plane: Floats, down: float, right: float) -> float:
         for window, frequency in zip(windows, (down, right), strict=True)
     ]
     total = windows[0].sum() * windows[1].sum()
-    return float(2 * np.abs(waves[0] @ plane @ waves[1]) / total)
+    turned = waves[0][:, None] * plane * waves[1]  # no matrix product: threads cost more than it
+    return float(2 * np.abs(turned.sum()) / total)

@@ -1,4 +1,4 @@
-"""The set encoder that ships, run without torch."""
+"""What a set of images shows: the set encoder and the trees that ship, run without torch."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from .features import SIDE, features, scaled
+from .features import SIDE, count, features, scaled, set_features
+from .trees import stage_logits, stage_names, tree_inputs
 
 KEY = "stages"  # of the file's metadata: the stages and parameters that it was trained for
-_AT_ONCE = 2  # places of the field of view that go through the network at a time
 _SETS = 3  # of images, where there are more than go into one
 _LARGEST = 8  # images of a set
 _SQUARES = 24  # looked at, of all images; one of each at least
@@ -23,11 +23,13 @@ _TRIED = 16  # places of which the liveliest are looked at
 _ALIKE = 6  # squares of clean images
 
 Plane = NDArray[np.generic]
+Numbers = NDArray[np.float32]
 Floats = NDArray[np.float64]
+Squares = Sequence[Numbers]  # (128, 128) each
 
 
 class Reading(NamedTuple):
-    """What the encoder says of a set of images, a row for each place looked at.
+    """What a set of images shows, a row for each place looked at.
 
     Attributes
     ----------
@@ -36,7 +38,7 @@ class Reading(NamedTuple):
     parameters
         By (stage, parameter): (L, bins) log-probabilities.
     names
-        The stages that the encoder knows.
+        The stages that are told apart.
     """
 
     stages: Floats
@@ -58,7 +60,7 @@ def _session():  # type: ignore[no-untyped-def]
 def read_set(
     defective: Sequence[Plane], clean: Sequence[Plane], rng: np.random.Generator
 ) -> Reading:
-    """Let the encoder look at some places of a set of images.
+    """Look at some places of a set of images.
 
     Parameters
     ----------
@@ -69,28 +71,54 @@ def read_set(
     rng
         Chooses images and places.
     """
-    session = _session()
-    known = json.loads(session.get_modelmeta().custom_metadata_map[KEY])
     theirs = [_liveliest(plane, rng) for plane in _some(clean, _ALIKE, rng)]
-    alike = np.stack(theirs) if theirs else np.zeros((1, SIDE, SIDE), np.float32)
-    alike_numbers = np.stack([features(square) for square in alike])
-    logits = []
+    clean_numbers = _measured(theirs)
+    of_clean = set_features(theirs) if theirs else np.zeros(0, np.float32)
+    readings, inputs = [], []
     sets = _sets(defective, rng)
-    count = min(_PLACES, max(1, _SQUARES // sum(map(len, sets))))
+    places = min(_PLACES, max(1, _SQUARES // sum(map(len, sets))))
     for images in sets:
-        squares = np.stack([_squares(images, place) for place in _places(images, count, rng)])
-        numbers = np.stack([[features(square) for square in some] for some in squares])
-        for first in range(0, len(squares), _AT_ONCE):
-            part = slice(first, first + _AT_ONCE)
-            count = len(squares[part])
-            feed = {
-                "images": squares[part],
-                "numbers": numbers[part],
-                "alike": np.repeat(alike[None], count, 0),
-                "alike_numbers": np.repeat(alike_numbers[None], count, 0),
-            }
-            logits.append(session.run(None, feed)[0])
-    return _sorted(np.concatenate(logits).astype(np.float64), known)
+        for place in _places(images, places, rng):
+            squares = _squares(images, place)
+            numbers, of_set = _measured(squares), set_features(squares)
+            said = encoded(squares, numbers, theirs, clean_numbers)
+            readings.append(said)
+            inputs.append(tree_inputs(numbers, of_set, clean_numbers, of_clean, said.stages[0]))
+    parameters = {
+        key: np.concatenate([reading.parameters[key] for reading in readings])
+        for key in readings[0].parameters
+    }
+    return Reading(stage_logits(np.stack(inputs)), parameters, stage_names())
+
+
+def encoded(squares: Squares, numbers: Numbers, clean: Squares, clean_numbers: Numbers) -> Reading:
+    """Return what the set encoder alone says of a set of images at one place.
+
+    Parameters
+    ----------
+    squares : sequence of N arrays, each (128, 128)
+        As `diagnosis.features.scaled` gives them.
+    numbers : array, shape (N, count())
+        Of `diagnosis.features.features`.
+    clean, clean_numbers
+        The same of M clean images; M may be 0.
+    """
+    session = _session()
+    alike = clean if len(clean) else [np.zeros((SIDE, SIDE), np.float32)]
+    feed = {
+        "images": np.stack(squares),
+        "numbers": numbers,
+        "alike": np.stack(alike),
+        "alike_numbers": clean_numbers if len(clean) else _measured(alike),
+    }
+    known = json.loads(session.get_modelmeta().custom_metadata_map[KEY])
+    logits = session.run(None, {name: values[None] for name, values in feed.items()})[0]
+    return _sorted(logits.astype(np.float64), known)
+
+
+def _measured(squares: Squares) -> Numbers:
+    measured = [features(square) for square in squares]
+    return np.stack(measured) if measured else np.zeros((0, count()), np.float32)
 
 
 def _sorted(logits: Floats, known: list[dict[str, object]]) -> Reading:
@@ -146,11 +174,11 @@ def _corners(length: int) -> list[int]:
     return sorted({int(k) for k in np.linspace(0, length - SIDE, -(-length // SIDE))})
 
 
-def _squares(images: Sequence[Plane], place: tuple[int, int]) -> NDArray[np.float32]:
-    return np.stack([scaled(_cut(image, place)) for image in images])
+def _squares(images: Sequence[Plane], place: tuple[int, int]) -> list[Numbers]:
+    return [scaled(_cut(image, place)) for image in images]
 
 
-def _cut(image: Plane, place: tuple[int, int]) -> NDArray[np.float32]:
+def _cut(image: Plane, place: tuple[int, int]) -> Numbers:
     """Cut a square; an image that is smaller is mirrored."""
     y, x = place
     square = np.asarray(image[y : y + SIDE, x : x + SIDE], np.float32)
@@ -158,5 +186,5 @@ def _cut(image: Plane, place: tuple[int, int]) -> NDArray[np.float32]:
     return np.pad(square, missing, mode="symmetric") if any(m for _, m in missing) else square
 
 
-def _liveliest(plane: Plane, rng: np.random.Generator) -> NDArray[np.float32]:
+def _liveliest(plane: Plane, rng: np.random.Generator) -> Numbers:
     return scaled(_cut(plane, _places([plane], 1, rng)[0]))

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from ..defects import all_defects
+from ..defects import all_defects, set_spectra, set_statistics
+from ..defects.line_statistics import line_differences
 from ..defects.statistics import Floats, MeanSpectrum, Medians, outliers
 from ..defects.waves import strongest_wave
 from ..image.intensity import percentile_map
 
 SIDE = 128  # pixels of a square
 QUANTILES = (0, 0.1, 1, 5, 10, 25, 50, 75, 90, 95, 99, 99.5, 99.9, 100)  # per cent
-LINES = (1, 2, 4)  # apart, of the lines whose gain and offset are compared
 _AROUND = 4.0  # pixels (σ) of the light that fringes are looked for in
 
 Plane = NDArray[np.float32]
@@ -45,22 +45,6 @@ def _grey_values(square: Plane) -> Floats:
     ends = [np.count_nonzero(square == end) for end in (square.min(), square.max())]
     counts = np.log10(np.array([*ends, np.unique(square).size]) / square.size)
     return np.concatenate([np.percentile(square, QUANTILES), counts])
-
-
-def _lines(square: Plane) -> Floats:
-    """Log spreads of gain and offset between lines some way apart, of rows and of columns."""
-    found = []
-    for lines in (square, square.T):
-        for apart in LINES:
-            x, y = lines[:-apart].astype(np.float64), lines[apart:].astype(np.float64)
-            x_mean, y_mean = x.mean(1, keepdims=True), y.mean(1, keepdims=True)
-            both = ((x - x_mean) * (y - y_mean)).mean(1)
-            gain = both / (x.var(1) + 1e-3)
-            offset = (y_mean - x_mean)[:, 0]
-            left = ((y - y_mean) - gain[:, None] * (x - x_mean)).std(1)
-            found += [np.median(np.abs(gain - np.median(gain))), np.median(np.abs(offset))]
-            found += [np.median(left), offset.std()]
-    return np.asarray(np.log(np.array(found) + 1e-4) / 4)
 
 
 def _waves(square: Plane) -> Floats:
@@ -101,7 +85,7 @@ def features(square: Plane) -> NDArray[np.float32]:
     >>> features(np.zeros((SIDE, SIDE), np.float32)).shape == (count(),)
     True
     """
-    measures = (_grey_values, _lines, _waves, _outliers, *_traces())
+    measures = (_grey_values, line_differences, _waves, _outliers, *_traces())
     measured = np.concatenate([measure(square) for measure in measures])
     return np.asarray(np.nan_to_num(np.clip(measured, -20, 20)), np.float32)
 
@@ -110,3 +94,45 @@ def features(square: Plane) -> NDArray[np.float32]:
 def count() -> int:
     """Return how many numbers :func:`features` gives."""
     return len(features(np.zeros((SIDE, SIDE), np.float32)))
+
+
+_OF_SETS: tuple[Callable[[Sequence[Plane]], Floats], ...] = (
+    set_spectra.shape_of_spectrum,
+    set_spectra.waves_of_set,
+    set_statistics.light,
+    set_statistics.rays,
+    set_statistics.shifts,
+    set_statistics.gains,
+    set_statistics.grain,
+    set_statistics.rhythm,
+    set_statistics.shared,
+)
+
+
+def set_features(squares: Sequence[Plane]) -> NDArray[np.float32]:
+    """Measure on a set of images what a single one does not tell from its specimen.
+
+    Parameters
+    ----------
+    squares : sequence of arrays, each (128, 128)
+        As :func:`scaled` gives them; the same part of the field of view in each.
+
+    Returns
+    -------
+    array, shape (set_count(),), float32
+        The measures of `defects.set_spectra` and `defects.set_statistics`, and the log of how many
+        images there are. 0 where a value is not known.
+
+    Examples
+    --------
+    >>> set_features([np.zeros((SIDE, SIDE), np.float32)]).shape == (set_count(),)
+    True
+    """
+    measured = np.concatenate([*(measure(squares) for measure in _OF_SETS), [np.log(len(squares))]])
+    return np.asarray(np.nan_to_num(np.clip(measured, -30, 30)), np.float32)
+
+
+@cache
+def set_count() -> int:
+    """Return how many numbers :func:`set_features` gives."""
+    return len(set_features([np.zeros((SIDE, SIDE), np.float32)]))

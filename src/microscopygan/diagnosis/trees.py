@@ -1,0 +1,69 @@
+"""The trees that say which stages spoil a set of images, run without scikit-learn.
+
+They weigh what is measured on each image, on the set and on clean images beside it, and what the
+set encoder says.
+"""
+
+from __future__ import annotations
+
+import json
+from functools import cache
+from importlib.resources import files
+
+import numpy as np
+from numpy.typing import NDArray
+
+KEY = "stages"  # of the file's metadata: the stages, in the order of what it gives
+
+Numbers = NDArray[np.float32]
+
+
+def tree_inputs(
+    numbers: Numbers, of_set: Numbers, clean_numbers: Numbers, of_clean: Numbers, said: Numbers
+) -> Numbers:
+    """Join what is known of a set of images at one place.
+
+    Parameters
+    ----------
+    numbers : array, shape (N, count())
+        Of `diagnosis.features.features`, of each image.
+    of_set : array, shape (set_count(),)
+        Of `diagnosis.features.set_features`, of all.
+    clean_numbers, of_clean : arrays, shape (M, count()) and (set_count(),)
+        The same of clean images; M is 0 and the other anything where there are none.
+    said : array, shape (S,)
+        Logits of the set encoder.
+
+    Returns
+    -------
+    array, shape (I,), float32
+        Middle and spread over the images, and by how much they differ from clean ones.
+    """
+    middle, known = numbers.mean(axis=0), len(clean_numbers) > 0
+    apart, set_apart = np.zeros_like(middle), np.zeros_like(of_set)
+    if known:
+        apart, set_apart = middle - clean_numbers.mean(axis=0), of_set - of_clean
+    spread = numbers.std(axis=0)
+    parts = ([known], middle, spread, apart, of_set, set_apart, said)
+    return np.concatenate(parts, dtype=np.float32)
+
+
+@cache
+def _session():  # type: ignore[no-untyped-def]
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    options.intra_op_num_threads = 1  # a few rows at a time
+    path = files("microscopygan") / "weights" / "stages.onnx"
+    return onnxruntime.InferenceSession(path.read_bytes(), options, ["CPUExecutionProvider"])
+
+
+def stage_names() -> tuple[str, ...]:
+    """Return the stages that the trees know, in the order of their logits."""
+    return tuple(json.loads(_session().get_modelmeta().custom_metadata_map[KEY]))
+
+
+def stage_logits(inputs: Numbers) -> NDArray[np.float64]:
+    """Return the log odds of each stage, (L, S), of inputs (L, I), see :func:`tree_inputs`."""
+    return np.asarray(_session().run(None, {"inputs": inputs})[0], np.float64)
