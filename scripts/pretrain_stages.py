@@ -2,8 +2,9 @@
 
 ``python scripts/pretrain_stages.py CLEAN -o RUN --minutes 60`` draws virtual laboratories from the
 clean images of the folder CLEAN, and from simulated specimens, and keeps in the folder RUN what is
-measured on them. Several may run at once, with different ``--seed``. ``--fit`` fits the trees to
-all that RUN holds, and writes ``RUN/stages.onnx``, which ships in the package's ``weights``.
+measured on them; the same command draws more. Several may run at once, with different ``--seed``.
+``--fit`` fits the trees to all that RUN holds, and writes ``RUN/stages.onnx``, which ships in the
+package's ``weights``.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from pathlib import Path
 import numpy as np
 from pretrain import _plane, is_held_out
 
+from microscopygan.image.atomic import whole
 from microscopygan.image.formats import list_images
 from microscopygan.settings import LaboratorySettings, PretrainingSettings, StageTreeSettings
 from microscopygan.training.laboratories import Specimens, draw_laboratory
@@ -42,7 +44,8 @@ def _draw(options: argparse.Namespace) -> None:
     images = list_images([options.clean])
     planes = [_plane(path) for path in sorted(images) if not is_held_out(path.name)]
     specimens = Specimens(sorts_of(planes, PretrainingSettings()), settings)
-    begun, index = time.monotonic(), 0
+    begun, drawn_before = time.monotonic(), options.output.glob(f"examples-{options.seed}-*.npz")
+    index = AT_ONCE * len(list(drawn_before))
     while time.monotonic() < begun + 60 * options.minutes:
         drawn = []
         for _ in range(AT_ONCE):
@@ -51,7 +54,8 @@ def _draw(options: argparse.Namespace) -> None:
             index += 1
         inputs, strength = (np.concatenate(parts) for parts in zip(*drawn, strict=True))
         path = options.output / f"examples-{options.seed}-{index}.npz"
-        np.savez_compressed(path, inputs=inputs, strength=strength)
+        with whole(path) as part, part.open("wb") as file:
+            np.savez_compressed(file, inputs=inputs, strength=strength)
         print(f"{index} laboratories in {time.monotonic() - begun:.0f} s", flush=True)
 
 
@@ -71,6 +75,8 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--fit", action="store_true", help="fit the trees, and write them")
     parser.add_argument("--seed", type=int, default=0, help="of what is drawn")
     options = parser.parse_args()
+    if not options.minutes and not options.fit:
+        parser.error("expected --minutes to draw for, or --fit, got neither; give one of them")
     if options.minutes and options.clean is None:
         parser.error("expected a folder of clean images to draw from, got none; name one")
     return options

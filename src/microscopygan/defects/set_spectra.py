@@ -24,8 +24,8 @@ ANGLES = np.arange(12) * np.pi / 12  # of lines and ellipses, from axis 1 toward
 LENGTHS = np.geomspace(2, 20, 10)  # pixels, of lines
 RADII = np.geomspace(1, 8, 16)  # pixels, of discs
 _LOWEST = 0.02  # cycles per pixel; below is content alone
-_ABOVE = 3.0  # times the noise, of power that a blur shows in
-_FEWEST = 8  # rings above the noise that a disc is fitted to, at least
+_ABOVE = 3.0  # times the lowest power, of power that a blur shows in
+_FEWEST = 8  # rings above that; a disc is fitted to more
 _LIGHT = 4.0  # pixels (σ) of the light that waves multiply
 _LOCAL = 6.0  # pixels (σ) in which a wave's amplitude is taken
 _DEMODULATED = 4  # images of a set in which it is
@@ -74,14 +74,15 @@ def shape_of_spectrum(squares: Sequence[Plane]) -> Floats:
     Parameters
     ----------
     squares
-        (Y, X) of one size, Y = X, on one scale.
+        (Y, X) of one size, Y = X of 48 pixels or more, on one scale.
 
     Returns
     -------
     array
-        Log power in rings, the noise, the second and fourth harmonic by direction in six rings;
-        of a disc, a line and an ellipse how much of the spectrum it explains, its factor, which is
-        1 for a blur of that shape, and its size and direction.
+        Log power in rings, the lowest power beyond, the second and fourth harmonic by direction in
+        six rings; of a disc, a line and an ellipse how much of the spectrum it explains, and its
+        direction; of the former two the size and a factor, which is 1 for a blur of that shape;
+        of the ellipse a factor that grows with its size.
     """
     power = _power(squares)
     rings = _rings(len(power))
@@ -178,7 +179,7 @@ def waves_of_set(squares: Sequence[Plane]) -> Floats:
     array
         For the squares, and for them relative to the light around: how far the highest and a lower
         peak stand out, the frequency, the mean amplitude and its spread over the set, and the
-        amplitude in dark and in bright places.
+        amplitude that it has in dark and in bright places of the squares.
     """
     relative = []
     for square in squares:

@@ -1,7 +1,7 @@
 """What is measured on a set of images at once: light, rays, lines, grain, rhythm, what they share.
 
-The measures of single images are in `statistics`; here each is a mean over the set, and where it
-is one along each axis, the difference of the axes is given as well, which the specimen has less of.
+The measures of single images are in `statistics` and `line_statistics`; here they are means over
+the set. Those along each axis come with the difference of the axes, which the specimen has less of.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ def _by_axis(measure: Callable[[Plane], Floats], squares: Set) -> tuple[Floats, 
 
 
 def _stronger_first(rows: Floats, columns: Floats, excess: float) -> Floats:
-    """Return by how much one axis exceeds the other, then its values; rows if `excess` is > 0."""
+    """Return by how much one axis exceeds the other, then its values; rows if `excess` >= 0."""
     apart = rows - columns
-    return np.concatenate([apart, rows] if excess > 0 else [-apart, columns])
+    return np.concatenate([apart, rows] if excess >= 0 else [-apart, columns])
 
 
 @cache
@@ -69,10 +69,10 @@ def _falls(square: Plane) -> Floats:
 
 
 def rays(squares: Set) -> Floats:
-    """Variances of rays at several scales, how dark and how long they are, along either axis."""
+    """Log variances of rays at several scales, how dark and how long they are, on either axis."""
     rows, columns = np.log(np.mean([ray_contrast(square) for square in squares], axis=0))
     first, second = _by_axis(_ray_shape, squares)
-    excess = float((rows - columns).sum()) or 1.0
+    excess = float((rows - columns).sum())
     differences = _stronger_first(rows, columns, excess)
     return np.concatenate([differences, first, second, first - second, np.maximum(first, second)])
 
@@ -92,7 +92,7 @@ def _ray_shape(square: Plane) -> Floats:
 def shifts(squares: Set) -> Floats:
     """How far lines are shifted against each other, and in which rhythm, along either axis."""
     rows, columns = _by_axis(_shifts, squares)
-    excess = float((rows - columns)[:: len(rows) // len(_SMOOTHED)].sum()) or 1.0
+    excess = float((rows - columns)[:: len(rows) // len(_SMOOTHED)].sum())
     return _stronger_first(rows, columns, excess)
 
 
@@ -115,11 +115,15 @@ def gains(squares: Set) -> Floats:
     """How far lines differ in gain and offset, along either axis."""
     both = np.mean([line_differences(square) for square in squares], axis=0)
     rows, columns = np.split(both, 2)
-    return _stronger_first(rows, columns, float((rows - columns).sum()) or 1.0)
+    return _stronger_first(rows, columns, float((rows - columns).sum()))
 
 
 def grain(squares: Set) -> Floats:
-    """Noise and its correlation with the next pixels, in the quietest and in the bright places."""
+    """Noise and its correlation with the next pixels, in the quietest and in the bright places.
+
+    In the quietest: 1 and 2 down, 1 and 2 right, and the noise of the image that has least. In the
+    bright: 1 down, 1 right, 2 down, 2 right.
+    """
     quiet = np.array([_correlations(quiet_covariances(square)) for square in squares])
     bright = np.mean([_bright_correlations(square) for square in squares], axis=0)
     return np.concatenate([quiet.mean(axis=0), quiet.min(axis=0)[:1], bright])
@@ -170,7 +174,8 @@ def _bends(square: Plane) -> Floats:
 def shared(squares: Set) -> Floats:
     """Log power of the mean over that of independent images, by scale: 0 where nothing is shared.
 
-    Of planes, of the means of rows, and of those of columns.
+    Far below 0 where there is nothing at that scale. Of planes, of the means of rows, and of those
+    of columns.
     """
     planes = np.stack(squares).astype(np.float64)
     smooth = [planes, *(ndimage.gaussian_filter(planes, (0, width, width)) for width in BANDS)]

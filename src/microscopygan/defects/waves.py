@@ -170,19 +170,22 @@ def _sharpened(planes: list[Floats], prominence: Floats) -> tuple[float, float]:
     """Frequency of the highest peak, between the places of the spectrum."""
     rows, columns = planes[0].shape
     down, right = strongest_frequency(planes[0], prominence)
-    trials = [(down + y / rows, right + x / columns) for y in ZOOM for x in ZOOM]
-    total = [sum(wave_height(plane, *trial) ** 2 for plane in planes[:16]) for trial in trials]
-    best = trials[int(np.argmax(total))]
-    return float(np.clip(best[0], -0.5, 0.5)), float(np.clip(best[1], -0.5, 0.5))
+    downs, rights = down + ZOOM / rows, right + ZOOM / columns
+    down_waves, right_waves = _windowed(rows, downs), _windowed(columns, rights)
+    total = sum(np.abs(down_waves @ plane @ right_waves.T) ** 2 for plane in planes[:16])
+    y, x = np.unravel_index(int(np.argmax(total)), (len(ZOOM), len(ZOOM)))
+    return float(np.clip(downs[y], -0.5, 0.5)), float(np.clip(rights[x], -0.5, 0.5))
 
 
 def wave_height(plane: Floats, down: float, right: float) -> float:
     """Amplitude of a wave, under a Hann window."""
-    windows = [np.hanning(side) for side in plane.shape]
-    waves = [
-        window * np.exp(-2j * np.pi * frequency * np.arange(window.size))
-        for window, frequency in zip(windows, (down, right), strict=True)
-    ]
-    total = windows[0].sum() * windows[1].sum()
-    turned = waves[0][:, None] * plane * waves[1]  # no matrix product: threads cost more than it
+    total = np.prod([np.hanning(side).sum() for side in plane.shape])
+    rows, columns = (_windowed(*pair) for pair in zip(plane.shape, (down, right), strict=True))
+    turned = rows[:, None] * plane * columns  # no matrix product: threads cost more than it
     return float(2 * np.abs(turned.sum()) / total)
+
+
+def _windowed(side: int, frequency: float | Floats) -> NDArray[np.complex128]:
+    """Waves of some frequencies, under a Hann window: (..., side)."""
+    turns = np.multiply.outer(frequency, np.arange(side))
+    return np.asarray(np.hanning(side) * np.exp(-2j * np.pi * turns))

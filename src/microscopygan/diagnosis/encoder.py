@@ -20,7 +20,7 @@ _LARGEST = 8  # images of a set
 _SQUARES = 24  # looked at, of all images; one of each at least
 _PLACES = 6  # of the field of view looked at, at most
 _TRIED = 16  # places of which the liveliest are looked at
-_ALIKE = 6  # squares of clean images
+_ALIKE = 4  # squares of clean images, as many as the trees were taught with
 
 Plane = NDArray[np.generic]
 Numbers = NDArray[np.float32]
@@ -111,9 +111,14 @@ def encoded(squares: Squares, numbers: Numbers, clean: Squares, clean_numbers: N
         "alike": np.stack(alike),
         "alike_numbers": clean_numbers if len(clean) else _measured(alike),
     }
-    known = json.loads(session.get_modelmeta().custom_metadata_map[KEY])
     logits = session.run(None, {name: values[None] for name, values in feed.items()})[0]
-    return _sorted(logits.astype(np.float64), known)
+    return _sorted(logits.astype(np.float64), _known())
+
+
+@cache
+def _known() -> list[dict[str, object]]:
+    """Return the stages of the encoder, and the bins of their parameters."""
+    return list(json.loads(_session().get_modelmeta().custom_metadata_map[KEY]))
 
 
 def _measured(squares: Squares) -> Numbers:

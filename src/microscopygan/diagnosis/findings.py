@@ -16,7 +16,7 @@ from .parameters import Parameter, parameters
 
 PRESENT = 0.5  # probability from which a stage counts as there
 _POSSIBLE = 0.1  # probability below which a stage is not drawn
-_SHARPER = 1.3  # exponent of the bins' probabilities: several places are seen, which agree
+_SHARPER = 1.3  # exponent of the bins' probabilities, which are flatter than they should be
 _NONE = 0.5  # probability of the lowest bin from which an amount counts as nothing
 
 Planes = Sequence[NDArray[np.generic]]

@@ -16,10 +16,11 @@ from numpy.typing import NDArray
 KEY = "stages"  # of the file's metadata: the stages, in the order of what it gives
 
 Numbers = NDArray[np.float32]
+Floats = NDArray[np.float64]
 
 
 def tree_inputs(
-    numbers: Numbers, of_set: Numbers, clean_numbers: Numbers, of_clean: Numbers, said: Numbers
+    numbers: Numbers, of_set: Numbers, clean_numbers: Numbers, of_clean: Numbers, said: Floats
 ) -> Numbers:
     """Join what is known of a set of images at one place.
 
@@ -64,6 +65,6 @@ def stage_names() -> tuple[str, ...]:
     return tuple(json.loads(_session().get_modelmeta().custom_metadata_map[KEY]))
 
 
-def stage_logits(inputs: Numbers) -> NDArray[np.float64]:
+def stage_logits(inputs: Numbers) -> Floats:
     """Return the log odds of each stage, (L, S), of inputs (L, I), see :func:`tree_inputs`."""
     return np.asarray(_session().run(None, {"inputs": inputs})[0], np.float64)

@@ -52,8 +52,9 @@ def examples(laboratory: Laboratory) -> Examples:
         With its images measured, see `LaboratorySettings.measured`.
     """
     squares = [scaled(image) for image in laboratory.defective]
-    clean = [scaled(image) for image in laboratory.alike if image.any()]
-    clean_numbers = laboratory.alike_numbers[: len(clean)]
+    there = laboratory.alike.any(axis=(1, 2))
+    clean = [scaled(image) for image in laboratory.alike[there]]
+    clean_numbers = laboratory.alike_numbers[there]
     of_clean = set_features(clean) if clean else np.zeros(0, np.float32)
     rows = []
     for part in _SETS:
