@@ -75,7 +75,7 @@ def main() -> None:
     laboratory = LaboratorySettings(field=options.field, common=options.common)
     if ENCODER not in options.pupils:  # images like the clean ones, and measures, are for it
         laboratory = laboratory.model_copy(update={"alike": 0, "measured": False})
-    sorts = sorts_of([_plane(images[name]) for name in train], settings)
+    sorts = sorts_of([first_plane(images[name]) for name in train], settings)
     specimens = Specimens(sorts, laboratory)
     if options.pupils == [CORRECTOR]:
         _train_corrector(options, specimens)
@@ -216,7 +216,8 @@ def _version(name: str) -> str:
         return "from source"
 
 
-def _plane(path: Path) -> np.ndarray:
+def first_plane(path: Path) -> np.ndarray:
+    """Read an image, and of several planes the first, (Y, X) float32."""
     image = read(path)
     return np.asarray(to_planes(image.array, image.axes)[0][0], np.float32)
 

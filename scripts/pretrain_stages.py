@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 
 import numpy as np
-from pretrain import _plane, is_held_out
+from pretrain import first_plane, is_held_out
 
 from microscopygan.image.atomic import whole
 from microscopygan.image.formats import list_images
@@ -42,7 +42,7 @@ def main() -> None:
 def _draw(options: argparse.Namespace) -> None:
     settings = LaboratorySettings(images=IMAGES, stacks=0.0)
     images = list_images([options.clean])
-    planes = [_plane(path) for path in sorted(images) if not is_held_out(path.name)]
+    planes = [first_plane(path) for path in sorted(images) if not is_held_out(path.name)]
     specimens = Specimens(sorts_of(planes, PretrainingSettings()), settings)
     begun, drawn_before = time.monotonic(), options.output.glob(f"examples-{options.seed}-*.npz")
     index = AT_ONCE * len(list(drawn_before))

@@ -317,7 +317,7 @@ class PretrainingSettings(_Settings):
 class StageTreeSettings(_Settings):
     """Boosted trees that say which stages spoil images."""
 
-    trees: int = Field(200, ge=1, le=5000, description="trees a stage")
+    trees: int = Field(180, ge=1, le=5000, description="trees a stage")
     rate: Rate = Field(0.06, description="what each tree adds of its answer")
     leaves: int = Field(12, ge=2, le=256, description="leaves a tree")
     samples_a_leaf: int = Field(20, ge=1, description="examples in a leaf, at least")

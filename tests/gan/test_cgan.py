@@ -54,7 +54,7 @@ def test_what_ships_is_listed_and_small() -> None:
     listed = re.findall(r"^\| `([^`]+)`", (folder / "README.md").read_text(), re.MULTILINE)
     there = [path for path in folder.iterdir() if path.name != "README.md"]
     assert sorted(listed) == sorted(path.name for path in there)
-    assert sum(path.stat().st_size for path in there) < 18e6
+    assert sum(path.stat().st_size for path in there) < 16e6
     record = json.loads((folder / "generalist.json").read_text())
     assert not set(record["clean"]) & set(record["held_out"])
 

@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import fft, ndimage
 
-from .statistics import Floats, Plane, frequency_radius, power_spectrum
-from .waves import prominences, strongest_frequency, wave_height
+from .statistics import Floats, Plane, frequency_radius, power_spectrum, radial_mean
+from .waves import LIGHT, prominences, relative_to_light, strongest_frequency, wave_height
 
 RINGS = 40  # from 0 to the Nyquist frequency
 DIRECTED = (0.03, 0.06, 0.1, 0.16, 0.24, 0.34, 0.5)  # edges of rings looked at by direction
@@ -26,46 +26,41 @@ RADII = np.geomspace(1, 8, 16)  # pixels, of discs
 _LOWEST = 0.02  # cycles per pixel; below is content alone
 _ABOVE = 3.0  # times the lowest power, of power that a blur shows in
 _FEWEST = 8  # rings above that; a disc is fitted to more
-_LIGHT = 4.0  # pixels (σ) of the light that waves multiply
 _LOCAL = 6.0  # pixels (σ) in which a wave's amplitude is taken
 _DEMODULATED = 4  # images of a set in which it is
 
 
-class _Rings(NamedTuple):
-    """Places of a spectrum (Y, X // 2 + 1): frequency, direction in radians, and ring."""
+class _Places(NamedTuple):
+    """Places of a spectrum (Y, X // 2 + 1): their frequency and their direction in radians."""
 
     radius: Floats
     direction: Floats
-    ring: NDArray[np.intp]
-
-    def mean(self, values: Floats) -> Floats:
-        """Mean in each ring; the last one is the corners."""
-        total = np.bincount(self.ring.ravel(), values.ravel(), RINGS + 1)
-        return np.asarray(total / np.bincount(self.ring.ravel(), minlength=RINGS + 1))
 
 
 @cache
-def _rings(side: int) -> _Rings:
+def _places(side: int) -> _Places:
     down, right = fft.fftfreq(side)[:, None], fft.rfftfreq(side)[None, :]
     radius = frequency_radius((side, side), half=True)
-    ring = np.minimum((radius * 2 * RINGS).astype(np.intp), RINGS)
-    return _Rings(radius, np.arctan2(*np.broadcast_arrays(down, right)), ring)
+    return _Places(radius, np.arctan2(*np.broadcast_arrays(down, right)))
+
+
+def _by_ring(values: Floats, radius: Floats) -> tuple[Floats, Floats]:
+    """Mean in each ring, and the values less that of their ring; corners less that of the last."""
+    radial = radial_mean(values, radius, RINGS)
+    ring = np.minimum((radius * 2 * RINGS).astype(np.intp), RINGS - 1)
+    return radial, values - radial[ring]
 
 
 @cache
 def _blurs(side: int) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
     """Log power that lines, then ellipses leave, less its mean in rings; and where that counts."""
-    rings = _rings(side)
-    counts = (rings.radius > _LOWEST) & (rings.radius < 0.5)
-    along = [rings.radius * np.cos(rings.direction - angle) for angle in ANGLES]
+    radius, direction = _places(side)
+    counts = (radius > _LOWEST) & (radius < 0.5)
+    along = [radius * np.cos(direction - angle) for angle in ANGLES]
     left = [np.log(np.sinc(length * u) ** 2 + 0.01) for u in along for length in LENGTHS]
     left += [-40 * u**2 for u in along]
-    directed = [blur - rings.mean(blur)[rings.ring] for blur in left]
-    return np.stack([blur[counts] for blur in directed]).astype(np.float32), counts
-
-
-def _power(squares: Sequence[Plane]) -> Floats:
-    return np.asarray(np.mean([power_spectrum(square, half=True) for square in squares], axis=0))
+    directed = [_by_ring(blur, radius)[1][counts] for blur in left]
+    return np.stack(directed).astype(np.float32), counts
 
 
 def shape_of_spectrum(squares: Sequence[Plane]) -> Floats:
@@ -84,31 +79,30 @@ def shape_of_spectrum(squares: Sequence[Plane]) -> Floats:
         direction; of the former two the size and a factor, which is 1 for a blur of that shape;
         of the ellipse a factor that grows with its size.
     """
-    power = _power(squares)
-    rings = _rings(len(power))
-    outer = (rings.radius > 0.36) & (rings.radius < 0.5)
+    power = power_spectrum(np.stack(squares), half=True).mean(axis=0)
+    places = _places(len(power))
+    radius = places.radius
+    outer = (radius > 0.36) & (radius < 0.5)
     floor = float(np.quantile(power[outer], 0.1)) + 1e-8
-    logs = np.log(power + 1e-8)
-    radial = rings.mean(logs)
-    apart = logs - radial[rings.ring]
-    edge = (rings.radius > 0.4) & (rings.radius < 0.5)
-    corner = np.log(power[rings.radius > 0.55].mean() + 1e-8) - np.log(power[edge].mean() + 1e-8)
+    radial, apart = _by_ring(np.log(power + 1e-8), radius)
+    edge = (radius > 0.4) & (radius < 0.5)
+    corner = np.log(power[radius > 0.55].mean() + 1e-8) - np.log(power[edge].mean() + 1e-8)
     return np.concatenate(
         [
             radial[1:RINGS:2],
             [np.log(floor), radial[2] - np.log(floor)],
-            *(_harmonics(apart, rings, *edges) for edges in pairwise(DIRECTED)),
+            *(_harmonics(apart, places, *edges) for edges in pairwise(DIRECTED)),
             [corner],
-            _disc(radial[:RINGS], floor),
+            _disc(radial, floor),
             _directed_blur(apart, power > _ABOVE * floor),
         ]
     )
 
 
-def _harmonics(apart: Floats, rings: _Rings, low: float, high: float) -> Floats:
+def _harmonics(apart: Floats, places: _Places, low: float, high: float) -> Floats:
     """Second and fourth harmonic over the directions of a ring, and the spread in it."""
-    there = (rings.radius >= low) & (rings.radius < high)
-    part, angle = apart[there], rings.direction[there]
+    there = (places.radius >= low) & (places.radius < high)
+    part, angle = apart[there], places.direction[there]
     cosine, sine = np.mean(part * np.cos(2 * angle)), np.mean(part * np.sin(2 * angle))
     fourth = np.mean(part * np.cos(4 * angle))
     return np.array([cosine, abs(sine), np.hypot(cosine, sine), fourth, part.std()])
@@ -181,11 +175,7 @@ def waves_of_set(squares: Sequence[Plane]) -> Floats:
         peak stand out, the frequency, the mean amplitude and its spread over the set, and the
         amplitude that it has in dark and in bright places of the squares.
     """
-    relative = []
-    for square in squares:
-        around = ndimage.gaussian_filter(square, _LIGHT)
-        ratio = square / np.maximum(around, 0.05) - 1
-        relative.append(np.clip(np.clip(around / 0.1, 0, 1) * ratio, -1, 1))
+    relative = [relative_to_light(square) for square in squares]
     lights = [_light_of(square) for square in squares[:_DEMODULATED]]
     found: list[float] = []
     for planes in (squares, relative):
@@ -214,7 +204,7 @@ def _light_of(square: Plane) -> _Light:
     light = ndimage.gaussian_filter(plane, _LOCAL)
     dark, bright = (light <= np.quantile(light, 0.3)), (light >= np.quantile(light, 0.7))
     levels = float(light[dark].mean()), float(light[bright].mean())
-    return _Light(plane - ndimage.gaussian_filter(plane, _LIGHT), (dark, bright), levels)
+    return _Light(plane - ndimage.gaussian_filter(plane, LIGHT), (dark, bright), levels)
 
 
 def _by_light(lights: Sequence[_Light], down: float, right: float) -> list[float]:

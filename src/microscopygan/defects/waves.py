@@ -26,6 +26,8 @@ SLOWEST = 0.03  # cycles per pixel; slower waves are the specimen's, or uneven l
 AROUND, CORE = 9, 5  # frequencies a side that a peak is compared with, and that it fills
 STANDS_OUT = 10.0  # times the highest of them, to count as a wave
 ZOOM = np.linspace(-1, 1, 17)  # places around a peak, in steps of the spectrum
+LIGHT = 4.0  # pixels (σ) of the light that fringes multiply
+DARK = 0.1  # of the range; below, what is relative to the light counts less
 LARGEST = 512  # pixels; side of the part that is looked at
 _RING = np.pad(np.zeros((CORE, CORE), bool), (AROUND - CORE) // 2, constant_values=True)
 
@@ -105,6 +107,24 @@ def find_wave(clean: Planes, defective: Planes) -> tuple[float, float, list[floa
     excess = prominences(planes) / np.maximum(plain, 1)
     down, right = _sharpened(planes, excess)
     return down, right, [wave_height(plane, down, right) for plane in planes]
+
+
+def relative_to_light(plane: Plane) -> Plane:
+    """How far each pixel lies above the light around, as a part of that, -1 to 1; 0 in the dark.
+
+    Parameters
+    ----------
+    plane : array, shape (Y, X)
+        On its percentile scale.
+
+    Examples
+    --------
+    >>> float(np.abs(relative_to_light(np.full((32, 32), 0.5, np.float32))).max())
+    0.0
+    """
+    around = ndimage.gaussian_filter(plane, LIGHT)
+    lit = np.clip(around / DARK, 0, 1)
+    return np.asarray(np.clip(lit * (plane / np.maximum(around, DARK / 2) - 1), -1, 1), np.float32)
 
 
 def strongest_wave(plane: Plane) -> tuple[float, float, float, float]:

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
-from functools import cache
-from importlib.resources import files
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .features import SIDE, count, features, scaled, set_features
+from .sessions import session, stages_of
 from .trees import stage_logits, stage_names, tree_inputs
 
-KEY = "stages"  # of the file's metadata: the stages and parameters that it was trained for
+_FILE = "encoder.onnx"
 _SETS = 3  # of images, where there are more than go into one
 _LARGEST = 8  # images of a set
 _SQUARES = 24  # looked at, of all images; one of each at least
@@ -44,17 +42,6 @@ class Reading(NamedTuple):
     stages: Floats
     parameters: dict[tuple[str, str], Floats]
     names: tuple[str, ...]
-
-
-@cache
-def _session():  # type: ignore[no-untyped-def]
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # it costs others
-    path = files("microscopygan") / "weights" / "encoder.onnx"
-    return onnxruntime.InferenceSession(path.read_bytes(), options, ["CPUExecutionProvider"])
 
 
 def read_set(
@@ -103,7 +90,6 @@ def encoded(squares: Squares, numbers: Numbers, clean: Squares, clean_numbers: N
     clean, clean_numbers
         The same of M clean images; M may be 0.
     """
-    session = _session()
     alike = clean if len(clean) else [np.zeros((SIDE, SIDE), np.float32)]
     feed = {
         "images": np.stack(squares),
@@ -111,14 +97,8 @@ def encoded(squares: Squares, numbers: Numbers, clean: Squares, clean_numbers: N
         "alike": np.stack(alike),
         "alike_numbers": clean_numbers if len(clean) else _measured(alike),
     }
-    logits = session.run(None, {name: values[None] for name, values in feed.items()})[0]
-    return _sorted(logits.astype(np.float64), _known())
-
-
-@cache
-def _known() -> list[dict[str, object]]:
-    """Return the stages of the encoder, and the bins of their parameters."""
-    return list(json.loads(_session().get_modelmeta().custom_metadata_map[KEY]))
+    logits = session(_FILE).run(None, {name: values[None] for name, values in feed.items()})[0]
+    return _sorted(logits.astype(np.float64), stages_of(_FILE))
 
 
 def _measured(squares: Squares) -> Numbers:
@@ -126,12 +106,12 @@ def _measured(squares: Squares) -> Numbers:
     return np.stack(measured) if measured else np.zeros((0, count()), np.float32)
 
 
-def _sorted(logits: Floats, known: list[dict[str, object]]) -> Reading:
+def _sorted(logits: Floats, known: Sequence[dict[str, Any]]) -> Reading:
     """Take a row of logits apart into stages and parameters."""
     names = tuple(str(stage["name"]) for stage in known)
     found, first = {}, len(names)
     for stage in known:
-        for name, bins in dict(stage["parameters"]).items():  # type: ignore[call-overload]
+        for name, bins in stage["parameters"].items():
             part = logits[:, first : first + bins]
             first += bins
             part = part - part.max(axis=1, keepdims=True)

@@ -7,17 +7,15 @@ from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from ..defects import all_defects, set_spectra, set_statistics
 from ..defects.line_statistics import line_differences
 from ..defects.statistics import Floats, MeanSpectrum, Medians, outliers
-from ..defects.waves import strongest_wave
+from ..defects.waves import relative_to_light, strongest_wave
 from ..image.intensity import percentile_map
 
 SIDE = 128  # pixels of a square
 QUANTILES = (0, 0.1, 1, 5, 10, 25, 50, 75, 90, 95, 99, 99.5, 99.9, 100)  # per cent
-_AROUND = 4.0  # pixels (σ) of the light that fringes are looked for in
 
 Plane = NDArray[np.float32]
 
@@ -49,10 +47,8 @@ def _grey_values(square: Plane) -> Floats:
 
 def _waves(square: Plane) -> Floats:
     """How far the strongest wave stands out, its frequency and height: added, and multiplied."""
-    around = ndimage.gaussian_filter(square, _AROUND)
-    relative = np.clip(around / 0.1, 0, 1) * (square / np.maximum(around, 0.05) - 1)
     found = []
-    for plane in (square, np.clip(relative, -1, 1)):
+    for plane in (square, relative_to_light(square)):
         prominence, down, right, height = strongest_wave(plane)
         found += [np.log(prominence + 1e-3) / 4, 2 * down, 2 * right, np.log(height + 1e-3) / 4]
     return np.array(found)

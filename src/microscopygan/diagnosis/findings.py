@@ -81,12 +81,9 @@ class Posterior:
         low, high : float
             In the parameter's unit.
         """
-        reached = np.concatenate([[0.0], np.cumsum(self.weights)])
-        low, high = (1 - share) / 2, (1 + share) / 2
-        return (
-            self.parameter.range.low if reached[1] >= low else self.quantile(low),
-            self.parameter.range.high if reached[-2] <= high else self.quantile(high),
-        )
+        outside, ends = (1 - share) / 2, self.parameter.range
+        low = ends.low if self.weights[0] >= outside else self.quantile(outside)
+        return low, ends.high if self.weights[-1] >= outside else self.quantile(1 - outside)
 
     def draw(self, rng: np.random.Generator) -> float:
         """Draw a value.

@@ -6,14 +6,12 @@ set encoder says.
 
 from __future__ import annotations
 
-import json
-from functools import cache
-from importlib.resources import files
-
 import numpy as np
 from numpy.typing import NDArray
 
-KEY = "stages"  # of the file's metadata: the stages, in the order of what it gives
+from .sessions import session, stages_of
+
+_FILE = "stages.onnx"
 
 Numbers = NDArray[np.float32]
 Floats = NDArray[np.float64]
@@ -49,22 +47,11 @@ def tree_inputs(
     return np.concatenate(parts, dtype=np.float32)
 
 
-@cache
-def _session():  # type: ignore[no-untyped-def]
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
-    options.intra_op_num_threads = 1  # a few rows at a time
-    path = files("microscopygan") / "weights" / "stages.onnx"
-    return onnxruntime.InferenceSession(path.read_bytes(), options, ["CPUExecutionProvider"])
-
-
 def stage_names() -> tuple[str, ...]:
     """Return the stages that the trees know, in the order of their logits."""
-    return tuple(json.loads(_session().get_modelmeta().custom_metadata_map[KEY]))
+    return stages_of(_FILE)
 
 
 def stage_logits(inputs: Numbers) -> Floats:
     """Return the log odds of each stage, (L, S), of inputs (L, I), see :func:`tree_inputs`."""
-    return np.asarray(_session().run(None, {"inputs": inputs})[0], np.float64)
+    return np.asarray(session(_FILE).run(None, {"inputs": inputs})[0], np.float64)

@@ -18,9 +18,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..diagnosis.encoder import KEY
 from ..diagnosis.features import SIDE, count
 from ..diagnosis.parameters import STAGES, parameters
+from ..diagnosis.sessions import KEY
 from ..image.atomic import whole
 
 _WIDTHS = (24, 48, 96, 128)  # channels at full size, a half, a quarter, an eighth

@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 from ..diagnosis.encoder import encoded
 from ..diagnosis.features import scaled, set_features
 from ..diagnosis.parameters import STAGES
-from ..diagnosis.trees import KEY, tree_inputs
+from ..diagnosis.sessions import KEY
+from ..diagnosis.trees import tree_inputs
 from ..image.atomic import whole
 from ..settings import StageTreeSettings
 from .laboratories import FAINT, Laboratory
