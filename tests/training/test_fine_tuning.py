@@ -12,9 +12,11 @@ import pytest
 import torch
 
 from microscopygan.datasets.folder import Dataset, Pair, Sample, load_dataset
+from microscopygan.defects.base import Composition
 from microscopygan.defects.noise import Noise
 from microscopygan.defects.specimens import nuclei
 from microscopygan.defects.stripes import Stripes
+from microscopygan.diagnosis import Finding
 from microscopygan.gan.checkpoints import read_tensors
 from microscopygan.gan.cin_gan import load_defects, synthesize
 from microscopygan.gan.networks import defect_rows
@@ -138,10 +140,10 @@ class SeesFaintNoise:
     """Stands in for a diagnosis."""
 
     def __init__(self, *planes: object) -> None:
-        pass
+        self.findings = [Finding("noise", 0.9, {})]
 
-    def draw(self, rng: np.random.Generator, temper: float = 1.0) -> Noise:
-        return Noise(photons=300)
+    def draw(self, rng: np.random.Generator, temper: float = 1.0) -> Composition:
+        return Composition(steps=(Noise(photons=300),))
 
 
 @pytest.mark.slow

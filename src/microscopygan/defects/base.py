@@ -15,6 +15,8 @@ A defect is one module of this package, and its class there tells all that the p
 ``visible``        whether a single image shows it
 ``local``          whether a small part of an image shows it
 ``remedy``         what undoes it, where that is not a restorer
+``closed``         whether `calibrate` is a closed form, which takes an instant
+``found``          parameters from unpaired images in an instant
 ``seen``           what a closed form sees of it in images
 ``apply``          puts it into a clean plane
 ``target``         what is left once it is undone
@@ -201,6 +203,7 @@ class Defect(BaseModel):
     usual: ClassVar[bool] = False  # nearly every image has some of it
     visible: ClassVar[bool] = True  # a single image shows it
     local: ClassVar[bool] = True  # a small part of an image shows it
+    closed: ClassVar[bool] = False  # a closed form calibrates it, in an instant
     remedy: ClassVar[str] = ""  # what undoes it, where that is not a restorer
 
     @classmethod
@@ -277,6 +280,35 @@ class Defect(BaseModel):
                 place = interval.position(moved[name]) + scale * rng.standard_normal()
                 moved[name] = interval.value(place)
         return type(self)(**moved)
+
+    def moved(self, rng: np.random.Generator, scale: float) -> Self:
+        """Move the drawn fields as :meth:`jitter` does; what lies beyond :attr:`ranges` stays.
+
+        Parameters
+        ----------
+        rng : numpy.random.Generator
+            Source of randomness.
+        scale : float
+            As for :meth:`jitter`.
+
+        Returns
+        -------
+        Self
+            The moved parameters.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from microscopygan.defects.noise import Noise
+        >>> Noise(photons=2000).moved(np.random.default_rng(0), 0.1).photons
+        2000.0
+        """
+        beyond, ends = {}, {}
+        for name, (low, high, _) in self.ranges.items():
+            value = getattr(self, name)
+            if value is not None and not low <= value <= high:
+                beyond[name], ends[name] = value, min(max(value, low), high)
+        return self.model_copy(update=ends).jitter(rng, scale).model_copy(update=beyond)
 
     def apply(self, plane: NDArray[np.generic], rng: np.random.Generator) -> Plane:
         """Put the defect into a plane.
@@ -372,6 +404,29 @@ class Defect(BaseModel):
         if cls.trace is None:
             return [cls.draw(rng) for _ in range(_DRAWS)]
         return search_parameters(cls, clean, defective, rng)
+
+    @classmethod
+    def found(cls, clean: Planes, defective: Planes, rng: np.random.Generator) -> list[Self]:
+        """Find parameters by a closed form, in an instant.
+
+        Parameters
+        ----------
+        clean, defective : sequences of arrays, each (Y, X)
+            As for :meth:`calibrate`.
+        rng : numpy.random.Generator
+            Source of randomness.
+
+        Returns
+        -------
+        list of Self
+            Parameter sets; empty where there is no closed form.
+
+        Raises
+        ------
+        ValueError
+            If a plane is unsuitable, or there is none.
+        """
+        return cls.calibrate(clean, defective, rng) if cls.closed else []
 
     @classmethod
     def calibrate_pairs(cls, pairs: Pairs, rng: np.random.Generator) -> list[Self]:
@@ -543,6 +598,10 @@ class Composition(Defect):
     def jitter(self, rng: np.random.Generator, scale: float) -> Self:
         """Move the drawn fields of every step a little: see :meth:`Defect.jitter`."""
         return type(self)(steps=tuple(step.jitter(rng, scale) for step in self.steps))
+
+    def moved(self, rng: np.random.Generator, scale: float) -> Self:
+        """Move the drawn fields of every step: see :meth:`Defect.moved`."""
+        return type(self)(steps=tuple(step.moved(rng, scale) for step in self.steps))
 
     def describe(self) -> str:
         """Say the parameters of every step: see :meth:`Defect.describe`."""

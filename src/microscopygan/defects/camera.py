@@ -29,6 +29,7 @@ class CameraPattern(Defect):
 
     name: ClassVar[str] = "camera"
     place: ClassVar[Place] = Place.SENSOR
+    closed: ClassVar[bool] = True
     symmetry: ClassVar[Symmetry] = Symmetry.NONE
     ranges: ClassVar[dict[str, Range]] = {
         "gain": Range(0.0, 0.3),

@@ -30,6 +30,7 @@ class Grain(Defect):
 
     name: ClassVar[str] = "grain"
     place: ClassVar[Place] = Place.SENSOR
+    closed: ClassVar[bool] = True
     symmetry: ClassVar[Symmetry] = Symmetry.FLIPS
     ranges: ClassVar[dict[str, Range]] = {
         "sigma": Range(0.01, 0.3, "log"),

@@ -26,6 +26,7 @@ class Grating(WaveDefect):
 
     name: ClassVar[str] = "grating"
     place: ClassVar[Place] = Place.GAIN
+    closed: ClassVar[bool] = True
     ranges: ClassVar[dict[str, Range]] = {
         "depth": Range(0.05, 0.8, "log"),
         "down": Range(-0.5, 0.5),

@@ -20,6 +20,7 @@ class HotPixels(Defect):
 
     name: ClassVar[str] = "hotpixels"
     place: ClassVar[Place] = Place.SENSOR
+    closed: ClassVar[bool] = True
     remedy: ClassVar[str] = (
         "restore takes single bright ones out before the network, and mends them (--hot-pixels)"
     )

@@ -17,6 +17,7 @@ class Hum(WaveDefect):
 
     name: ClassVar[str] = "hum"
     place: ClassVar[Place] = Place.LIGHT
+    closed: ClassVar[bool] = True
     ranges: ClassVar[dict[str, Range]] = {
         "amplitude": Range(0.01, 0.2, "log"),
         "down": Range(-0.5, 0.5),

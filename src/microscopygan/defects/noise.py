@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from microscopygan.defects.base import Defect, Place, Plane, Planes, Range, as_plane, require
-from microscopygan.defects.statistics import EVERYTHING, Trace, noise_curve
+from microscopygan.defects.statistics import EVERYTHING, Trace, noise_curve, normalised
 from microscopygan.image.intensity import percentile_map
 
 PHOTONS = np.geomspace(2, 600, 30)  # photons at intensity 1 of the clean image
@@ -206,6 +206,31 @@ class Noise(Defect):
             misfits = [_misfit(real, curve) for curve in curves]
             parameters.append(candidates[int(np.argmin(misfits))])
         return parameters
+
+    @classmethod
+    def found(cls, clean: Planes, defective: Planes, rng: np.random.Generator) -> list[Self]:
+        """Find the noise that the variance at each intensity grows by: see :meth:`Defect.found`.
+
+        Examples
+        --------
+        >>> from microscopygan.defects.specimens import nuclei
+        >>> rng = np.random.default_rng(0)
+        >>> clean = [nuclei((80, 80), rng) for _ in range(4)]
+        >>> noisy = [Noise(photons=400).apply(plane, rng) for plane in clean]
+        >>> bool(200 < Noise.found(clean, noisy, rng)[0].photons < 800)
+        True
+        """
+        from scipy.optimize import nnls  # which takes long to import
+
+        few = [defective[int(k)] for k in rng.permutation(len(defective))[:CLEAN]]
+        plain = [clean[int(k)] for k in rng.permutation(len(clean))[:CLEAN]]
+        at, variance = noise_curve([normalised(plane) for plane in few], bins=BINS)
+        without = np.interp(at, *noise_curve([normalised(plane) for plane in plain], bins=2 * BINS))
+        weights = 1 / (variance + 1e-9)
+        model = np.stack([np.clip(at, 0, None), np.ones_like(at)], axis=1) * weights[:, None]
+        (of_light, always), _ = nnls(model, np.clip(variance - without, 0, None) * weights)
+        photons = 1 / max(float(of_light), 1e-5)
+        return [cls(photons=photons, read_noise=min(float(np.sqrt(always)) * photons, 1e4))]
 
 
 def _middle(plane: NDArray[np.generic]) -> NDArray[np.float32]:

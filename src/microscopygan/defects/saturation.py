@@ -20,6 +20,7 @@ class Saturation(Defect):
 
     name: ClassVar[str] = "saturation"
     place: ClassVar[Place] = Place.DIGITAL
+    closed: ClassVar[bool] = True
     remedy: ClassVar[str] = "nothing brings back what was not counted; expose for less time"
     ranges: ClassVar[dict[str, Range]] = {"level": Range(0.3, 0.95)}
     level: float = Field(gt=0, le=100, description="highest intensity counted, intensity units")

@@ -33,6 +33,7 @@ class Shadows(Defect):
 
     name: ClassVar[str] = "shadows"
     place: ClassVar[Place] = Place.GAIN
+    closed: ClassVar[bool] = True
     symmetry: ClassVar[Symmetry] = Symmetry.FLIPS
     noisy: ClassVar[bool] = True
     ranges: ClassVar[dict[str, Range]] = {

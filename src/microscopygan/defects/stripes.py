@@ -112,6 +112,7 @@ class Stripes(Defect):
 
     name: ClassVar[str] = "stripes"
     place: ClassVar[Place] = Place.GAIN
+    closed: ClassVar[bool] = True
     symmetry: ClassVar[Symmetry] = Symmetry.FLIPS
     noisy: ClassVar[bool] = True
     ranges: ClassVar[dict[str, Range]] = {

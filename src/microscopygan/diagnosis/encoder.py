@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from .features import SIDE, count, features, scaled, set_features
+from .features import SIDE, count, features, filled, scaled, set_features
 from .sessions import session, stages_of
 from .trees import stage_logits, stage_names, tree_inputs
 
@@ -166,9 +166,7 @@ def _squares(images: Sequence[Plane], place: tuple[int, int]) -> list[Numbers]:
 def _cut(image: Plane, place: tuple[int, int]) -> Numbers:
     """Cut a square; an image that is smaller is mirrored."""
     y, x = place
-    square = np.asarray(image[y : y + SIDE, x : x + SIDE], np.float32)
-    missing = [(0, SIDE - length) for length in square.shape]
-    return np.pad(square, missing, mode="symmetric") if any(m for _, m in missing) else square
+    return filled(image[y : y + SIDE, x : x + SIDE])
 
 
 def _liveliest(plane: Plane, rng: np.random.Generator) -> Numbers:

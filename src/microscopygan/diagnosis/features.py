@@ -26,6 +26,19 @@ def scaled(square: NDArray[np.generic]) -> Plane:
     return np.asarray(np.clip(percentile_map(array).apply(array), -2, 6), np.float32)
 
 
+def filled(square: NDArray[np.generic]) -> Plane:
+    """Fill a square (Y, X) that is smaller than 128 pixels with its mirror image, float32.
+
+    Examples
+    --------
+    >>> filled(np.zeros((100, 64))).shape
+    (128, 128)
+    """
+    array = np.asarray(square, np.float32)
+    missing = [(0, max(0, SIDE - length)) for length in array.shape]
+    return np.pad(array, missing, mode="symmetric") if any(m for _, m in missing) else array
+
+
 @cache
 def _traces() -> tuple[Callable[[Plane], Floats], ...]:
     """Every statistic in which some defect shows in unpaired images, each once."""

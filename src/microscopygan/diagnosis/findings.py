@@ -186,7 +186,7 @@ class Diagnosis:
         """
         return next((f.probability for f in self.findings if f.stage == stage), 0.0)
 
-    def draw(self, rng: np.random.Generator, temper: float = 1.0) -> Defect:
+    def draw(self, rng: np.random.Generator, temper: float = 1.0) -> Composition:
         """Draw what may be wrong: each stage by its probability, the likeliest at least.
 
         Parameters
@@ -198,8 +198,8 @@ class Diagnosis:
 
         Returns
         -------
-        Defect
-            A composition in the order of the light path.
+        Composition
+            In the order of the light path.
         """
         likely = [f for f in self.findings if f.probability**temper > _POSSIBLE]
         chosen = [f for f in likely if rng.random() < f.probability**temper]

@@ -177,7 +177,7 @@ def draw_simulated(
 def draw_physics(sets: list[Defect], rng: np.random.Generator) -> Defect:
     """Draw one of the calibrated parameter sets, moved by as much as its defect says."""
     drawn = sets[rng.integers(len(sets))]
-    return drawn.jitter(rng, drawn.spread) if drawn.spread else drawn
+    return drawn.moved(rng, drawn.spread) if drawn.spread else drawn
 
 
 def draw_field(

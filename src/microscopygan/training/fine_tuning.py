@@ -22,6 +22,7 @@ from ..gan.networks import (
 from ..settings import Settings
 from .batches import flip, simulate
 from .likeness import RESEMBLES, Likeness
+from .set_distance import NEARER, SetDistance
 from .split import Split
 from .validation import ValidationImages, cut_fields, joined, stack_pairs
 
@@ -93,8 +94,10 @@ def validation_images(
 def _resembles(
     defective: list[np.ndarray], made: ValidationImages, rng: np.random.Generator
 ) -> bool:
-    likeness = Likeness(defective, [*made.target], generalist(), rng)
-    return likeness.unlikeness([*made.image]) <= RESEMBLES
+    images, fields = [*made.image], [*made.target]
+    if SetDistance(defective, fields, rng).share(images) > NEARER:
+        return False
+    return Likeness(defective, fields, generalist(), rng).unlikeness(images) <= RESEMBLES
 
 
 def _real_images(

@@ -2,8 +2,9 @@
 
 The name of a folder is a label and a guess: where it names a defect, that is calibrated on the
 images. Whatever the name, a diagnosis of the images says which stages of the light path they may
-have, and how much; compositions are drawn from it. Either is used only where the images that it
-makes of clean ones resemble the real defective ones.
+have, and how much; compositions are drawn from it and, where the name says nothing that holds,
+searched for from there. Either is used only where the images that it makes of clean ones resemble
+the real defective ones.
 """
 
 from __future__ import annotations
@@ -15,21 +16,24 @@ import numpy as np
 
 from ..defects import Defect
 from ..defects.specimens import draw_specimen
-from ..diagnosis import diagnose
+from ..diagnosis import Diagnosis, diagnose
 from ..settings import Settings
 from .batches import crop, draw_physics, flip
+from .composition_search import TEMPERS, search_compositions
 from .fine_tuning import generalist
 from .likeness import RESEMBLES, SIDE, Likeness, common_side
+from .set_distance import NEARER, SetDistance
 from .split import Split, calibrate_physics
 
 DRAWS = 192  # compositions drawn from a diagnosis
-TEMPERS = (1.0, 0.6)  # of these draws: a diagnosis misses stages that others hide
 NEAREST, WIDE = 24, 8  # of them used: those whose images lie nearest to the real ones, and others
 MAIN = 3  # sets of what the name says to one that was drawn
 T = TypeVar("T")
 _BEHIND = 0.15  # by how much more the other may be unlike the images where one is like them
 _SEEN = 24  # images of each that a diagnosis sees
 _FIELDS = 32  # clean fields that parameter sets are tried on
+_NEAR = 2  # times as many as are used, of those found by sets: the ones nearest image by image
+_TRIED = 3  # fields that each of these is put into
 
 
 class Physics(NamedTuple):
@@ -89,28 +93,29 @@ def physics_of(
     defective, clean = split.defective[name], split.own_clean[name] or split.real_clean
     fields = _fields(clean, name, common_side([*defective, *clean]), rng)
     likeness = Likeness(defective, fields, generalist(), rng)
-    shown = nearest_draws(defective, clean, likeness, rng)
-    sources = {"name": list(calibrated), "images": shown}
-    unlikeness = {
-        source: round(likeness.unlikeness(likeness.put(_several(sets, rng), rng)), 3)
-        for source, sets in sources.items()
-        if sets
-    }
-    most = min(RESEMBLES, min(unlikeness.values()) + _BEHIND)
+    sources, unlikeness = {"name": list(calibrated)}, {}
+    if calibrated:
+        unlikeness["name"] = _unlikeness(sources["name"], likeness, rng)
+    diagnosis = diagnose(_some(defective, rng), _some(clean, rng))
+    if calibrated and unlikeness["name"] <= RESEMBLES:
+        shown = nearest_draws(diagnosis, likeness, rng)
+    else:
+        shown = searched(diagnosis, defective, fields, likeness, rng)
+    if shown:
+        sources["images"], unlikeness["images"] = shown, _unlikeness(shown, likeness, rng)
+    most = min([RESEMBLES, *(value + _BEHIND for value in unlikeness.values())])
     used = [sources[source] for source, value in unlikeness.items() if value <= most]
     sets = mixed(*used) if len(used) > 1 else used[0] if used else []
     return Physics(sets, unlikeness)
 
 
-def _several(sets: list[Defect], rng: np.random.Generator) -> list[Defect]:
-    return [draw_physics(sets, rng) for _ in range(_FIELDS)]
+def _unlikeness(sets: list[Defect], likeness: Likeness, rng: np.random.Generator) -> float:
+    some = [draw_physics(sets, rng) for _ in range(_FIELDS)]
+    return round(likeness.unlikeness(likeness.put(some, rng)), 3)
 
 
 def nearest_draws(
-    defective: Sequence[np.ndarray],
-    clean: Sequence[np.ndarray],
-    likeness: Likeness,
-    rng: np.random.Generator,
+    diagnosis: Diagnosis, likeness: Likeness, rng: np.random.Generator
 ) -> list[Defect]:
     """Draw what images may have, and keep what comes nearest to them, and some of the rest.
 
@@ -118,18 +123,54 @@ def nearest_draws(
 
     Parameters
     ----------
-    defective, clean
-        Planes (Y, X); of the latter there may be none.
+    diagnosis
+        Of the defective images.
     likeness
-        To the defective images.
+        To them.
     rng
         Source of randomness.
     """
-    diagnosis = diagnose(_some(defective, rng), _some(clean, rng))
     drawn = [diagnosis.draw(rng, TEMPERS[k % len(TEMPERS)]) for k in range(DRAWS)]
     order = np.argsort(likeness.distances(likeness.put(drawn, rng)), kind="stable")
     chosen = [*order[:NEAREST], *rng.permutation(order[NEAREST:])[:WIDE]]
     return [drawn[int(k)] for k in chosen]
+
+
+def searched(
+    diagnosis: Diagnosis,
+    defective: Sequence[np.ndarray],
+    fields: Sequence[np.ndarray],
+    likeness: Likeness,
+    rng: np.random.Generator,
+) -> list[Defect]:
+    """Search for what images have; see `composition_search`.
+
+    Parameters
+    ----------
+    diagnosis
+        Of the defective images.
+    defective, fields
+        Planes (Y, X) on about 0..1: these, and clean ones.
+    likeness
+        To them.
+    rng
+        Source of randomness.
+
+    Returns
+    -------
+    list of Defect
+        What lies nearest to the images as a set and image by image, and some of the rest; empty
+        where the nearest is hardly nearer than the clean fields are.
+    """
+    distance = SetDistance(defective, fields, rng)
+    found = search_compositions(diagnosis, distance, defective, fields, rng)
+    if found[0].distance > NEARER * distance.of_clean:
+        return []
+    near = [each.defect for each in found[: _NEAR * NEAREST]]
+    apart = [likeness.distances(likeness.put(near, rng)) for _ in range(_TRIED)]
+    order = np.argsort(np.mean(apart, axis=0), kind="stable")
+    rest = rng.permutation(order[NEAREST:])[:WIDE]
+    return [near[int(k)] for k in [*order[:NEAREST], *rest]]
 
 
 def mixed(main: Sequence[T], rest: Sequence[T]) -> list[T]:
