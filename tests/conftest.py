@@ -28,7 +28,7 @@ def coarse_physics(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("microscopygan.defects.noise.CLEAN", 4)
     monkeypatch.setattr("microscopygan.training.identification.DRAWS", 48)
     search = "microscopygan.training.composition_search"
-    for name, few in (("DRAWN", 4), ("WIDE", 4), ("CHILDREN", 2), ("MOVES", (0.1,))):
+    for name, few in (("DRAWN", 4), ("WIDE", 4), ("CHILDREN", 2), ("SWEEPS", 0), ("MOVES", (0.1,))):
         monkeypatch.setattr(f"{search}.{name}", few)
     monkeypatch.setattr("microscopygan.training.synthesis._DRAWS", 8)
     monkeypatch.setattr("microscopygan.training.synthesis._FIELD", 64)

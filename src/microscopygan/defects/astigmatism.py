@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from microscopygan.defects.base import Defect, Place, Plane, Range, Symmetry, as_plane
+from microscopygan.defects.base import Defect, Place, Plane, Planes, Range, Symmetry, as_plane
+from microscopygan.defects.blur_fit import nearest_blurs
 from microscopygan.defects.classical import richardson_lucy
 from microscopygan.defects.optics import convolve, gaussian_kernel
 from microscopygan.defects.statistics import DIRECTED_BLUR, Trace
 
+BEST = 3  # parameter sets of a closed form
 CLASSICAL_SIGMA = 1.5  # pixels; the blur that is undone where the widths are not known
 
 
@@ -56,6 +58,18 @@ class Astigmatism(Defect):
         """
         along = f"blur σ {self.sigma:.2g} px, {np.degrees(self.angle):.0f}° from the rows"
         return f"astigmatism: {along}, {self.ratio * self.sigma:.2g} px across"
+
+    @classmethod
+    def found(cls, clean: Planes, defective: Planes, rng: np.random.Generator) -> list[Self]:
+        """Find the blur by the mean spectra: see :meth:`Defect.found`, :mod:`blur_fit`."""
+        trials = [
+            cls(sigma=sigma, ratio=ratio, angle=angle)
+            for sigma in cls.ranges["sigma"].values(10)
+            for ratio in cls.ranges["ratio"].values(4)
+            for angle in cls.ranges["angle"].values(13)[:-1]
+        ]
+        kernels = (gaussian_kernel(one.sigma, one.ratio * one.sigma, one.angle) for one in trials)
+        return [trials[k] for k in nearest_blurs(kernels, clean, defective)[:BEST]]
 
     @classmethod
     def classical(cls, plane: Plane) -> Plane:

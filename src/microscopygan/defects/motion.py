@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from microscopygan.defects.base import Defect, Place, Plane, Range, Symmetry, as_plane
+from microscopygan.defects.base import Defect, Place, Plane, Planes, Range, Symmetry, as_plane
+from microscopygan.defects.blur_fit import nearest_blurs
 from microscopygan.defects.classical import richardson_lucy
 from microscopygan.defects.optics import convolve, line_kernel
 from microscopygan.defects.statistics import DIRECTED_BLUR, Trace
 
+BEST = 3  # parameter sets of a closed form
 CLASSICAL_SIGMA = 1.5  # pixels; the blur that is undone where length and angle are not known
 
 
@@ -49,6 +51,17 @@ class Motion(Defect):
         """
         turned = f"{np.degrees(self.angle):.0f}°"
         return f"motion: {self.length:.2g} px during the exposure, {turned} from the rows"
+
+    @classmethod
+    def found(cls, clean: Planes, defective: Planes, rng: np.random.Generator) -> list[Self]:
+        """Find the blur by the mean spectra: see :meth:`Defect.found`, :mod:`blur_fit`."""
+        trials = [
+            cls(length=length, angle=angle)
+            for length in cls.ranges["length"].values(12)
+            for angle in cls.ranges["angle"].values(25)[:-1]
+        ]
+        kernels = (line_kernel(one.length, one.angle) for one in trials)
+        return [trials[k] for k in nearest_blurs(kernels, clean, defective)[:BEST]]
 
     @classmethod
     def classical(cls, plane: Plane) -> Plane:

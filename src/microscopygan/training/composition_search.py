@@ -18,9 +18,10 @@ from ..defects.base import Composition, light_path
 from ..diagnosis import Diagnosis
 from .set_distance import SetDistance
 
-DRAWN, WIDE = 24, 24  # first candidates: of a diagnosis; of likely stages, from their whole ranges
-MOVES = (0.15, 0.12, 0.09, 0.06)  # of parameters, as a part of their ranges, round after round
-CHILDREN, PARENTS = 16, 10  # candidates of a round, and those that they come from
+DRAWN, WIDE = 20, 24  # first candidates: of a diagnosis; of likely stages, from their whole ranges
+MOVES = (0.15, 0.1, 0.06)  # of parameters, as a part of their ranges, round after round
+CHILDREN, PARENTS = 10, 8  # candidates of a round, and those that they come from
+SWEEPS, SWEPT = 2, 2  # of the nearest ones; values of each of their parameters, in each round
 TEMPERS = (1.0, 0.6)  # of draws from a diagnosis, which misses stages that others hide
 STAGE = 0.02  # of the distance of clean images, that a stage has to be worth
 _LIKELY = 0.35  # exponent of the probability by which a stage is drawn
@@ -64,7 +65,7 @@ def search_compositions(
     distance.weigh(seen[0].defect, rng)
     seen = _measured([each.defect for each in seen[: 2 * PARENTS]], distance)
     for scale in MOVES:
-        made = _measured(moves.of([each.defect for each in seen[:PARENTS]], scale), distance)
+        made = _measured(moves.of(_parents(seen), scale), distance)
         seen = _sorted([*seen, *made])
     return seen
 
@@ -76,6 +77,14 @@ def _measured(defects: Iterable[Composition], distance: SetDistance) -> list[Can
 
 def _sorted(candidates: Iterable[Candidate]) -> list[Candidate]:
     return sorted(candidates, key=lambda candidate: candidate.distance)
+
+
+def _parents(seen: Iterable[Candidate]) -> list[Composition]:
+    """Return the nearest of each set of stages: what is only a little nearer crowds out nothing."""
+    nearest: dict[tuple[type[Defect], ...], Composition] = {}
+    for _, one in seen:
+        nearest.setdefault(tuple(map(type, one.steps)), one)
+    return list(nearest.values())[:PARENTS]
 
 
 class _Moves:
@@ -98,8 +107,15 @@ class _Moves:
         wide = [kind.draw_broad(self._rng) for kind in self._kinds]
         wide += [self._kinds[k].draw_broad(self._rng) for k in likely]
         sharper = zip(drawn[1 :: len(TEMPERS)], found, strict=False)
-        joined = [compose([*one.steps, step]) for one, step in sharper]
-        return drawn + joined + [compose([step]) for step in wide + found]
+        joined = [[*one.steps, step] for one, step in sharper]
+        alone = [[step] for step in wide + found]
+        return [self._completed(steps) for steps in [*(d.steps for d in drawn), *joined, *alone]]
+
+    def _completed(self, steps: Sequence[Defect]) -> Composition:
+        """Add what nearly every image has, as its closed form sees it, to what lacks its like."""
+        usual = [kind for kind in self._kinds if kind.usual]
+        lacking = [u for u in usual if all(step.place < u.place for step in steps)]
+        return compose([*steps, *(step for step in self._found(lacking, steps, 1))])
 
     def of(self, parents: Sequence[Composition], scale: float) -> list[Composition]:
         """Return what the nearest candidates, the very nearest first, become."""
@@ -108,9 +124,21 @@ class _Moves:
         for place, step in enumerate(best):
             others = [*best[:place], *best[place + 1 :]]
             made += [compose([*others, new]) for new in self._found([type(step)], others)]
+        made += [compose(steps) for one in parents[:SWEEPS] for steps in self._swept(one.steps)]
         return made + [self._child(parents, scale) for _ in range(CHILDREN)]
 
-    def _found(self, kinds: Iterable[type[Defect]], before: Sequence[Defect]) -> Iterator[Defect]:
+    def _swept(self, steps: Sequence[Defect]) -> Iterator[list[Defect]]:
+        """Draw each parameter of each stage anew, the others left, evenly over its range."""
+        for place, step in enumerate(steps):
+            for name, interval in step.ranges.items():
+                for part in range(SWEPT):
+                    value = interval.value((part + self._rng.random()) / SWEPT)
+                    other = step.model_copy(update={name: value})
+                    yield [*steps[:place], other, *steps[place + 1 :]]
+
+    def _found(
+        self, kinds: Iterable[type[Defect]], before: Sequence[Defect], most: int = _FOUND
+    ) -> Iterator[Defect]:
         """Yield what closed forms find that clean fields with some stages lack."""
         planes = list(self._fields)
         if before:
@@ -120,7 +148,7 @@ class _Moves:
                 sets = kind.found(planes, self._defective, self._rng)
             except ValueError:  # it cannot take images such as these
                 continue
-            yield from (sets[k] for k in self._rng.permutation(len(sets))[:_FOUND].tolist())
+            yield from (sets[k] for k in self._rng.permutation(len(sets))[:most].tolist())
 
     def _child(self, parents: Sequence[Composition], scale: float) -> Composition:
         """Move one of the parents, the nearest ones more often."""

@@ -78,7 +78,7 @@ class SetDistance:
 
     def _apart(self, measured: np.ndarray) -> float:
         spreads = np.abs(measured - self._real) / (np.sqrt(self._variance) + _LEAST)
-        return float(np.minimum(spreads, _CAP).mean())
+        return float(np.sqrt(np.mean(np.minimum(spreads, _CAP) ** 2)))
 
     def _resampled(self, defect: Defect | None, rng: np.random.Generator) -> Iterator[np.ndarray]:
         for _ in range(_RESAMPLED):
