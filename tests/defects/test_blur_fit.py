@@ -5,7 +5,7 @@ import pytest
 
 from microscopygan.defects import Defect
 from microscopygan.defects.astigmatism import Astigmatism
-from microscopygan.defects.blur_fit import nearest_blurs
+from microscopygan.defects.blur_fit import fitted_blurs
 from microscopygan.defects.defocus import Defocus
 from microscopygan.defects.motion import Motion
 from microscopygan.defects.noise import Noise
@@ -45,14 +45,15 @@ def test_the_direction_of_an_astigmatism_is_found() -> None:
     assert 2 < found[0].sigma < 4.5
 
 
-def test_all_kernels_are_ranked_on_any_scale_and_size() -> None:
-    kernels = [disc_kernel(radius) for radius in (1.0, 3.0, 8.0)]
+def test_any_scale_and_size_will_do() -> None:
+    trials = [Defocus(radius=radius) for radius in (8.0, 1.0, 3.0)]
     real = [40 + 900 * plane[:, :100] for plane in blurred(Defocus(radius=3))]
-    order = nearest_blurs(kernels, planes(8, 3), real)
-    assert sorted(order) == [0, 1, 2]
-    assert order[0] == 1
+    best = fitted_blurs(trials, lambda one: disc_kernel(one.radius), planes(8, 3), real)
+    assert len(best) == 3
+    assert best[0].radius == 3
 
 
 def test_planes_that_are_too_small_are_refused() -> None:
+    small = [np.zeros((40, 60))]
     with pytest.raises(ValueError, match="48"):
-        nearest_blurs([np.ones((1, 1))], planes(2, 3), [np.zeros((40, 60))])
+        fitted_blurs([Defocus(radius=1)], lambda one: disc_kernel(one.radius), planes(2, 3), small)

@@ -9,12 +9,11 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from microscopygan.defects.base import Defect, Place, Plane, Planes, Range, Symmetry, as_plane
-from microscopygan.defects.blur_fit import nearest_blurs
+from microscopygan.defects.blur_fit import fitted_blurs
 from microscopygan.defects.classical import richardson_lucy
 from microscopygan.defects.optics import convolve, gaussian_kernel
 from microscopygan.defects.statistics import DIRECTED_BLUR, Trace
 
-BEST = 3  # parameter sets of a closed form
 CLASSICAL_SIGMA = 1.5  # pixels; the blur that is undone where the widths are not known
 
 
@@ -68,8 +67,11 @@ class Astigmatism(Defect):
             for ratio in cls.ranges["ratio"].values(4)
             for angle in cls.ranges["angle"].values(13)[:-1]
         ]
-        kernels = (gaussian_kernel(one.sigma, one.ratio * one.sigma, one.angle) for one in trials)
-        return [trials[k] for k in nearest_blurs(kernels, clean, defective)[:BEST]]
+
+        def kernel(one: Astigmatism) -> NDArray[np.float64]:
+            return gaussian_kernel(one.sigma, one.ratio * one.sigma, one.angle)
+
+        return fitted_blurs(trials, kernel, clean, defective)
 
     @classmethod
     def classical(cls, plane: Plane) -> Plane:

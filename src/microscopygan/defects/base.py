@@ -560,6 +560,31 @@ class Composition(Defect):
         ordered = light_path(stages)
         return cls(**{"steps": tuple(stage.draw(rng) for stage in ordered), **fixed})
 
+    @classmethod
+    def ordered(cls, steps: Sequence[Defect]) -> Self:
+        """Put stages into the order of the light path; those of one kind keep theirs.
+
+        Parameters
+        ----------
+        steps : sequence of Defect
+            One at least.
+
+        Returns
+        -------
+        Self
+            The composition.
+
+        Examples
+        --------
+        >>> from microscopygan.defects import all_defects
+        >>> kinds, rng = all_defects(), np.random.default_rng(0)
+        >>> both = Composition.ordered([kinds[n].draw(rng) for n in ("noise", "haze")])
+        >>> [step.name for step in both.steps]
+        ['haze', 'noise']
+        """
+        order = light_path(list(dict.fromkeys(map(type, steps))))
+        return cls(steps=tuple(sorted(steps, key=lambda step: order.index(type(step)))))
+
     def apply(self, plane: NDArray[np.generic], rng: np.random.Generator) -> Plane:
         """Apply every step in order.
 

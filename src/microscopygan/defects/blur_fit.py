@@ -6,13 +6,14 @@ blur, with a gain, which slow waves tell, and noise, which fast ones do.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import fft, ndimage
 
-from microscopygan.defects.base import Planes
+from microscopygan.defects.base import Defect, Planes
 from microscopygan.defects.statistics import (
     Floats,
     check_planes,
@@ -21,28 +22,35 @@ from microscopygan.defects.statistics import (
     power_spectrum,
 )
 
+D = TypeVar("D", bound=Defect)
+BEST = 3  # blurs that are returned
 SIDE = 128  # pixels, at most, of what is looked at
 LEAST = 48
 SLOW, FAST = 0.06, 0.42  # cycles per pixel; below, the specimen's; above, noise
 SMOOTH = 1.5  # frequencies (σ) that spectra are smoothed by
 
 
-def nearest_blurs(
-    kernels: Iterable[NDArray[np.float64]], clean: Planes, defective: Planes
-) -> list[int]:
-    """Return the numbers of kernels, the one that explains the defective planes best first.
+def fitted_blurs(
+    trials: Sequence[D],
+    kernel: Callable[[D], NDArray[np.float64]],
+    clean: Planes,
+    defective: Planes,
+) -> list[D]:
+    """Return the blurs that explain the defective planes best, the best one first.
 
     Parameters
     ----------
-    kernels : arrays, each (y, x)
-        Of sum 1, no larger than 128 pixels.
+    trials : sequence of defects
+        To choose from.
+    kernel : callable
+        Gives the kernel (y, x) of a blur, of sum 1, no larger than 128 pixels.
     clean, defective : sequences of arrays, each (Y, X)
         Unpaired planes of specimens of the same sort, on any scale, at least 48 x 48 pixels.
 
     Returns
     -------
-    list of int
-        All of them.
+    list of defects
+        Three, or all where there are fewer.
 
     Raises
     ------
@@ -58,12 +66,12 @@ def nearest_blurs(
     seen = (radius >= SLOW / 2) & ~fast
     noise = float(np.median(after[fast]))
     wanted, distances = np.log(after), []
-    for kernel in kernels:
-        blurred = before * np.abs(fft.rfft2(kernel, (side, side))) ** 2
+    for trial in trials:
+        blurred = before * np.abs(fft.rfft2(kernel(trial), (side, side))) ** 2
         gain = float(np.sum(after[slow]) / np.sum(blurred[slow] + 1e-12))
         apart = wanted - np.log(gain * blurred + noise)
         distances.append(float(np.mean(np.abs(apart[seen]))))
-    return [int(k) for k in np.argsort(distances, kind="stable")]
+    return [trials[k] for k in np.argsort(distances, kind="stable")[:BEST].tolist()]
 
 
 def _mean_power(planes: Sequence[NDArray[np.generic]], side: int) -> Floats:

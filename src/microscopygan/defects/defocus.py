@@ -9,12 +9,11 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from microscopygan.defects.base import Defect, Place, Plane, Planes, Range, as_plane
-from microscopygan.defects.blur_fit import nearest_blurs
+from microscopygan.defects.blur_fit import fitted_blurs
 from microscopygan.defects.classical import richardson_lucy
 from microscopygan.defects.optics import convolve, disc_kernel
 from microscopygan.defects.statistics import BLUR, Trace
 
-BEST = 3  # parameter sets of a closed form
 CLASSICAL_SIGMA = 1.5  # pixels; the blur that is undone where the radius is not known
 
 
@@ -46,8 +45,7 @@ class Defocus(Defect):
     def found(cls, clean: Planes, defective: Planes, rng: np.random.Generator) -> list[Self]:
         """Find the blur by the mean spectra: see :meth:`Defect.found`, :mod:`blur_fit`."""
         trials = [cls(radius=radius) for radius in cls.ranges["radius"].values(24)]
-        kernels = (disc_kernel(one.radius) for one in trials)
-        return [trials[k] for k in nearest_blurs(kernels, clean, defective)[:BEST]]
+        return fitted_blurs(trials, lambda one: disc_kernel(one.radius), clean, defective)
 
     @classmethod
     def classical(cls, plane: Plane) -> Plane:

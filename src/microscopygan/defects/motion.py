@@ -9,12 +9,11 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from microscopygan.defects.base import Defect, Place, Plane, Planes, Range, Symmetry, as_plane
-from microscopygan.defects.blur_fit import nearest_blurs
+from microscopygan.defects.blur_fit import fitted_blurs
 from microscopygan.defects.classical import richardson_lucy
 from microscopygan.defects.optics import convolve, line_kernel
 from microscopygan.defects.statistics import DIRECTED_BLUR, Trace
 
-BEST = 3  # parameter sets of a closed form
 CLASSICAL_SIGMA = 1.5  # pixels; the blur that is undone where length and angle are not known
 
 
@@ -60,8 +59,9 @@ class Motion(Defect):
             for length in cls.ranges["length"].values(12)
             for angle in cls.ranges["angle"].values(25)[:-1]
         ]
-        kernels = (line_kernel(one.length, one.angle) for one in trials)
-        return [trials[k] for k in nearest_blurs(kernels, clean, defective)[:BEST]]
+        return fitted_blurs(
+            trials, lambda one: line_kernel(one.length, one.angle), clean, defective
+        )
 
     @classmethod
     def classical(cls, plane: Plane) -> Plane:

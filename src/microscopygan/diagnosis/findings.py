@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..defects import Defect, all_defects
-from ..defects.base import Composition, light_path
+from ..defects.base import Composition
 from ..defects.statistics import check_planes
 from .encoder import Reading, read_set
 from .parameters import Parameter, parameters
@@ -204,8 +204,7 @@ class Diagnosis:
         likely = [f for f in self.findings if f.probability**temper > _POSSIBLE]
         chosen = [f for f in likely if rng.random() < f.probability**temper]
         chosen = chosen or [self.findings[0]]
-        steps = {f.kind: f.draw(rng) for f in chosen}
-        return Composition(steps=tuple(steps[kind] for kind in light_path(list(steps))))
+        return Composition.ordered([f.draw(rng) for f in chosen])
 
 
 def diagnose(defective: Planes, clean: Planes = (), *, seed: int = 0) -> Diagnosis:

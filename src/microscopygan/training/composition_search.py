@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..defects import Defect
-from ..defects.base import Composition, light_path
+from ..defects.base import Composition
 from ..diagnosis import Diagnosis
 from .set_distance import SetDistance
 
@@ -115,7 +115,7 @@ class _Moves:
         """Add what nearly every image has, as its closed form sees it, to what lacks its like."""
         usual = [kind for kind in self._kinds if kind.usual]
         lacking = [u for u in usual if all(step.place < u.place for step in steps)]
-        return compose([*steps, *(step for step in self._found(lacking, steps, 1))])
+        return compose([*steps, *self._found(lacking, steps, 1)])
 
     def of(self, parents: Sequence[Composition], scale: float) -> list[Composition]:
         """Return what the nearest candidates, the very nearest first, become."""
@@ -176,16 +176,5 @@ class _Moves:
 
 
 def compose(steps: Sequence[Defect]) -> Composition:
-    """Put stages into the order of the light path; of more than four, the last four.
-
-    Examples
-    --------
-    >>> from microscopygan.defects import all_defects
-    >>> kinds, rng = all_defects(), np.random.default_rng(0)
-    >>> both = compose([kinds["noise"].draw(rng), kinds["haze"].draw(rng)])
-    >>> [step.name for step in both.steps]
-    ['haze', 'noise']
-    """
-    some = steps[-_MOST:]
-    order = light_path(list(dict.fromkeys(map(type, some))))
-    return Composition(steps=tuple(sorted(some, key=lambda step: order.index(type(step)))))
+    """Put stages into the order of the light path; of more than four, the last four."""
+    return Composition.ordered(steps[-_MOST:])
