@@ -16,7 +16,8 @@ from PIL import Image
 
 import microscopygan
 from microscopygan.defects.axial import Axial
-from microscopygan.defects.base import Composition, Defect
+from microscopygan.defects.base import Defect
+from microscopygan.defects.composition import Composition
 from microscopygan.defects.haze import Haze
 from microscopygan.defects.lowres import LowResolution
 from microscopygan.defects.motion import Motion

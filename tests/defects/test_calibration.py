@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 
 from microscopygan.defects.axial import Axial
-from microscopygan.defects.base import Composition, Defect
+from microscopygan.defects.base import Defect
 from microscopygan.defects.bleaching import Bleaching
 from microscopygan.defects.calibration import calibrate_with_noise, search_parameters
+from microscopygan.defects.composition import Composition
 from microscopygan.defects.lowres import LowResolution
 from microscopygan.defects.noise import Noise
 from microscopygan.defects.specimens import filaments, membranes

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from microscopygan.defects import all_defects
-from microscopygan.defects.base import Composition, light_path
+from microscopygan.defects.composition import Composition, light_path
 from microscopygan.diagnosis import Diagnosis, Finding, Posterior, diagnose
 from microscopygan.diagnosis.parameters import STAGES, parameters
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from microscopygan.datasets.folder import Dataset, Pair, load_dataset
-from microscopygan.defects.base import Composition
+from microscopygan.defects.composition import Composition
 from microscopygan.defects.lowres import LowResolution
 from microscopygan.defects.noise import Noise
 from microscopygan.settings import SamplingSettings, Settings

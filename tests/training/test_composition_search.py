@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 
-from microscopygan.defects.base import Composition
+from microscopygan.defects.composition import Composition
 from microscopygan.defects.hum import Hum
 from microscopygan.defects.noise import Noise
 from microscopygan.defects.specimens import nuclei

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from microscopygan.datasets.folder import Dataset, Pair, Sample, load_dataset
-from microscopygan.defects.base import Composition
+from microscopygan.defects.composition import Composition
 from microscopygan.defects.noise import Noise
 from microscopygan.defects.specimens import nuclei
 from microscopygan.defects.stripes import Stripes

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from microscopygan.defects import Defect
-from microscopygan.defects.base import Composition
+from microscopygan.defects.composition import Composition
 from microscopygan.defects.noise import Noise
 from microscopygan.defects.specimens import nuclei
 from microscopygan.defects.statistics import normalised

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from microscopygan.defects.base import Composition
+from microscopygan.defects.composition import Composition
 from microscopygan.defects.noise import Noise
 from microscopygan.defects.stripes import Stripes
 from microscopygan.diagnosis.parameters import STAGES, parameters

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from microscopygan.defects.axial import Axial
-from microscopygan.defects.base import Composition
+from microscopygan.defects.composition import Composition
 from microscopygan.defects.lowres import LowResolution
 from microscopygan.defects.noise import Noise
 from microscopygan.settings import Settings

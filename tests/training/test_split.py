@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from microscopygan.datasets.folder import Dataset, Pair, Sample
-from microscopygan.defects.base import Composition
+from microscopygan.defects.composition import Composition
 from microscopygan.defects.noise import Noise
 from microscopygan.defects.specimens import nuclei
 from microscopygan.defects.stripes import Stripes

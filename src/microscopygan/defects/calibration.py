@@ -160,7 +160,7 @@ def calibrate_with_noise(
         Parameter sets of `kind`; where it is ``noisy``, compositions of one each and noise.
     """
     from microscopygan.defects import all_defects
-    from microscopygan.defects.base import Composition
+    from microscopygan.defects.composition import Composition
 
     parameters = [*kind.calibrate(clean, defective, rng)]
     if not kind.noisy:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..defects import Defect, all_defects
-from ..defects.base import Composition
+from ..defects.composition import Composition
 from ..defects.statistics import check_planes
 from .encoder import Reading, read_set
 from .parameters import Parameter, parameters

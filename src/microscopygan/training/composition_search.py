@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..defects import Defect
-from ..defects.base import Composition
+from ..defects.composition import Composition
 from ..diagnosis import Diagnosis
 from .set_distance import SetDistance
 

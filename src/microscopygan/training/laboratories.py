@@ -17,7 +17,8 @@ import numpy as np
 from scipy import ndimage
 
 from ..defects import Defect, all_defects
-from ..defects.base import Composition, Range, light_path
+from ..defects.base import Range
+from ..defects.composition import Composition, light_path
 from ..defects.specimens import SPECIMENS
 from ..diagnosis.features import count, features, scaled
 from ..diagnosis.parameters import STAGES, Parameter, parameters

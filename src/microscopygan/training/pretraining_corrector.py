@@ -19,7 +19,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
-from ..defects.base import Composition, Defect
+from ..defects.base import Defect
+from ..defects.composition import Composition
 from ..diagnosis.parameters import STAGES, parameters
 from ..gan.cin_gan import save_defects
 from ..gan.losses import energy_score

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ..defects import Defect, all_defects, kind_of
-from ..defects.base import Composition
+from ..defects.composition import Composition
 from ..image.atomic import write_text
 from ..settings import STAGES, Settings
 
