@@ -11,7 +11,8 @@ import numpy as np
 from pydantic import Field
 
 import microscopygan
-from microscopygan.defects.base import Composition, Defect, Place, Range
+from microscopygan.defects.base import Defect, Place, Range
+from microscopygan.defects.composition import Composition
 from microscopygan.defects.noise import Noise
 from microscopygan.image.intensity import percentile_map
 
