@@ -135,19 +135,7 @@ class Composition(Defect):
         return cls(steps=tuple(sorted(steps, key=lambda step: order.index(type(step)))))
 
     def apply(self, plane: NDArray[np.generic], rng: np.random.Generator) -> Plane:
-        """Apply every step in order.
-
-        Parameters
-        ----------
-        plane : array, shape (Y, X)
-            A clean plane on a scale of about 0 to 1.
-        rng : numpy.random.Generator
-            Source of randomness, shared by the steps.
-
-        Returns
-        -------
-        array, shape (Y, X), float32
-            The plane with all the defects.
+        """Apply every step in order, all from one source of randomness: see :meth:`Defect.apply`.
 
         Examples
         --------
